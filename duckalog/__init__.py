@@ -1,0 +1,65 @@
+"""duckalog: a DuckDB catalog as code, in one YAML or JSON file."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from duckalog.errors import ConfigError, DuckalogError, EngineError
+from duckalog.version import __version__
+
+if TYPE_CHECKING:
+    from duckalog.api import (
+        build,
+        build_catalog,
+        connect,
+        generate_sql,
+        load_plan,
+        validate_config,
+    )
+    from duckalog.config import Config, load_config
+    from duckalog.engine.apply import ViewReport
+    from duckalog.engine.build import BuildReport
+    from duckalog.plan import Plan
+
+__all__ = [
+    "BuildReport",
+    "Config",
+    "ConfigError",
+    "DuckalogError",
+    "EngineError",
+    "Plan",
+    "ViewReport",
+    "__version__",
+    "build",
+    "build_catalog",
+    "connect",
+    "generate_sql",
+    "load_config",
+    "load_plan",
+    "validate_config",
+]
+
+_HOME = {
+    **dict.fromkeys(
+        ("build", "build_catalog", "connect", "generate_sql", "load_plan", "validate_config"),
+        "duckalog.api",
+    ),
+    **dict.fromkeys(("Config", "load_config"), "duckalog.config"),
+    "Plan": "duckalog.plan",
+    "BuildReport": "duckalog.engine.build",
+    "ViewReport": "duckalog.engine.apply",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for, so that `import duckalog` costs nothing."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

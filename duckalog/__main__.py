@@ -1,0 +1,5 @@
+"""`python -m duckalog`."""
+
+from duckalog.cli import main
+
+main()

@@ -1,0 +1,130 @@
+"""What Python programs call: load, validate, generate, build and connect."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from duckalog.config import load_config
+from duckalog.plan import Plan
+from duckalog.plan import plan as plan_of
+from duckalog.script import full_script, session_script, views_script
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    import duckdb
+
+    from duckalog.engine.build import BuildReport
+
+    Part = Literal["views", "session", "full"]
+
+PathLike = str | os.PathLike[str]
+
+LOCK_TIMEOUT_S = 10.0
+
+
+def load_plan(
+    config_path: PathLike, db_path: PathLike | None = None, *, env_file: PathLike | None = None
+) -> Plan:
+    """Return the plan of a config: its steps in the order they run.
+
+    `db_path` is built instead of `duckdb.database`. Raises ConfigError with
+    every problem.
+    """
+    database = os.path.abspath(os.fspath(db_path)) if db_path is not None else None
+    return plan_of(load_config(config_path, env_file=env_file), database)
+
+
+def validate_config(
+    config_path: PathLike, *, env_file: PathLike | None = None, connect: bool = False
+) -> None:
+    """Check a config, without opening anything unless `connect` is true.
+
+    With `connect` the session is made and every view is bound, in a catalog
+    that is thrown away. Raises ConfigError or EngineError with every problem.
+    """
+    plan = load_plan(config_path, env_file=env_file)
+    if connect:
+        from duckalog.engine.build import try_out
+
+        try_out(plan)
+
+
+def generate_sql(
+    config_path: PathLike, *, part: Part = "views", env_file: PathLike | None = None
+) -> str:
+    """Return a config as SQL text, without connecting to anything.
+
+    `part` is `views` (their statements in build order), `session` (what every
+    connection needs; usable as `duckdb -init`), or `full` (both, for a plain
+    DuckDB shell). Secrets are read from the environment when the script runs.
+    Raises ConfigError with every problem.
+    """
+    render = {"views": views_script, "session": session_script, "full": full_script}[part]
+    return render(load_plan(config_path, env_file=env_file))
+
+
+def build(
+    config_path: PathLike,
+    db_path: PathLike | None = None,
+    *,
+    env_file: PathLike | None = None,
+    prune: bool = True,
+    adopt: bool = False,
+    lock_timeout_s: float = LOCK_TIMEOUT_S,
+) -> BuildReport:
+    """Return the report of building a catalog: for each view the action, columns and seconds.
+
+    All or nothing: a build that fails leaves the earlier catalog as it was.
+    Views that left the config are dropped if `prune`; `adopt` lets it take over
+    views that were made by hand. Another process's lock is waited for, up to
+    `lock_timeout_s`. Raises ConfigError or EngineError with every problem.
+    """
+    from duckalog.engine.build import build as build_plan
+
+    plan = load_plan(config_path, db_path, env_file=env_file)
+    return build_plan(plan, lock_timeout_s=lock_timeout_s, prune=prune, adopt=adopt)
+
+
+def build_catalog(
+    config_path: PathLike,
+    db_path: PathLike | None = None,
+    dry_run: bool = False,
+    verbose: bool = False,
+) -> None:
+    """Build a catalog; with `dry_run` print its whole script and open nothing.
+
+    `verbose` logs each statement, without secrets, to standard error. Raises
+    ConfigError or EngineError with every problem. `build` does the same and
+    returns a report.
+    """
+    if dry_run:
+        print(full_script(load_plan(config_path, db_path)), end="")
+        return
+    from duckalog.logs import verbose_logging
+
+    with verbose_logging(verbose):
+        build(config_path, db_path)
+
+
+def connect(
+    config_path: PathLike,
+    read_only: bool = True,
+    *,
+    db_path: PathLike | None = None,
+    env_file: PathLike | None = None,
+    lock_timeout_s: float = LOCK_TIMEOUT_S,
+) -> duckdb.DuckDBPyConnection:
+    """Return a connection to the built catalog, its session half applied.
+
+    So the views over attachments, secrets and settings work, which they do not
+    in a plain connection. A catalog in memory is built on the spot. Raises
+    ConfigError or EngineError, also where the catalog is not built yet.
+    """
+    from duckalog.engine.build import build_in_memory, open_session
+
+    plan = load_plan(config_path, db_path, env_file=env_file)
+    if plan.is_in_memory:
+        return build_in_memory(plan)
+    return open_session(plan, read_only=read_only, lock_timeout_s=lock_timeout_s)

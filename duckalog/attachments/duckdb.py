@@ -1,0 +1,33 @@
+"""Attached DuckDB databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from duckalog.decode import Uri, is_remote
+from duckalog.entry import Attachment, extension_of
+from duckalog.sql import Statement, attach
+
+
+class DuckdbAttachment(Attachment, frozen=True, kw_only=True):
+    """A DuckDB file, local or remote (remote ones are read-only)."""
+
+    kind = "duckdb"
+
+    path: Uri
+
+    def extensions(self) -> Iterator[str]:
+        """Yield what a URL needs."""
+        yield from extension_of(self.path)
+
+    def attach(self) -> Statement:
+        """Return the ATTACH statement."""
+        options: dict[str, str | None] = {"type": "duckdb"}
+        if self.read_only:
+            options["read_only"] = None
+        return attach(self.path, self.alias, options)
+
+    @property
+    def file(self) -> str | None:
+        """The file, where it is local."""
+        return None if is_remote(self.path) else self.path

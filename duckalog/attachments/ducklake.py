@@ -1,0 +1,79 @@
+"""Attached DuckLakes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from duckalog.decode import LocalPath, Unfit, Uri
+from duckalog.entry import Attachment, extension_of
+from duckalog.sql import Statement, attach, identifier, literal
+
+
+class DucklakeAttachment(Attachment, frozen=True, kw_only=True):
+    """A DuckLake, its metadata in a DuckDB or SQLite file or in PostgreSQL.
+
+    `metadata: postgres` takes the name of a declared Postgres `secret`; the
+    others take a `path`. `snapshot_version` or `snapshot_time` reads the past.
+    """
+
+    kind = "ducklake"
+
+    metadata: Literal["duckdb", "sqlite", "postgres"] = "duckdb"
+    path: LocalPath | None = None
+    secret_name: str | None = msgspec.field(default=None, name="secret")
+    data_path: Uri | None = None
+    metadata_schema: str | None = None
+    snapshot_version: int | None = None
+    snapshot_time: str | None = None
+
+    def __post_init__(self) -> None:
+        needed = "secret" if self.metadata == "postgres" else "path"
+        stated = {"secret": self.secret_name, "path": self.path}
+        if not stated.pop(needed):
+            raise Unfit(f'the key "{needed}" is missing', f"Metadata in {self.metadata} needs it.")
+        other, value = stated.popitem()
+        if value:
+            raise Unfit(f'"{other}" does not go with metadata in {self.metadata}', "", (other,))
+        if self.snapshot_version is not None and self.snapshot_time is not None:
+            raise Unfit('"snapshot_version" and "snapshot_time" exclude each other')
+
+    def extensions(self) -> Iterator[str]:
+        """Yield `ducklake`, and what its metadata and data need."""
+        if self.metadata == "sqlite":
+            yield "sqlite_scanner"
+        if self.metadata == "postgres":
+            yield "postgres_scanner"
+        if self.data_path:
+            yield from extension_of(self.data_path)
+        yield "ducklake"
+
+    def attach(self) -> Statement:
+        """Return the ATTACH statement."""
+        options: dict[str, str | None] = {}
+        if self.data_path:
+            options["data_path"] = literal(self.data_path)
+        if self.metadata_schema:
+            options["metadata_schema"] = literal(self.metadata_schema)
+        if self.secret_name:
+            options["meta_secret"] = identifier(self.secret_name)
+        if self.snapshot_version is not None:
+            options["snapshot_version"] = str(self.snapshot_version)
+        if self.snapshot_time is not None:
+            options["snapshot_time"] = literal(self.snapshot_time)
+        if self.read_only:
+            options["read_only"] = None
+        prefix = "" if self.metadata == "duckdb" else f"{self.metadata}:"
+        return attach(f"ducklake:{prefix}{self.path or ''}", self.alias, options)
+
+    @property
+    def file(self) -> str | None:
+        """The metadata's file, where it is one."""
+        return self.path
+
+    @property
+    def uses_secret(self) -> str | None:
+        """The name of the declared Postgres secret, if the metadata is there."""
+        return self.secret_name

@@ -1,0 +1,124 @@
+"""Attached PostgreSQL databases.
+
+Credentials travel in a DuckDB secret, as bound parameters; the ATTACH string
+holds only what anyone may see, because DuckDB shows it in `duckdb_databases()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import msgspec
+
+from duckalog.decode import Unfit
+from duckalog.entry import Attachment, bound, own_secret_name
+from duckalog.environment import Secret
+from duckalog.errors import nearest
+from duckalog.sql import Bound, Statement, attach, create_secret, identifier, libpq_value, literal
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535, description="a port from 1 to 65535")]
+SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+
+CONNECT_TIMEOUT_S = 10
+
+LIBPQ_OPTIONS = frozenset(
+    """
+    application_name channel_binding client_encoding connect_timeout fallback_application_name
+    gssdelegation gssencmode gsslib hostaddr keepalives keepalives_count keepalives_idle
+    keepalives_interval krbsrvname load_balance_hosts max_protocol_version min_protocol_version
+    options passfile require_auth requirepeer service ssl_max_protocol_version
+    ssl_min_protocol_version sslcert sslcertmode sslcompression sslcrl sslcrldir sslkey
+    sslnegotiation sslrootcert sslsni target_session_attrs tcp_user_timeout
+    """.split()
+)
+"""libpq's parameters (PostgreSQL 18, §34.1.2) but those with a key of their own, and passwords."""
+
+
+class PostgresAttachment(Attachment, frozen=True, kw_only=True):
+    """A PostgreSQL database; `schema` attaches only one of its schemas.
+
+    Either host, database and user, or the name of a declared `secret`.
+    """
+
+    kind = "postgres"
+
+    host: str | None = None
+    port: Port = 5432
+    database: str | None = None
+    user: str | None = None
+    password: Secret | None = None
+    secret_name: str | None = msgspec.field(default=None, name="secret")
+    sslmode: SslMode | None = None
+    schema: str | None = None
+    options: dict[str, str | int | bool] = {}
+
+    def __post_init__(self) -> None:
+        own = {"host": self.host, "database": self.database, "user": self.user}
+        if self.secret_name:
+            stated = [key for key, value in own.items() if value is not None]
+            if self.password:
+                stated.append("password")
+            if stated:
+                raise Unfit(
+                    f'"secret" and "{stated[0]}" exclude each other',
+                    "The secret holds the connection; keep one of the two ways.",
+                    (stated[0],),
+                )
+        else:
+            for key, value in own.items():
+                if not value:
+                    raise Unfit(
+                        f'the key "{key}" is missing',
+                        "State host, database and user, or the name of a secret.",
+                    )
+        for name in self.options:
+            if name not in LIBPQ_OPTIONS:
+                suggestion = nearest(name, LIBPQ_OPTIONS)
+                remedy = f"Parameters that libpq knows: {', '.join(sorted(LIBPQ_OPTIONS))}"
+                if name in ("password", "sslpassword"):
+                    remedy = "Everyone can read these options: use the key password, or a passfile."
+                raise Unfit(
+                    f'"{name}" is not an option here', suggestion or remedy, ("options", name)
+                )
+
+    def extensions(self) -> Iterator[str]:
+        """Yield `postgres_scanner`."""
+        yield "postgres_scanner"
+
+    def secret(self) -> Statement | None:
+        """Return the CREATE SECRET, unless the attachment names a declared one."""
+        if self.secret_name:
+            return None
+        fields: dict[str, str | Bound] = {}
+        for key in ("host", "port", "database", "user", "password"):
+            value = getattr(self, key)
+            if value is not None:
+                fields[key] = bound(value, f"{self.alias}_{key}")
+        return create_secret(own_secret_name("postgres", self.alias), "postgres", fields)
+
+    def attach(self) -> Statement:
+        """Return the ATTACH statement, its string with what is no secret."""
+        parameters: dict[str, str | int | bool] = {"connect_timeout": CONNECT_TIMEOUT_S}
+        if self.sslmode:
+            parameters["sslmode"] = self.sslmode
+        parameters.update(self.options)
+        target = " ".join(
+            f"{name}={libpq_value(_parameter(value))}" for name, value in parameters.items()
+        )
+        secret = self.secret_name or own_secret_name("postgres", self.alias)
+        options: dict[str, str | None] = {"type": "postgres", "secret": identifier(secret)}
+        if self.schema:
+            options["schema"] = literal(self.schema)
+        if self.read_only:
+            options["read_only"] = None
+        return attach(target, self.alias, options)
+
+    @property
+    def uses_secret(self) -> str | None:
+        """The name of the declared secret, if the attachment names one."""
+        return self.secret_name
+
+
+def _parameter(value: str | int | bool) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)

@@ -1,0 +1,41 @@
+"""Attached SQLite databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+
+from duckalog.decode import LocalPath
+from duckalog.entry import Attachment
+from duckalog.sql import Statement, attach
+
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, description="milliseconds, from 0")]
+
+
+class SqliteAttachment(Attachment, frozen=True, kw_only=True):
+    """A SQLite file; `busy_timeout` is how many milliseconds to wait for a writer's lock."""
+
+    kind = "sqlite"
+
+    path: LocalPath
+    busy_timeout: Milliseconds | None = None
+
+    def extensions(self) -> Iterator[str]:
+        """Yield `sqlite_scanner`."""
+        yield "sqlite_scanner"
+
+    def attach(self) -> Statement:
+        """Return the ATTACH statement."""
+        options: dict[str, str | None] = {"type": "sqlite"}
+        if self.busy_timeout is not None:
+            options["busy_timeout"] = str(self.busy_timeout)
+        if self.read_only:
+            options["read_only"] = None
+        return attach(self.path, self.alias, options)
+
+    @property
+    def file(self) -> str | None:
+        """The file: DuckDB attaches a missing one without a word, and fails later elsewhere."""
+        return self.path

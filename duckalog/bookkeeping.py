@@ -1,0 +1,182 @@
+"""What a catalog file remembers of its own builds, in a schema of duckalog's own.
+
+For each view the fingerprint of its config, a hash of what DuckDB stored, its
+columns, and where it was stated. So a later build knows which views are its
+own, and which of them somebody changed by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from duckalog.entry import BOOKKEEPING_SCHEMA
+from duckalog.errors import EngineError, Problem
+from duckalog.errors import Origin as Place
+from duckalog.plan import ViewStep
+from duckalog.sql import literal, qualified
+
+if TYPE_CHECKING:
+    import duckdb
+
+FORMAT = 1
+
+_VIEWS = qualified(BOOKKEEPING_SCHEMA, "views")
+_CATALOG = qualified(BOOKKEEPING_SCHEMA, "catalog")
+
+ViewName = tuple[str, str]
+"""A schema and a view, as DuckDB has them."""
+
+
+class Remembered(NamedTuple):
+    """A view that a build made: `definition_hash` is None where that build was cut off."""
+
+    name: ViewName
+    fingerprint: str
+    definition_hash: str | None
+
+
+class Memory(NamedTuple):
+    """What stands in a catalog file; the keys are lower case, as DuckDB compares names."""
+
+    remembered: dict[ViewName, Remembered]
+    views: dict[ViewName, str]
+    tables: frozenset[ViewName]
+
+    def is_own(self, name: ViewName) -> bool:
+        """Say whether duckalog made the view that stands under `name`, and nobody changed it."""
+        key = folded(name)
+        remembered = self.remembered.get(key)
+        if remembered is None or key not in self.views:
+            return False
+        return remembered.definition_hash in (None, self.views[key])
+
+
+NOTHING = Memory({}, {}, frozenset())
+"""The memory of a catalog that is new."""
+
+
+class Column(NamedTuple):
+    """A column of a view, and its DuckDB type."""
+
+    name: str
+    type: str
+
+
+def folded(name: ViewName) -> ViewName:
+    """Return a name as DuckDB compares it."""
+    return name[0].lower(), name[1].lower()
+
+
+def read_memory(connection: duckdb.DuckDBPyConnection, file: str) -> Memory:
+    """Return what stands in a catalog file; no other database may be attached.
+
+    DuckDB's own functions ask every attached database, and so the network.
+    Raises EngineError where a newer duckalog made the file.
+    """
+    relations = connection.execute(
+        "SELECT schema_name, view_name, md5(sql), true FROM duckdb_views()"
+        " WHERE NOT internal AND database_name = current_database()"
+        " UNION ALL"
+        " SELECT schema_name, table_name, '', false FROM duckdb_tables()"
+        " WHERE NOT internal AND database_name = current_database()"
+    ).fetchall()
+    views = {folded((schema, name)): found for schema, name, found, is_view in relations if is_view}
+    tables = frozenset(
+        folded((schema, name)) for schema, name, _, is_view in relations if not is_view
+    )
+    if (BOOKKEEPING_SCHEMA, "catalog") not in tables:
+        return Memory({}, views, tables)
+    (found,) = connection.execute(f"SELECT max(format) FROM {_CATALOG}").fetchone() or (FORMAT,)
+    if found is not None and found > FORMAT:
+        message = f"a newer duckalog built this catalog (format {found}, this one knows {FORMAT})"
+        raise EngineError(Problem(Place(file), message, "Upgrade duckalog."))
+    rows = connection.execute(
+        f"SELECT schema_name, view_name, fingerprint, definition_hash FROM {_VIEWS}"
+    ).fetchall()
+    remembered = {
+        folded((schema, name)): Remembered((schema, name), fingerprint, definition_hash)
+        for schema, name, fingerprint, definition_hash in rows
+    }
+    return Memory(remembered, views, tables)
+
+
+def prepare(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the bookkeeping's schema and tables, where they are missing."""
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {qualified(BOOKKEEPING_SCHEMA)}")
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {_CATALOG} (format INTEGER, built_by VARCHAR)")
+    connection.execute(
+        f"CREATE TABLE IF NOT EXISTS {_VIEWS} ("
+        "schema_name VARCHAR, view_name VARCHAR, fingerprint VARCHAR, definition_hash VARCHAR,"
+        " columns STRUCT(name VARCHAR, type VARCHAR)[], stated_at VARCHAR, built_at TIMESTAMP)"
+    )
+
+
+def forget(connection: duckdb.DuckDBPyConnection, names: Iterable[ViewName]) -> None:
+    """Take views out of the memory, whether or not they are in it."""
+    rows = [dict(zip(("schema", "view"), folded(name), strict=True)) for name in names]
+    if rows:
+        connection.execute(
+            f"DELETE FROM {_VIEWS} WHERE (lower(schema_name), lower(view_name)) IN"
+            f" (SELECT (row.schema, row.view) FROM ({_unnested('schema', 'view')}))",
+            [json.dumps(rows)],
+        )
+
+
+def remember(
+    connection: duckdb.DuckDBPyConnection, steps: Sequence[ViewStep], version: str
+) -> None:
+    """Write down the views that a build makes; what DuckDB stored is learned by `learn`."""
+    forget(connection, ((step.schema, step.view) for step in steps))
+    connection.execute(f"DELETE FROM {_CATALOG}")
+    connection.execute(f"INSERT INTO {_CATALOG} VALUES ($1, $2)", [FORMAT, version])
+    rows = [
+        {
+            "schema": step.schema,
+            "view": step.view,
+            "fingerprint": step.fingerprint,
+            "stated_at": str(step.origin._replace(file=os.path.basename(step.origin.file))),
+        }
+        for step in steps
+    ]
+    if rows:
+        connection.execute(
+            f"INSERT INTO {_VIEWS} SELECT row.schema, row.view, row.fingerprint, NULL, NULL,"
+            " row.stated_at, now()::TIMESTAMP"
+            f" FROM ({_unnested('schema', 'view', 'fingerprint', 'stated_at')})",
+            [json.dumps(rows)],
+        )
+
+
+def _unnested(*fields: str) -> str:
+    """Return the query of rows that are bound as one JSON text.
+
+    Binding lists makes DuckDB 1.5.5 look for pandas once for every value.
+    """
+    struct = ", ".join(f"{field} VARCHAR" for field in fields)
+    return f"SELECT unnest($1::JSON::STRUCT({struct})[]) AS row"
+
+
+def learn(connection: duckdb.DuckDBPyConnection) -> dict[ViewName, tuple[Column, ...]]:
+    """Write down what DuckDB stored of each remembered view, and return their columns.
+
+    No other database may be attached (see `read_memory`).
+    """
+    connection.execute(
+        f"UPDATE {_VIEWS} AS own SET definition_hash = found.hash, columns = found.columns FROM ("
+        " SELECT schema_name, view_name, md5(sql) AS hash, list({'name': column_name,"
+        " 'type': data_type} ORDER BY column_index) AS columns"
+        " FROM duckdb_views() JOIN duckdb_columns() USING (database_oid, schema_name)"
+        " WHERE view_name = table_name AND database_oid ="
+        "  (SELECT database_oid FROM duckdb_databases() WHERE database_name = current_database())"
+        f" AND schema_name <> {literal(BOOKKEEPING_SCHEMA)}"
+        " GROUP BY ALL) AS found"
+        " WHERE found.schema_name = own.schema_name AND found.view_name = own.view_name"
+    )
+    rows = connection.execute(f"SELECT schema_name, view_name, columns FROM {_VIEWS}").fetchall()
+    return {
+        (schema, name): tuple(Column(one["name"], one["type"]) for one in columns or ())
+        for schema, name, columns in rows
+    }

@@ -1,0 +1,92 @@
+"""Iceberg catalogs of AWS: Glue and S3 Tables.
+
+Both sign with an S3 secret that the config declares under `duckdb.secrets`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar, Literal
+
+import msgspec
+
+from duckalog.decode import Unfit
+from duckalog.entry import Catalog, Entry
+from duckalog.sql import Statement, attach, identifier, literal
+
+
+class AwsOptions(Entry, frozen=True, kw_only=True):
+    """The S3 secret that signs the requests, and how tables are read."""
+
+    secret_name: str | None = msgspec.field(default=None, name="secret")
+    default_region: str | None = None
+    default_schema: str | None = None
+    max_table_staleness: str | None = None
+
+
+class AwsCatalog(Catalog, frozen=True, kw_only=True):
+    """What Glue and S3 Tables share."""
+
+    endpoint_type: ClassVar[str]
+    secret_type = "s3"
+
+    options: AwsOptions = AwsOptions()
+
+    def attach(self) -> Statement:
+        """Return the ATTACH statement."""
+        options = self.options
+        clauses: dict[str, str | None] = {
+            "type": "iceberg",
+            "endpoint_type": literal(self.endpoint_type),
+        }
+        if options.secret_name:
+            clauses["secret"] = identifier(options.secret_name)
+        for key in ("default_region", "default_schema", "max_table_staleness"):
+            value = getattr(options, key)
+            if value is not None:
+                clauses[key] = literal(value)
+        if self.read_only:
+            clauses["read_only"] = None
+        return attach(self.warehouse or "", self.name, clauses)
+
+    @property
+    def uses_secret(self) -> str | None:
+        """The name of the S3 secret, if the options name one."""
+        return self.options.secret_name
+
+
+_ACCOUNT = re.compile(r"(?::|\d{12})(?::[^/]+(?:/.+)?)?\Z")
+
+
+class GlueCatalog(AwsCatalog, frozen=True, kw_only=True):
+    """AWS Glue; the warehouse is an account id, `:` for one's own, or `account:catalog/db`."""
+
+    endpoint_type = "glue"
+    catalog_type: Literal["glue"]
+
+    def __post_init__(self) -> None:
+        if self.uri:
+            raise Unfit("glue has no uri: the region of its secret decides", "", ("uri",))
+        if not self.warehouse or not _ACCOUNT.match(self.warehouse):
+            raise Unfit(
+                "glue takes an AWS account as its warehouse",
+                'For example "123456789012", or ":" for the account of the credentials.',
+                ("warehouse",),
+            )
+
+
+class S3TablesCatalog(AwsCatalog, frozen=True, kw_only=True):
+    """S3 Tables; the warehouse is the ARN of a table bucket."""
+
+    endpoint_type = "s3_tables"
+    catalog_type: Literal["s3_tables"]
+
+    def __post_init__(self) -> None:
+        if self.uri:
+            raise Unfit("s3_tables has no uri: its ARN says where it is", "", ("uri",))
+        if not (self.warehouse or "").startswith("arn:"):
+            raise Unfit(
+                "s3_tables takes the ARN of a table bucket as its warehouse",
+                "For example arn:aws:s3tables:eu-central-1:123456789012:bucket/analytics",
+                ("warehouse",),
+            )

@@ -1,0 +1,129 @@
+"""Iceberg REST catalogs."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from duckalog.decode import Unfit
+from duckalog.entry import Catalog, Entry, bound, own_secret_name
+from duckalog.environment import Secret
+from duckalog.sql import Bound, Statement, attach, create_secret, identifier, literal
+
+
+class RestOptions(Entry, frozen=True, kw_only=True):
+    """How to authenticate with the catalog, and how its tables are read."""
+
+    token: Secret | None = None
+    client_id: Secret | None = None
+    client_secret: Secret | None = None
+    oauth2_server_uri: str | None = None
+    oauth2_scope: str | None = None
+    oauth2_grant_type: str | None = None
+    secret_name: str | None = msgspec.field(default=None, name="secret")
+    authorization_type: Literal["none", "oauth2", "sigv4"] | None = None
+    access_delegation_mode: Literal["vended_credentials", "none"] | None = None
+    default_region: str | None = None
+    default_schema: str | None = None
+    max_table_staleness: str | None = None
+    support_nested_namespaces: bool | None = None
+    encode_entire_prefix: bool | None = None
+    extra_http_headers: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        if bool(self.client_id) != bool(self.client_secret):
+            missing = "client_secret" if self.client_id else "client_id"
+            raise Unfit(f'the key "{missing}" is missing', "OAuth2 needs both.")
+        ways = [
+            name
+            for name in ("token", "client_id", "secret")
+            if getattr(self, "secret_name" if name == "secret" else name)
+        ]
+        if len(ways) > 1:
+            raise Unfit(
+                f'"{ways[0]}" and "{ways[1]}" exclude each other', "Keep one of them.", (ways[1],)
+            )
+        if ways and self.authorization_type == "none":
+            raise Unfit(f'"{ways[0]}" does not go with authorization_type none', "", (ways[0],))
+        if self.authorization_type == "oauth2" and not ways:
+            raise Unfit(
+                "oauth2 needs credentials",
+                "State token, or client_id and client_secret, or secret.",
+            )
+
+
+_CREDENTIALS = (
+    "token",
+    "client_id",
+    "client_secret",
+    "oauth2_server_uri",
+    "oauth2_scope",
+    "oauth2_grant_type",
+)
+_ATTACH_TEXTS = (
+    "authorization_type",
+    "access_delegation_mode",
+    "default_region",
+    "default_schema",
+    "max_table_staleness",
+)
+_ATTACH_SWITCHES = ("support_nested_namespaces", "encode_entire_prefix")
+
+
+class RestCatalog(Catalog, frozen=True, kw_only=True):
+    """An Iceberg catalog that speaks the REST protocol."""
+
+    catalog_type: Literal["rest"]
+    options: RestOptions = RestOptions()
+
+    def __post_init__(self) -> None:
+        if not self.uri:
+            raise Unfit('the key "uri" is missing', "A REST catalog is found by its URL.")
+
+    def secret(self) -> Statement | None:
+        """Return the CREATE SECRET for the token or the OAuth2 client, if there is one.
+
+        DuckDB asks the token endpoint as soon as an OAuth2 secret is made.
+        """
+        options = self.options
+        if not (options.token or options.client_id):
+            return None
+        fields: dict[str, str | Bound] = {}
+        for key in _CREDENTIALS:
+            value: Any = getattr(options, key)
+            if key == "oauth2_server_uri" and value is None and options.client_id:
+                value = f"{(self.uri or '').rstrip('/')}/v1/oauth/tokens"
+            if value is not None:
+                fields[key] = bound(value, f"{self.name}_{key}")
+        return create_secret(own_secret_name("iceberg", self.name), "iceberg", fields)
+
+    def attach(self) -> Statement:
+        """Return the ATTACH statement; credentials stay in the secret, where none can see them."""
+        options = self.options
+        clauses: dict[str, str | None] = {"type": "iceberg", "endpoint": literal(self.uri)}
+        secret = options.secret_name
+        if options.token or options.client_id:
+            secret = own_secret_name("iceberg", self.name)
+        if secret:
+            clauses["secret"] = identifier(secret)
+        for key in _ATTACH_TEXTS:
+            value = getattr(options, key)
+            if value is not None:
+                clauses[key] = literal(value)
+        if not secret and options.authorization_type is None:
+            clauses["authorization_type"] = literal("none")
+        for key in _ATTACH_SWITCHES:
+            value = getattr(options, key)
+            if value is not None:
+                clauses[key] = literal(value)
+        if options.extra_http_headers:
+            clauses["extra_http_headers"] = literal(options.extra_http_headers)
+        if self.read_only:
+            clauses["read_only"] = None
+        return attach(self.warehouse or "", self.name, clauses)
+
+    @property
+    def uses_secret(self) -> str | None:
+        """The name of the declared secret, if the options name one."""
+        return self.options.secret_name

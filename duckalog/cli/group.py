@@ -1,0 +1,115 @@
+"""The root command, its version, and what every command shares: errors and exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib import import_module
+from typing import Any
+
+import click
+
+from duckalog.errors import DuckalogError
+from duckalog.version import __version__
+
+INTERRUPTED = 130
+
+_COMMANDS = {
+    "build": "duckalog.cli.build",
+    "generate-sql": "duckalog.cli.generate",
+    "validate": "duckalog.cli.validate",
+    "version": "duckalog.cli.group",
+}
+
+
+class _Commands(click.Group):
+    """Imports a command when it is asked for, and turns errors into messages."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        command = getattr(import_module(_COMMANDS[name]), name.replace("-", "_"))
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except DuckalogError as error:
+            _tell(error, as_json=_wants_json(context))
+            context.exit(1)
+        except BrokenPipeError:
+            # The reader of a pipe has gone; nothing is left to be said to it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            context.exit(1)
+        except KeyboardInterrupt:
+            click.echo("Interrupted; the catalog was left as it was.", err=True)
+            context.exit(INTERRUPTED)
+
+
+def _wants_json(context: click.Context) -> bool:
+    return bool(context.meta.get("duckalog.json"))
+
+
+def _tell(error: DuckalogError, *, as_json: bool) -> None:
+    if as_json:
+        problems = [
+            {
+                "file": problem.origin.file or None,
+                "line": problem.origin.line or None,
+                "path": list(problem.origin.path),
+                "name": problem.name or None,
+                "message": problem.message,
+                "remedy": problem.remedy or None,
+            }
+            for problem in error.problems
+        ]
+        echo_json({"ok": False, "error": type(error).__name__, "problems": problems})
+        return
+    click.echo(str(error), err=True)
+
+
+def echo_json(document: object) -> None:
+    """Print a document as JSON on one line, for machines."""
+    click.echo(json.dumps(document, ensure_ascii=False))
+
+
+def json_option(command: Any) -> Any:
+    """Add `--json`, which also makes errors JSON."""
+
+    def remember(context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
+        context.meta["duckalog.json"] = value
+        return value
+
+    return click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        is_eager=True,
+        callback=remember,
+        help="Print JSON for machines, errors included.",
+    )(command)
+
+
+config_argument = click.argument("config", type=click.Path())
+
+env_file_option = click.option(
+    "--env-file",
+    type=click.Path(),
+    help="Read variables from this file too; those of the environment win.",
+)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="duckalog")
+def cli() -> None:
+    """A DuckDB catalog as code: one YAML or JSON file, reviewed, built and checked."""
+
+
+@click.command()
+def version() -> None:
+    """Print the version of duckalog."""
+    click.echo(__version__)

@@ -1,0 +1,28 @@
+"""`duckalog validate`."""
+
+from __future__ import annotations
+
+import click
+
+from duckalog.cli.group import config_argument, echo_json, env_file_option, json_option
+from duckalog.errors import shown_path
+
+
+@click.command()
+@config_argument
+@click.option(
+    "--connect",
+    is_flag=True,
+    help="Also attach every database and bind every view; nothing is written.",
+)
+@env_file_option
+@json_option
+def validate(config: str, connect: bool, env_file: str | None, as_json: bool) -> None:
+    """Check CONFIG: its syntax, its names, its SQL; every problem is told at once."""
+    from duckalog import api
+
+    api.validate_config(config, env_file=env_file, connect=connect)
+    if as_json:
+        echo_json({"ok": True, "problems": []})
+    else:
+        click.echo(f"{shown_path(config)}: valid{' and reachable' if connect else ''}")

@@ -1,0 +1,398 @@
+"""Plain data to typed structs, with every problem told and none echoing a value.
+
+Types are msgspec Structs; what is theirs alone (secrets, paths, one-or-many
+lists, variants chosen by a key) is decided here, by the type of the field.
+"""
+
+from __future__ import annotations
+
+import os
+import types
+import typing
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+
+import msgspec
+
+from duckalog.document import Data
+from duckalog.environment import PLACEHOLDER, Filled, Secret
+from duckalog.errors import NOWHERE, KeyPath, Origin, Problem, nearest, sentences
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class LocalPath(str):
+    """A path of a file, absolute; relative ones start from the folder of the config."""
+
+    __slots__ = ()
+
+
+class DatabasePath(str):
+    """The path of a DuckDB file to build, absolute, or `:memory:`."""
+
+    __slots__ = ()
+
+
+class Uri(str):
+    """The place of data: a URL as it stands, or an absolute local path (globs allowed)."""
+
+    __slots__ = ()
+
+
+class OneOrMany:
+    """Marks a list that may be written as its only item."""
+
+
+class Derived:
+    """Marks a field that no file states: it is set when the config is loaded."""
+
+
+class ShortForm(NamedTuple):
+    """Marks a struct that may be written as the value of its field `key` alone."""
+
+    key: str
+
+
+class Unfit(ValueError):
+    """Raised by a struct whose fields do not go together; `keys` lead from it to the place."""
+
+    def __init__(self, message: str, remedy: str = "", keys: KeyPath = ()) -> None:
+        self.remedy = remedy
+        self.keys = keys
+        super().__init__(message)
+
+
+Choice = Callable[[Mapping[str, Data]], "type[msgspec.Struct] | Problem"]
+"""How a map's own keys choose its struct."""
+
+
+class Context:
+    """What decoding needs besides the data, and where it puts problems and secrets."""
+
+    def __init__(
+        self,
+        directory: str,
+        locate: Callable[[KeyPath], Origin],
+        variants: Mapping[type, Choice],
+        *,
+        is_filled: bool = True,
+    ) -> None:
+        self.directory = directory
+        self.locate = locate
+        self.variants = variants
+        self.is_filled = is_filled
+        self.problems: list[Problem] = []
+        self.secrets: list[Secret] = []
+
+    def problem(self, path: KeyPath, message: str, remedy: str = "") -> None:
+        """Note something wrong at `path`."""
+        self.problems.append(Problem(self.locate(path), message, remedy))
+
+
+def chosen_by(
+    key: str, choices: Mapping[str, type[S]], noun: str, data: Mapping[str, Data]
+) -> type[S] | Problem:
+    """Return the struct that the value of `key` names, or what is wrong with it."""
+    stated = data.get(key)
+    known = f"{noun[0].upper()}{noun[1:]}s: {', '.join(choices)}"
+    if stated is None:
+        return Problem(NOWHERE, f'the key "{key}" is missing', known)
+    if isinstance(stated, str) and stated in choices:
+        return choices[stated]
+    shown, suggestion = "", ""
+    if isinstance(stated, str) and not isinstance(stated, Filled):
+        shown, suggestion = f' "{stated[:60]}"', nearest(stated, choices)
+    origin = NOWHERE._replace(path=(key,))
+    return Problem(origin, f"there is no {noun}{shown}", sentences(suggestion, known))
+
+
+INVALID: Any = object()
+"""Stands for a value that could not be decoded; the problem is noted in the context."""
+
+Decoder = Callable[[Data, KeyPath, Context], Any]
+
+
+def decode(struct: type[S], data: Data, path: KeyPath, context: Context) -> S:
+    """Return `data` as a `struct`, or INVALID after noting every problem in `context`."""
+    decoded: S = _decoder(struct)(data, path, context)
+    return decoded
+
+
+@cache
+def _decoder(kind: Any) -> Decoder:
+    """Return the decoder of a type."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        if OneOrMany in arguments[1:]:
+            return _one_or_many(_decoder(arguments[0]))
+        if isinstance(arguments[1], ShortForm):
+            return _short_form(_decoder(arguments[0]), arguments[1].key)
+        return _leaf(kind)
+    if origin in (Union, types.UnionType):
+        inner = [argument for argument in arguments if argument is not type(None)]
+        if len(inner) == 1:
+            return _optional(_decoder(inner[0]))
+        return _leaf(kind)
+    if origin is tuple:
+        return _list_of(_decoder(arguments[0]))
+    if origin is dict:
+        return _map_of(_decoder(arguments[1]))
+    if kind in _SPECIAL:
+        return _SPECIAL[kind]
+    if kind is Any:
+        return _anything
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return _struct(kind)
+    return _leaf(kind)
+
+
+class _Field(NamedTuple):
+    name: str
+    decoder: Decoder
+    is_required: bool
+
+
+def _struct(struct: type[msgspec.Struct]) -> Decoder:
+    hints = typing.get_type_hints(struct, include_extras=True)
+    fields: dict[str, _Field] | None = None
+
+    def own_fields() -> dict[str, _Field]:
+        nonlocal fields
+        if fields is None:
+            fields = {
+                field.encode_name: _Field(field.name, _decoder(hints[field.name]), field.required)
+                for field in msgspec.structs.fields(struct)
+                if not _is_derived(hints[field.name])
+            }
+        return fields
+
+    has_origin = "origin" in hints
+
+    def decode_struct(data: Data, path: KeyPath, context: Context) -> Any:
+        if not isinstance(data, dict):
+            return _wrong(data, "a map", path, context)
+        choose = context.variants.get(struct)
+        if choose:
+            chosen = choose(data)
+            if isinstance(chosen, Problem):
+                context.problem((*path, *chosen.origin.path), chosen.message, chosen.remedy)
+                return INVALID
+            return _decoder(chosen)(data, path, context)
+        known = own_fields()
+        values: dict[str, Any] = {}
+        is_valid = True
+        for key, value in data.items():
+            field = known.get(key)
+            if field is None:
+                is_valid = False
+                context.problem((*path, key), f'unknown key "{key}"', _known_keys(key, known))
+            elif value is not None or field.is_required:
+                decoded = field.decoder(value, (*path, key), context)
+                is_valid = is_valid and decoded is not INVALID
+                values[field.name] = decoded
+        for key, field in known.items():
+            if field.is_required and key not in data:
+                is_valid = False
+                context.problem(path, f'the key "{key}" is missing')
+        if not is_valid:
+            return INVALID
+        if has_origin:
+            values["origin"] = context.locate(path)
+        try:
+            return struct(**values)
+        except Unfit as error:
+            context.problem((*path, *error.keys), str(error), error.remedy)
+            return INVALID
+
+    return decode_struct
+
+
+def _is_derived(hint: Any) -> bool:
+    return get_origin(hint) is Annotated and Derived in get_args(hint)
+
+
+def _known_keys(key: str, known: Mapping[str, _Field]) -> str:
+    return sentences(nearest(key, known), f"keys here: {', '.join(sorted(known))}")
+
+
+def _list_of(item: Decoder) -> Decoder:
+    def decode_list(data: Data, path: KeyPath, context: Context) -> Any:
+        if not isinstance(data, list):
+            return _wrong(data, "a list", path, context)
+        items = [item(value, (*path, index), context) for index, value in enumerate(data)]
+        return INVALID if INVALID in items else tuple(items)
+
+    return decode_list
+
+
+def _one_or_many(items: Decoder) -> Decoder:
+    def decode_one_or_many(data: Data, path: KeyPath, context: Context) -> Any:
+        if isinstance(data, list):
+            return items(data, path, context) if data else _wrong(data, "items", path, context)
+        return _told_at(path, context, lambda: items([data], path, context))
+
+    return decode_one_or_many
+
+
+def _short_form(decoder: Decoder, key: str) -> Decoder:
+    def decode_short_form(data: Data, path: KeyPath, context: Context) -> Any:
+        if isinstance(data, dict):
+            return decoder(data, path, context)
+        return _told_at(path, context, lambda: decoder({key: data}, path, context))
+
+    return decode_short_form
+
+
+def _told_at(path: KeyPath, context: Context, decoding: Callable[[], Any]) -> Any:
+    """Return what `decoding` does, its problems told at `path`: the file has no keys below it."""
+    first = len(context.problems)
+    decoded = decoding()
+    origin = context.locate(path)
+    context.problems[first:] = [
+        problem._replace(origin=origin) for problem in context.problems[first:]
+    ]
+    return decoded
+
+
+def _map_of(value_decoder: Decoder) -> Decoder:
+    def decode_map(data: Data, path: KeyPath, context: Context) -> Any:
+        if not isinstance(data, dict):
+            return _wrong(data, "a map", path, context)
+        decoded = {key: value_decoder(value, (*path, key), context) for key, value in data.items()}
+        return INVALID if INVALID in decoded.values() else decoded
+
+    return decode_map
+
+
+def _optional(inner: Decoder) -> Decoder:
+    def decode_optional(data: Data, path: KeyPath, context: Context) -> Any:
+        return None if data is None else inner(data, path, context)
+
+    return decode_optional
+
+
+def _leaf(kind: Any) -> Decoder:
+    expected = _in_words(kind)
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    is_text = kind is str
+
+    def decode_leaf(data: Data, path: KeyPath, context: Context) -> Any:
+        if is_text and isinstance(data, str):
+            return data
+        if isinstance(data, str) and not context.is_filled and PLACEHOLDER.search(data):
+            return data
+        try:
+            return msgspec.convert(data, kind, strict=not isinstance(data, Filled))
+        except msgspec.ValidationError:
+            if choices and isinstance(data, str):
+                named = "" if isinstance(data, Filled) else f' "{data[:60]}"'
+                remedy = nearest(data, (str(choice) for choice in choices))
+                context.problem(
+                    path, f"expected {expected}, got{named or ' something else'}", remedy
+                )
+                return INVALID
+            return _wrong(data, expected, path, context)
+
+    return decode_leaf
+
+
+def _anything(data: Data, _path: KeyPath, _context: Context) -> Any:
+    return data
+
+
+def _secret(data: Data, path: KeyPath, context: Context) -> Any:
+    if isinstance(data, bool) or not isinstance(data, str | int):
+        return _wrong(data, "text", path, context)
+    template = data.template if isinstance(data, Filled) else ""
+    if not context.is_filled and isinstance(data, str):
+        template = data
+    secret = Secret(str(data), template)
+    context.secrets.append(secret)
+    return secret
+
+
+def _local_path(data: Data, path: KeyPath, context: Context) -> Any:
+    if not isinstance(data, str) or not data:
+        return _wrong(data, "a path", path, context)
+    return LocalPath(absolute_path(data, context.directory))
+
+
+def _database_path(data: Data, path: KeyPath, context: Context) -> Any:
+    if data == ":memory:":
+        return DatabasePath(data)
+    if isinstance(data, str) and (is_remote(data) or data.startswith("md:")):
+        context.problem(path, "the catalog is built in a local file", "Write a path.")
+        return INVALID
+    local = _local_path(data, path, context)
+    return local if local is INVALID else DatabasePath(local)
+
+
+def _uri(data: Data, path: KeyPath, context: Context) -> Any:
+    if not isinstance(data, str) or not data:
+        return _wrong(data, "a path or URL", path, context)
+    if is_remote(data) or (not context.is_filled and data.startswith("${")):
+        return Uri(data)
+    return Uri(absolute_path(data, context.directory))
+
+
+_SPECIAL: dict[Any, Decoder] = {
+    Secret: _secret,
+    LocalPath: _local_path,
+    DatabasePath: _database_path,
+    Uri: _uri,
+}
+
+
+def is_remote(uri: str) -> bool:
+    """Say whether `uri` has a scheme that DuckDB opens over the network."""
+    scheme, separator, _ = uri.partition("://")
+    return bool(separator) and scheme.lower() != "file"
+
+
+def absolute_path(path: str, directory: str) -> str:
+    """Return a local path made absolute; `~` is the home folder."""
+    path = path.removeprefix("file://")
+    return os.path.normpath(os.path.join(directory, os.path.expanduser(path)))
+
+
+def _in_words(kind: Any) -> str:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        shown = [f'"{choice}"' if isinstance(choice, str) else str(choice) for choice in arguments]
+        return "one of " + ", ".join(shown) if len(shown) > 1 else shown[0]
+    if origin is Annotated:
+        return next(
+            (one.description for one in arguments[1:] if getattr(one, "description", None)),
+            _in_words(arguments[0]),
+        )
+    if origin in (Union, types.UnionType):
+        return " or ".join(_in_words(argument) for argument in arguments)
+    return {
+        str: "text",
+        int: "a whole number",
+        bool: "true or false",
+        float: "a number",
+        type(None): "nothing",
+    }.get(kind, "another type")
+
+
+def _wrong(data: Data, expected: str, path: KeyPath, context: Context) -> Any:
+    got = {
+        str: "text",
+        Filled: "text",
+        int: "a whole number",
+        bool: "true or false",
+        float: "a number",
+        list: "a list" if data else "an empty list",
+        dict: "a map",
+        type(None): "nothing",
+    }.get(type(data), "something else")
+    if isinstance(data, str) and not data:
+        got = "empty text"
+    remedy = "Put it in quotes." if expected == "text" and got in _NEEDS_QUOTES else ""
+    context.problem(path, f"expected {expected}, got {got}", remedy)
+    return INVALID
+
+
+_NEEDS_QUOTES = ("a whole number", "a number", "true or false")

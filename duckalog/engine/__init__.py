@@ -1,0 +1,1 @@
+"""Plan to connection: the only place that opens a catalog."""

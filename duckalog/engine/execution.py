@@ -1,0 +1,94 @@
+"""Running a step's statements: logged without secrets, refused with the place in the config."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import duckdb
+
+from duckalog.environment import Redactor
+from duckalog.errors import EngineError, Origin, Problem
+from duckalog.plan import Step
+from duckalog.sql import Statement
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+logger = logging.getLogger("duckalog.engine")
+
+Result = TypeVar("Result")
+
+UNCHANGED = "The catalog was left as it was."
+
+_REFUSALS = {
+    "extension": "the extension cannot be had",
+    "setting": "DuckDB refused the setting",
+    "pragma": "DuckDB refused the pragma",
+    "secret": "DuckDB refused the secret",
+    "attachment": "the database cannot be attached",
+    "catalog": "the Iceberg catalog cannot be attached",
+    "view": "DuckDB refused the view",
+}
+
+
+def execute(connection: DuckDBPyConnection, statement: Statement) -> None:
+    """Run a statement; its script, which shows no secret, is logged at DEBUG."""
+    logger.debug("%s", statement.script)
+    connection.execute(statement.text, statement.values or None)
+
+
+def run(connection: DuckDBPyConnection, step: Step, redact: Redactor) -> None:
+    """Run a step's statements; raises EngineError with the step's origin.
+
+    The cause is not chained: DuckDB's own error may hold what must not be shown.
+    """
+    try:
+        for statement in step.statements:
+            execute(connection, statement)
+        return
+    except duckdb.Error as error:
+        problem = refused(step, error, redact)
+    raise EngineError(problem)
+
+
+def refused(step: Step, error: BaseException, redact: Redactor) -> Problem:
+    """Return what DuckDB says against a step, secrets taken out."""
+    text = redact(str(error)).strip()
+    name = step.view if (step.kind == "view" and hasattr(step, "view")) else step.name
+    return Problem(step.origin, _REFUSALS[step.kind], text, name if step.kind != "pragma" else "")
+
+
+def within(seconds: float, connection: DuckDBPyConnection, action: Callable[[], Result]) -> Result:
+    """Return what `action` returns; raises TimeoutError when it takes longer than `seconds`.
+
+    A call that hangs in DuckDB cannot be ended from outside (1.5.5), so it is
+    interrupted and left behind on a thread that does not keep the process.
+    """
+    outcome: list[Result] = []
+    failure: list[BaseException] = []
+
+    def act() -> None:
+        try:
+            outcome.append(action())
+        except BaseException as error:  # whatever it is, it belongs to the caller
+            failure.append(error)
+
+    thread = threading.Thread(target=act, name="duckalog-probe", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        connection.interrupt()
+        thread.join(1.0)
+    if failure and not thread.is_alive():
+        raise failure[0]
+    if not outcome:
+        raise TimeoutError(f"no answer within {seconds:g} s")
+    return outcome[0]
+
+
+def at_file(file: str, message: str, remedy: str = "") -> EngineError:
+    """Return the error for a catalog file."""
+    return EngineError(Problem(Origin(file), message, remedy))

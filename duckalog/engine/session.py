@@ -1,0 +1,157 @@
+"""The session half: extensions, settings, secrets and attachments on a connection."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+from duckdb import DuckDBPyConnection
+
+from duckalog.engine.execution import execute, refused, run, within
+from duckalog.environment import Redactor
+from duckalog.errors import EngineError, Problem
+from duckalog.plan import DatabaseStep, ExtensionStep, Plan, Step
+from duckalog.sql import install, literal, load, set_option
+
+logger = logging.getLogger("duckalog.engine")
+
+PROBE_LIMIT_S = 30.0
+_SQLITE_MAGIC = b"SQLite format 3\0"
+
+
+def apply_session(
+    connection: DuckDBPyConnection, plan: Plan, *, probe_limit_s: float = PROBE_LIMIT_S
+) -> None:
+    """Apply the session half of a plan to a connection.
+
+    Every database is probed, each within `probe_limit_s`. Raises EngineError
+    with all that failed: what needs a step that failed is not tried.
+    """
+    if plan.extension_directory:
+        execute(connection, set_option("extension_directory", literal(plan.extension_directory)))
+    problems: list[Problem] = []
+    failed: set[str] = set()
+    for step in plan.session:
+        if failed.intersection(step.needs):
+            failed.add(step.key)
+            continue
+        try:
+            _apply(connection, step, plan.redact, probe_limit_s)
+        except EngineError as error:
+            problems += error.problems
+            failed.add(step.key)
+    if problems:
+        raise EngineError(problems)
+
+
+def _apply(
+    connection: DuckDBPyConnection, step: Step, redact: Redactor, probe_limit_s: float
+) -> None:
+    if isinstance(step, ExtensionStep):
+        _have_extension(connection, step, redact)
+    elif isinstance(step, DatabaseStep):
+        _attach(connection, step, redact, probe_limit_s)
+    else:
+        run(connection, step, redact)
+
+
+def _have_extension(connection: DuckDBPyConnection, step: ExtensionStep, redact: Redactor) -> None:
+    """Have an extension: loaded already, from its PyPI package, or by INSTALL, in that order."""
+    name = step.name
+    is_installed, is_loaded = _state_of(connection, name)
+    if is_loaded or (is_installed and not step.is_loaded):
+        return
+    if is_installed and _loads(connection, name):
+        return
+    for file in _packaged(name):
+        if not step.is_loaded or _loads(connection, file):
+            return
+    try:
+        execute(connection, install(name, step.repository))
+        if step.is_loaded:
+            execute(connection, load(name))
+        return
+    except duckdb.Error as error:
+        problem = refused(step, error, redact)
+    package = f"duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}"
+    remedy = (
+        f"{problem.remedy}\n"
+        f"Let this machine reach DuckDB's repository, or install it beforehand "
+        f"(INSTALL {name}), or run: pip install {package}"
+    )
+    raise EngineError(problem._replace(remedy=remedy))
+
+
+def _state_of(connection: DuckDBPyConnection, name: str) -> tuple[bool, bool]:
+    """Return whether an extension is installed, and whether it is loaded.
+
+    Asked before LOAD, which goes to the network for what is not installed (DuckDB 1.5.5).
+    """
+    found = connection.execute(
+        "SELECT installed, loaded FROM duckdb_extensions() WHERE extension_name = $1", [name]
+    ).fetchone()
+    return (bool(found[0]), bool(found[1])) if found else (False, False)
+
+
+def _loads(connection: DuckDBPyConnection, extension: str) -> bool:
+    try:
+        execute(connection, load(extension))
+    except duckdb.Error as error:
+        logger.debug("LOAD %s: %s", extension, str(error).splitlines()[0])
+        return False
+    return True
+
+
+def _packaged(name: str) -> Iterator[str]:
+    """Yield the file of an extension that its PyPI package has for this DuckDB."""
+    found = importlib.util.find_spec(f"duckdb_extension_{name}")
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        file = Path(folder, "extensions", f"v{duckdb.__version__}", f"{name}.duckdb_extension")
+        if file.is_file():
+            yield str(file)
+
+
+def _attach(
+    connection: DuckDBPyConnection, step: DatabaseStep, redact: Redactor, limit_s: float
+) -> None:
+    """Attach a database and hear from it; DuckDB itself only fails at the first query."""
+    if step.file is not None:
+        unfit = _unfit_file(step.file, step.database_type)
+        if unfit:
+            raise EngineError(Problem(step.origin, unfit[0], unfit[1], step.name))
+    try:
+        within(limit_s, connection, lambda: _attach_and_ask(connection, step))
+        return
+    except duckdb.Error as error:
+        problem = refused(step, error, redact)
+    except TimeoutError as error:
+        problem = Problem(step.origin, f"the database gives {error}", "", step.name)
+    raise EngineError(problem)
+
+
+def _attach_and_ask(connection: DuckDBPyConnection, step: DatabaseStep) -> None:
+    for statement in step.statements:
+        execute(connection, statement)
+    if step.database_type == "postgres":
+        query = f"SELECT * FROM postgres_query({literal(step.name)}, 'SELECT 1')"
+        connection.execute(query).fetchall()
+
+
+def _unfit_file(file: str, database_type: str) -> tuple[str, str] | None:
+    """Return why a file cannot be the database to attach, and how to mend it, or None."""
+    if not os.path.exists(file):
+        remedy = "An attachment must exist: duckalog never creates one. Is the path right?"
+        return f'there is no file "{file}"', f"{remedy} Paths start from the config's folder."
+    if os.path.isdir(file):
+        return f'"{file}" is a folder', "An attachment is a file."
+    if not os.access(file, os.R_OK):
+        return f'"{file}" cannot be read', "Check its permissions."
+    if database_type == "sqlite" and os.path.getsize(file):
+        with open(file, "rb") as opened:
+            if opened.read(len(_SQLITE_MAGIC)) != _SQLITE_MAGIC:
+                return f'"{file}" is not a SQLite database', "Is it under the right type?"
+    return None

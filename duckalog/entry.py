@@ -1,0 +1,191 @@
+"""What every declared thing has in common, and the roles that the plan knows.
+
+A source, attachment type, catalog type or secret type is one struct that holds
+its keys and renders its own SQL; a role says what the plan may ask of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+
+from duckalog.decode import Derived, OneOrMany, ShortForm, Unfit, Uri, is_remote
+from duckalog.environment import Filled, Secret, shell_expression
+from duckalog.errors import NOWHERE, Origin
+from duckalog.sql import Bound, Statement, is_option_name, literal
+
+NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
+Uris = Annotated[tuple[Uri, ...], OneOrMany]
+
+MAIN_SCHEMA = "main"
+BOOKKEEPING_SCHEMA = "_duckalog"
+"""The schema of the catalog file that belongs to duckalog."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A thing that a config declares; `origin` is where."""
+
+    origin: Annotated[Origin, Derived] = NOWHERE
+
+
+class Column(Entry, frozen=True, kw_only=True):
+    """What a config says of a view's column."""
+
+    description: str | None = None
+    tags: tuple[str, ...] = ()
+    meta: dict[str, Any] = {}
+
+
+Columns = dict[str, Annotated[Column, ShortForm("description")]]
+
+
+class View(Entry, frozen=True, kw_only=True):
+    """A view of the catalog, whatever it reads."""
+
+    name: NonEmpty
+    schema: NonEmpty = MAIN_SCHEMA
+    description: str | None = None
+    columns: Columns = {}
+    tags: tuple[str, ...] = ()
+    meta: dict[str, Any] = {}
+
+    @property
+    def source_name(self) -> str:
+        """The kind of source, `sql` for raw SQL."""
+        return str(getattr(self, "source", "sql"))
+
+    def query(self) -> str:
+        """Return the SELECT that the view stands for."""
+        raise TypeError(f"{type(self).__name__} is a role, not a source")
+
+    @property
+    def reads_from(self) -> str | None:
+        """The alias of the attachment or catalog that the view reads, if it names one."""
+        return None
+
+    def extensions(self) -> Iterator[str]:
+        """Yield the DuckDB extensions that reading the view needs."""
+        yield from ()
+
+
+class Attachment(Entry, frozen=True, kw_only=True):
+    """A database attached to every connection under its alias; a schema of its own in DuckDB."""
+
+    kind: ClassVar[str]
+
+    alias: NonEmpty
+    read_only: bool = True
+
+    def extensions(self) -> Iterator[str]:
+        """Yield the DuckDB extensions that attaching needs."""
+        yield from ()
+
+    def secret(self) -> Statement | None:
+        """Return the CREATE SECRET that carries the credentials, if the type has any."""
+        return None
+
+    def attach(self) -> Statement:
+        """Return the ATTACH statement."""
+        raise TypeError(f"{type(self).__name__} is a role, not an attachment type")
+
+    @property
+    def file(self) -> str | None:
+        """The local file that must exist before attaching: DuckDB may create it otherwise."""
+        return None
+
+    secret_type: ClassVar[str] = "postgres"
+
+    @property
+    def uses_secret(self) -> str | None:
+        """The name of the declared secret, of `secret_type`, that the attachment names, if any."""
+        return None
+
+
+class Catalog(Entry, frozen=True, kw_only=True):
+    """An Iceberg catalog, attached to every connection under its name."""
+
+    name: NonEmpty
+    uri: str | None = None
+    warehouse: str | None = None
+    read_only: bool = True
+
+    def extensions(self) -> Iterator[str]:
+        """Yield the DuckDB extensions that attaching needs."""
+        yield "iceberg"
+
+    def secret(self) -> Statement | None:
+        """Return the CREATE SECRET that carries the credentials, if the catalog states any."""
+        return None
+
+    def attach(self) -> Statement:
+        """Return the ATTACH statement."""
+        raise TypeError(f"{type(self).__name__} is a role, not a catalog type")
+
+    secret_type: ClassVar[str] = "iceberg"
+
+    @property
+    def uses_secret(self) -> str | None:
+        """The name of the declared secret, of `secret_type`, that the catalog names, if any."""
+        return None
+
+
+_EXTENSION_OF_SCHEME = {
+    **dict.fromkeys(("s3", "s3a", "s3n", "gs", "gcs", "r2", "hf", "http", "https"), "httpfs"),
+    **dict.fromkeys(("az", "azure", "abfs", "abfss"), "azure"),
+}
+
+
+def extension_of(uri: str) -> Iterator[str]:
+    """Yield the extension that opens `uri`, where it needs one."""
+    if is_remote(uri):
+        extension = _EXTENSION_OF_SCHEME.get(uri.partition("://")[0].lower())
+        if extension:
+            yield extension
+
+
+def check_options(options: Mapping[str, Any], key: str = "options") -> None:
+    """Raise Unfit for an option whose name or value cannot stand in SQL as data."""
+    for name, value in options.items():
+        if not is_option_name(name):
+            raise Unfit(
+                f'"{name}" cannot be the name of an option',
+                "Names of options are letters, digits and underscores.",
+                (key,),
+            )
+        try:
+            if value is not None:
+                literal(value)
+        except ValueError as error:
+            raise Unfit(f"the value has no place in SQL: {error}", "", (key, name)) from None
+
+
+def rendered_options(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return options with their values as SQL; those without a value are left out."""
+    return {name: literal(value) for name, value in options.items() if value is not None}
+
+
+def bound(value: object, variable: str) -> str | Bound:
+    """Return a field's value for a statement: secrets and filled texts bound, the rest as SQL.
+
+    In scripts a secret that the file states in clear is read from the
+    environment variable named `variable`.
+    """
+    if isinstance(value, Secret):
+        template = value.template or f"${{env:{variable_name(variable)}}}"
+        return Bound(value.reveal(), shell_expression(template))
+    if isinstance(value, Filled):
+        return Bound(str(value), shell_expression(value.template))
+    return literal(value)
+
+
+def variable_name(text: str) -> str:
+    """Return `text` as the name of an environment variable."""
+    return re.sub(r"[^A-Z0-9]+", "_", text.upper()).strip("_")
+
+
+def own_secret_name(kind: str, name: str) -> str:
+    """Return the name of the DuckDB secret that duckalog makes for an attachment or catalog."""
+    return f"__duckalog_{kind}_{name}"

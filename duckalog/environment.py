@@ -1,0 +1,317 @@
+"""Environment variables in a document: `${env:NAME}` and `${env:NAME:default}`.
+
+The only file that reads the environment: after parsing, before validation.
+What it filled in is remembered, so that everything shown later can be redacted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+from urllib.parse import quote, quote_plus
+
+from duckalog.document import Data, Document, unfit_text
+from duckalog.errors import ConfigError, KeyPath, Origin, Problem, nearest, sentences
+from duckalog.sql import environment_expression, replace_in_sql
+
+PLACEHOLDER = re.compile(
+    r"(?P<escape>\$)?\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^}]*))?\}"
+)
+_LOOKS_LIKE_ONE = re.compile(r"\$\{\s*env\b[^}]*\}?", re.IGNORECASE)
+_SECRET_WORDS = re.compile(
+    r"(?:^|_)(?:PASS|PASSWD|PASSWORD|PASSPHRASE|PWD|SECRETS?|TOKEN|CREDENTIALS?|SAS|DSN|KEY_ID|"
+    r"CONNECTION_STRING|(?:API|ACCESS|ACCOUNT|PRIVATE|SECRET|SIGNING|ENCRYPTION)_?KEY)(?:$|_)",
+    re.IGNORECASE,
+)
+
+SQL_TEXTS: tuple[tuple[str, ...], ...] = (("duckdb", "pragmas"), ("views", "sql"))
+"""Key paths, without list positions, of the texts that are SQL: values stay data in them."""
+
+LOCATIONS: tuple[tuple[str, ...], ...] = (
+    ("views",),
+    ("imports",),
+    ("duckdb", "database"),
+    ("duckdb", "extension_directory"),
+    ("duckdb", "secrets", "scope"),
+    ("attachments", "duckdb", "path"),
+    ("attachments", "sqlite", "path"),
+    ("attachments", "ducklake", "path"),
+    ("attachments", "ducklake", "data_path"),
+    ("iceberg_catalogs", "uri"),
+    ("iceberg_catalogs", "warehouse"),
+)
+"""Key paths whose values are places and not credentials; all other values are taken for secret."""
+
+
+class Filled(str):
+    """A text with environment variables filled in; `template` is how the file has it."""
+
+    __slots__ = ("template",)
+    template: str
+
+    def __new__(cls, value: str, template: str) -> Filled:
+        filled = super().__new__(cls, value)
+        filled.template = template
+        return filled
+
+    def __repr__(self) -> str:
+        return repr(self.template)
+
+
+class Secret:
+    """A value that is never shown: `reveal()` is the only way to it."""
+
+    __slots__ = ("_value", "template")
+
+    def __init__(self, value: str, template: str = "") -> None:
+        self._value = value
+        self.template = template
+
+    def reveal(self) -> str:
+        """Return the value itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Secret({self.template or '**********'})"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+
+class Use(NamedTuple):
+    """A placeholder that was filled: which variable, where, and with what."""
+
+    name: str
+    value: str
+    origin: Origin
+    is_default: bool
+    template: str
+
+    @property
+    def is_secret(self) -> bool:
+        """Say whether the value must not be shown: by its name, or by where it stands."""
+        if self.is_credential:
+            return True
+        return not self.is_default and not _is_under(self.origin.path, LOCATIONS)
+
+    @property
+    def is_credential(self) -> bool:
+        """Say whether the variable, or the key or setting that it fills, is named like one."""
+        names = [self.name, *(key for key in self.origin.path if isinstance(key, str))]
+        if _is_under(self.origin.path, (("duckdb", "pragmas"),)):
+            names += re.findall(r"\w+", self.template)
+        return any(looks_secret(name) for name in names)
+
+
+class Redactor:
+    """Puts placeholders back for the secret values in any text."""
+
+    def __init__(self, secrets: Mapping[str, str] | None = None) -> None:
+        self._shown: dict[str, str] = {}
+        self._pattern: re.Pattern[str] | None = None
+        for value, shown in (secrets or {}).items():
+            for form in _forms(value):
+                self._shown.setdefault(form, shown)
+        if self._shown:
+            longest_first = sorted(self._shown, key=len, reverse=True)
+            self._pattern = re.compile("|".join(_as_pattern(form) for form in longest_first))
+
+    def __call__(self, text: str) -> str:
+        """Return `text` with each secret value replaced by its placeholder."""
+        if self._pattern is None:
+            return text
+        return self._pattern.sub(lambda match: self._shown[match.group()], text)
+
+    def __repr__(self) -> str:
+        return f"Redactor({len(set(self._shown.values()))} secrets)"
+
+
+def looks_secret(name: str) -> bool:
+    """Say whether a variable's name is one that people give to credentials."""
+    return bool(_SECRET_WORDS.search(name))
+
+
+def read_environment(env_file: str | os.PathLike[str] | None = None) -> Mapping[str, str]:
+    """Return the process's environment, and below it the variables of `env_file`.
+
+    Nothing is written to the process's environment. Raises ConfigError where
+    the file cannot be read.
+    """
+    if env_file is None:
+        return os.environ
+    from dotenv import dotenv_values
+
+    file = os.path.abspath(os.fspath(env_file))
+    try:
+        with open(file, encoding="utf-8-sig") as stream:
+            stated = dotenv_values(stream=stream, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigError(Problem(Origin(file), f"the env file cannot be read: {reason}")) from None
+    return {**{name: value or "" for name, value in stated.items()}, **os.environ}
+
+
+def fill(
+    document: Document, environment: Mapping[str, str] | None
+) -> tuple[Data, list[Use], list[Problem]]:
+    """Return the document's data with its placeholders filled, their uses, and every problem.
+
+    Filled texts are `Filled`. Without an environment the placeholders stay as
+    they are, and only malformed ones are problems.
+    """
+    if not _mentions(document.data):
+        return document.data, [], []
+    filler = _Filler(document.origin, environment)
+    return filler.data(document.data, ()), filler.uses, filler.problems
+
+
+def fill_text(
+    text: str, origin: Origin, environment: Mapping[str, str] | None
+) -> tuple[str, list[Use], list[Problem]]:
+    """Return SQL read from a file of its own with its placeholders filled as data."""
+    filler = _Filler(lambda _path: origin, environment)
+    return filler.text(text, origin.path, is_sql=True), filler.uses, filler.problems
+
+
+class _Filler:
+    def __init__(
+        self, locate: Callable[[KeyPath], Origin], environment: Mapping[str, str] | None
+    ) -> None:
+        self.locate = locate
+        self.environment = environment
+        self.uses: list[Use] = []
+        self.problems: list[Problem] = []
+
+    def data(self, data: Data, path: KeyPath) -> Data:
+        if isinstance(data, str):
+            if "${" not in data:
+                return data
+            return self.text(data, path, is_sql=_is_under(path, SQL_TEXTS))
+        if isinstance(data, list):
+            return [self.data(item, (*path, index)) for index, item in enumerate(data)]
+        if isinstance(data, dict):
+            return {key: self.data(item, (*path, key)) for key, item in data.items()}
+        return data
+
+    def text(self, text: str, path: KeyPath, *, is_sql: bool) -> str:
+        rest = PLACEHOLDER.sub("", text)
+        malformed = _LOOKS_LIKE_ONE.search(rest)
+        if malformed:
+            message = f'"{malformed.group()[:60]}" is not a placeholder'
+            remedy = "Write ${env:NAME}, or ${env:NAME:default}; $${env:NAME} is the text itself."
+            self.problems.append(Problem(self.locate(path), message, remedy))
+            return text
+        if self.environment is None or not PLACEHOLDER.search(text):
+            return text
+
+        def value(match: re.Match[str]) -> str:
+            return self._value(match, path, text)
+
+        if not is_sql:
+            return Filled(PLACEHOLDER.sub(value, text), text)
+        try:
+            return Filled(replace_in_sql(text, PLACEHOLDER, value), text)
+        except ValueError as error:
+            names = ", ".join(match["name"] for match in PLACEHOLDER.finditer(text))
+            message = f"environment variable {names} cannot be filled into this SQL: {error}"
+            self.problems.append(Problem(self.locate(path), message))
+            return text
+
+    def _value(self, match: re.Match[str], path: KeyPath, template: str) -> str:
+        if match["escape"]:
+            return match.group()[1:]
+        name, default = match["name"], match["default"]
+        assert self.environment is not None
+        value = self.environment.get(name, default)
+        origin = self.locate(path)
+        if value is None:
+            similar = nearest(name, self.environment)
+            remedy = sentences(similar, f"export it, or write a default: ${{env:{name}:…}}")
+            message = f"environment variable {name} is not set"
+            self.problems.append(Problem(origin, message, remedy))
+            return match.group()
+        unfit = unfit_text(value)
+        if unfit:
+            self.problems.append(Problem(origin, f"environment variable {name}: {unfit}"))
+            return match.group()
+        self.uses.append(Use(name, value, origin, name not in self.environment, template))
+        return value
+
+
+def shell_expression(template: str) -> str:
+    """Return the SQL expression that a DuckDB shell evaluates to the filled `template`."""
+    pieces: list[tuple[str, bool]] = []
+    position = 0
+    for match in PLACEHOLDER.finditer(template):
+        before = template[position : match.start()]
+        if match["escape"]:
+            before += match.group()[1:]
+        if before:
+            pieces.append((before, False))
+        if not match["escape"]:
+            pieces.append((match["name"], True))
+        position = match.end()
+    if position < len(template):
+        pieces.append((template[position:], False))
+    return environment_expression(pieces)
+
+
+def variables_in(template: str) -> tuple[str, ...]:
+    """Return the names of the environment variables that a text mentions, in order."""
+    return tuple(m["name"] for m in PLACEHOLDER.finditer(template) if not m["escape"])
+
+
+def redactor_for(uses: Iterable[Use], secrets: Iterable[Secret]) -> Redactor:
+    """Return the redactor for the values that were filled in and those stated as secret."""
+    shown: dict[str, str] = {}
+    for use in uses:
+        if use.is_secret and use.value:
+            shown.setdefault(use.value, f"${{env:{use.name}}}")
+    for secret in secrets:
+        if secret.reveal():
+            shown.setdefault(secret.reveal(), secret.template or "**********")
+    return Redactor(shown)
+
+
+def _mentions(data: Data) -> bool:
+    if isinstance(data, str):
+        return "${" in data
+    if isinstance(data, list):
+        return any(_mentions(item) for item in data)
+    if isinstance(data, dict):
+        return any(_mentions(item) for item in data.values())
+    return False
+
+
+def _is_under(path: KeyPath, paths: tuple[tuple[str, ...], ...]) -> bool:
+    keys = tuple(key for key in path if isinstance(key, str))
+    return any(keys[: len(one)] == one for one in paths)
+
+
+def _forms(value: str) -> set[str]:
+    """Return how a value may appear in messages: raw, and escaped for SQL, libpq and URLs."""
+    libpq = value.replace("\\", "\\\\").replace("'", "\\'")
+    return {
+        value,
+        value.replace("'", "''"),
+        value.replace('"', '""'),
+        libpq,
+        libpq.replace("'", "''"),
+        quote(value, safe=""),
+        quote(value),
+        quote_plus(value),
+        repr(value)[1:-1],
+    }
+
+
+def _as_pattern(form: str) -> str:
+    """Return the pattern of a value; a short one counts only where it stands by itself."""
+    escaped = re.escape(form)
+    return escaped if len(form) > 3 else rf"(?<![A-Za-z0-9]){escaped}(?![A-Za-z0-9])"

@@ -1,0 +1,122 @@
+"""What can go wrong, told so that a person can mend it.
+
+DuckalogError
+├── ConfigError    the config file, its imports, or the environment it names
+└── EngineError    DuckDB, a source, or the catalog file
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import NamedTuple
+
+KeyPath = tuple["str | int", ...]
+
+
+class Origin(NamedTuple):
+    """Where something is stated: a file, a line (from 1) and the keys that lead to it.
+
+    A line of 0 means that only the file is known; an empty file name, that
+    the thing was made in Python.
+    """
+
+    file: str = ""
+    line: int = 0
+    path: KeyPath = ()
+
+    def __str__(self) -> str:
+        place = self.location
+        keys = key_path(self.path)
+        return f"{place}: {keys}" if place and keys else place or keys
+
+    @property
+    def location(self) -> str:
+        """Return `file:line`, the file as seen from the working directory."""
+        if not self.file:
+            return ""
+        name = shown_path(self.file)
+        return f"{name}:{self.line}" if self.line else name
+
+
+NOWHERE = Origin()
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong: where, what, and how to mend it; `name` is whose problem it is."""
+
+    origin: Origin
+    message: str
+    remedy: str = ""
+    name: str = ""
+
+    def __str__(self) -> str:
+        place = str(self.origin)
+        if self.name:
+            place = f'{place} "{self.name}"'.lstrip()
+        text = f"{place}: {self.message}" if place else self.message
+        return f"{text}\n{indented(self.remedy)}" if self.remedy else text
+
+
+class DuckalogError(Exception):
+    """The base of every error that duckalog raises for its user.
+
+    `problems` holds each thing that is wrong, in the order of the file.
+    """
+
+    def __init__(self, problems: str | Problem | Iterable[Problem], remedy: str = "") -> None:
+        if isinstance(problems, str):
+            problems = (Problem(NOWHERE, problems, remedy),)
+        elif isinstance(problems, Problem):
+            problems = (problems,)
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def __reduce__(self) -> tuple[type[DuckalogError], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)
+
+
+class ConfigError(DuckalogError):
+    """The config cannot be read, or what it says cannot be right."""
+
+
+class EngineError(DuckalogError):
+    """DuckDB, a source or the catalog file refused."""
+
+
+def key_path(path: Sequence[str | int]) -> str:
+    """Return keys as people write them, `views[2].options.version` say."""
+    text = ""
+    for key in path:
+        if isinstance(key, int):
+            text += f"[{key}]"
+        else:
+            text += f".{key}" if text else key
+    return text
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return `did you mean "…"?` for the closest of `known`, or an empty string."""
+    by_lower = {name.lower(): name for name in known}
+    close = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return f'did you mean "{by_lower[close[0]]}"?' if close else ""
+
+
+def sentences(*parts: str) -> str:
+    """Return the parts that are not empty, each started with a capital, as one text."""
+    return " ".join(f"{part[0].upper()}{part[1:]}" for part in parts if part)
+
+
+def shown_path(file: str) -> str:
+    """Return a file's path as its reader would type it: relative where that is shorter."""
+    try:
+        relative = os.path.relpath(file)
+    except (OSError, ValueError):  # the working directory is gone, or on another drive
+        return file
+    return relative if len(relative) < len(file) else file
+
+
+def indented(text: str) -> str:
+    """Return `text` with each line moved four columns in."""
+    return "\n".join(f"    {line}" if line else line for line in text.splitlines())

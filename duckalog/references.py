@@ -1,0 +1,132 @@
+"""What a SELECT reads: DuckDB parses, nothing is bound, nothing is opened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+Name = tuple[str, ...]
+"""A name as the query writes it, one to three parts: catalog, schema, relation."""
+
+
+class Reading(NamedTuple):
+    """What a query reads, or why it cannot be a view."""
+
+    relations: frozenset[Name] = frozenset()
+    functions: frozenset[str] = frozenset()
+    urls: frozenset[str] = frozenset()
+    refusal: str = ""
+
+
+def readings_of(queries: Sequence[str]) -> list[Reading]:
+    """Return what each query reads, without its own CTEs; the relations need not exist.
+
+    A query that is not exactly one SELECT without parameters has a refusal.
+    Relations that a query only computes the name of (`query()`) are not found.
+    """
+    if not queries:
+        return []
+    import duckdb
+
+    with duckdb.connect(":memory:", config={"python_enable_replacements": False}) as connection:
+        rows = connection.execute(
+            "SELECT json_serialize_sql(query) FROM (SELECT unnest(?::JSON::VARCHAR[]) AS query)",
+            [json.dumps(list(queries))],
+        ).fetchall()
+    return [_reading(query, text) for query, (text,) in zip(queries, rows, strict=True)]
+
+
+def _reading(query: str, serialized: str) -> Reading:
+    try:
+        tree = json.loads(serialized)
+    except RecursionError:
+        return Reading(refusal="the query is nested too deeply")
+    if tree["error"]:
+        return Reading(refusal=_refusal(query, tree))
+    statements = tree["statements"]
+    if len(statements) != 1:
+        count = "no statement" if not statements else f"{len(statements)} statements"
+        return Reading(refusal=f"a view is one SELECT, and this is {count}")
+    return _walk(statements[0]["node"])
+
+
+def _refusal(query: str, tree: dict[str, Any]) -> str:
+    if tree.get("error_type") != "parser":
+        return "a view is one SELECT, and this is something else or more"
+    position = str(tree.get("position", ""))
+    line = query.count("\n", 0, int(position)) + 1 if position.isdigit() else 0
+    where = f" in line {line} of the query" if line > 1 else ""
+    return f"DuckDB cannot parse it{where}: {tree['error_message']}"
+
+
+_Scope = frozenset[str]
+
+
+def _walk(root: dict[str, Any]) -> Reading:
+    relations: set[Name] = set()
+    functions: set[str] = set()
+    urls: set[str] = set()
+    pending: list[tuple[Any, _Scope]] = [(root, frozenset())]
+    while pending:
+        node, scope = pending.pop()
+        if isinstance(node, list):
+            pending += ((child, scope) for child in node)
+            continue
+        if not isinstance(node, dict):
+            continue
+        kind = node.get("type")
+        if kind == "BASE_TABLE":
+            name = _name_of(node)
+            if len(name) > 1 or name[0].lower() not in scope:
+                relations.add(name)
+        elif kind == "SHOW_REF":
+            return Reading(refusal="a view is one SELECT, and this is DESCRIBE, SHOW or SUMMARIZE")
+        elif node.get("class") == "PARAMETER":
+            return Reading(refusal="a view has no parameters")
+        elif kind == "TABLE_FUNCTION":
+            function = node["function"]
+            functions.add(str(function["function_name"]).lower())
+            if function["function_name"] == "query_table":
+                relations.update((text,) for text in _texts(function))
+        elif node.get("class") == "CONSTANT":
+            urls.update(text for text in _texts(node) if "://" in text)
+        pending += _children(node, scope)
+    return Reading(frozenset(relations), frozenset(functions), frozenset(urls))
+
+
+def _name_of(node: dict[str, Any]) -> Name:
+    parts = (node.get("catalog_name"), node.get("schema_name"), node["table_name"])
+    return tuple(part for part in parts if part)
+
+
+def _children(node: dict[str, Any], scope: _Scope) -> Iterator[tuple[Any, _Scope]]:
+    """Yield what is inside a node, each with the CTEs that are visible there."""
+    kind = node.get("type")
+    if kind == "CTE_NODE":  # a materialized CTE, DuckDB 1.4
+        yield node["query"], scope
+        yield node["child"], scope | {node["cte_name"].lower()}
+        return
+    if kind == "RECURSIVE_CTE_NODE":
+        scope = scope | {node["cte_name"].lower()}
+    for entry in (node.get("cte_map") or {}).get("map", ()):
+        yield entry["value"], scope
+        scope = scope | {entry["key"].lower()}
+    for key, child in node.items():
+        if key != "cte_map":
+            yield child, scope
+
+
+def _texts(node: Any) -> Iterator[str]:
+    """Yield the text constants inside a node."""
+    if isinstance(node, list):
+        for child in node:
+            yield from _texts(child)
+    elif isinstance(node, dict):
+        if node.get("class") == "CONSTANT":
+            value = node.get("literal", {}).get("text", node.get("value", {}).get("value"))
+            if isinstance(value, str):
+                yield value
+        else:
+            for child in node.values():
+                yield from _texts(child)

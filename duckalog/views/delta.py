@@ -1,0 +1,31 @@
+"""Views over Delta Lake tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from duckalog.decode import Uri
+from duckalog.entry import View, check_options, extension_of, rendered_options
+from duckalog.sql import literal, select_all, table_function
+
+
+class DeltaView(View, frozen=True, kw_only=True):
+    """A view over a Delta table; `options.version` reads an earlier one (DuckDB 1.5 or newer)."""
+
+    source: Literal["delta"]
+    uri: Uri
+    options: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        check_options(self.options)
+
+    def query(self) -> str:
+        """Return the SELECT over `delta_scan`."""
+        options = rendered_options(self.options)
+        return select_all(table_function("delta_scan", literal(self.uri), options))
+
+    def extensions(self) -> Iterator[str]:
+        """Yield `delta`, and what the URL needs."""
+        yield from extension_of(self.uri)
+        yield "delta"

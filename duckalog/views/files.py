@@ -1,0 +1,85 @@
+"""Views over files: Parquet, CSV and JSON, local or remote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal
+
+from duckalog.decode import Unfit
+from duckalog.entry import Uris, View, check_options, extension_of, rendered_options
+from duckalog.sql import literal, map_literal, select_all, table_function
+
+
+class FilesView(View, frozen=True, kw_only=True):
+    """A view over files that one DuckDB table function reads."""
+
+    function: ClassVar[str]
+
+    uri: Uris
+    options: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        check_options(self.options)
+
+    def query(self) -> str:
+        """Return the SELECT over the table function."""
+        files = literal(self.uri[0]) if len(self.uri) == 1 else literal(self.uri)
+        return select_all(table_function(self.function, files, self.rendered_options()))
+
+    def rendered_options(self) -> dict[str, str]:
+        """Return the options as SQL."""
+        return rendered_options(self.options)
+
+    def extensions(self) -> Iterator[str]:
+        """Yield what the URLs need."""
+        for uri in self.uri:
+            yield from extension_of(uri)
+
+
+class ParquetView(FilesView, frozen=True, kw_only=True):
+    """A view over Parquet files."""
+
+    function = "read_parquet"
+    source: Literal["parquet"]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        schema = self.options.get("schema")
+        if schema is None:
+            return
+        if not isinstance(schema, Mapping) or not all(key.isdigit() for key in schema):
+            raise Unfit(
+                "expected a map from field ids to columns",
+                "For example: {0: {name: id, type: BIGINT, default_value: null}}",
+                ("options", "schema"),
+            )
+
+    def rendered_options(self) -> dict[str, str]:
+        """Return the options as SQL; `schema` is the one that DuckDB takes as a MAP."""
+        schema = self.options.get("schema")
+        options = {name: value for name, value in self.options.items() if name != "schema"}
+        rendered = rendered_options(options)
+        if schema is not None:
+            rendered["schema"] = map_literal(
+                {field_id: _column_struct(column) for field_id, column in schema.items()}
+            )
+        return rendered
+
+
+def _column_struct(column: Mapping[str, Any]) -> str:
+    fields = {key: "NULL" if value is None else literal(value) for key, value in column.items()}
+    return "{" + ", ".join(f"{literal(key)}: {value}" for key, value in fields.items()) + "}"
+
+
+class CsvView(FilesView, frozen=True, kw_only=True):
+    """A view over CSV files."""
+
+    function = "read_csv"
+    source: Literal["csv"]
+
+
+class JsonView(FilesView, frozen=True, kw_only=True):
+    """A view over JSON files."""
+
+    function = "read_json"
+    source: Literal["json"]

@@ -1,0 +1,125 @@
+"""Views over Iceberg tables: by the path of a table, or by catalog and name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from duckalog.decode import Unfit, Uri
+from duckalog.entry import View, check_options, extension_of, rendered_options
+from duckalog.sql import (
+    at_timestamp,
+    at_version,
+    literal,
+    qualified,
+    select_all,
+    split_name,
+    table_function,
+)
+
+_SNAPSHOT_ID = "snapshot_id"
+_SNAPSHOT_TIMESTAMP = "snapshot_timestamp"
+
+
+class IcebergView(View, frozen=True, kw_only=True):
+    """A view over an Iceberg table, now or at a snapshot.
+
+    `options.snapshot_id` and `options.snapshot_timestamp` mean the same for
+    both ways; the other options go to `iceberg_scan`, and so to paths only.
+    """
+
+    source: Literal["iceberg"]
+    uri: Uri | None = None
+    catalog: str | None = None
+    table: str | None = None
+    options: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        check_options(self.options)
+        if bool(self.uri) == bool(self.catalog or self.table):
+            raise Unfit(
+                'an iceberg view has either "uri", or "catalog" and "table"',
+                "Keep one of the two ways.",
+            )
+        if not self.uri and not (self.catalog and self.table):
+            missing = "table" if self.catalog else "catalog"
+            raise Unfit(f'the key "{missing}" is missing', "A catalog's table needs both keys.")
+        if self.table:
+            self._table_parts()
+        self._check_snapshot()
+
+    def _check_snapshot(self) -> None:
+        options = self.options
+        if _SNAPSHOT_ID in options and _SNAPSHOT_TIMESTAMP in options:
+            raise Unfit(
+                f'"{_SNAPSHOT_ID}" and "{_SNAPSHOT_TIMESTAMP}" exclude each other',
+                "Keep one of them.",
+                ("options",),
+            )
+        snapshot = options.get(_SNAPSHOT_ID)
+        if snapshot is not None and _snapshot_number(snapshot) is None:
+            raise Unfit("expected a whole number", "", ("options", _SNAPSHOT_ID))
+        timestamp = options.get(_SNAPSHOT_TIMESTAMP)
+        if timestamp is not None and not isinstance(timestamp, str):
+            raise Unfit("expected a timestamp as text", "", ("options", _SNAPSHOT_TIMESTAMP))
+        others = sorted(options.keys() - {_SNAPSHOT_ID, _SNAPSHOT_TIMESTAMP})
+        if self.catalog and others:
+            raise Unfit(
+                f'"{others[0]}" is an option of iceberg_scan, and a catalog\'s table has none',
+                f"Options here: {_SNAPSHOT_ID}, {_SNAPSHOT_TIMESTAMP}",
+                ("options", others[0]),
+            )
+
+    def _table_parts(self) -> tuple[str, str]:
+        try:
+            parts = split_name(self.table or "")
+        except ValueError as error:
+            raise Unfit(str(error), "", ("table",)) from None
+        if len(parts) < 2:
+            raise Unfit(f'"{self.table}" has no namespace', "Write namespace.table", ("table",))
+        return ".".join(parts[:-1]), parts[-1]
+
+    def query(self) -> str:
+        """Return the SELECT over the path, or over the attached catalog's table."""
+        snapshot = self.options.get(_SNAPSHOT_ID)
+        timestamp = self.options.get(_SNAPSHOT_TIMESTAMP)
+        if self.catalog:
+            at = ""
+            if snapshot is not None:
+                at = at_version(_snapshot_number(snapshot) or 0)
+            elif timestamp is not None:
+                at = at_timestamp(timestamp)
+            return select_all(qualified(self.catalog, *self._table_parts()), at)
+        options = rendered_options(
+            {
+                name: value
+                for name, value in self.options.items()
+                if name not in (_SNAPSHOT_ID, _SNAPSHOT_TIMESTAMP)
+            }
+        )
+        if snapshot is not None:
+            options["snapshot_from_id"] = str(_snapshot_number(snapshot))
+        if timestamp is not None:
+            options["snapshot_from_timestamp"] = f"{literal(timestamp)}::TIMESTAMP"
+        return select_all(table_function("iceberg_scan", literal(self.uri), options))
+
+    @property
+    def reads_from(self) -> str | None:
+        """The catalog's name, where the view names one."""
+        return self.catalog
+
+    def extensions(self) -> Iterator[str]:
+        """Yield `iceberg`, and what the URL needs."""
+        if self.uri:
+            yield from extension_of(self.uri)
+        yield "iceberg"
+
+
+def _snapshot_number(snapshot: object) -> int | None:
+    """Return a snapshot id as a number; the environment can only give it as text."""
+    if isinstance(snapshot, bool) or not isinstance(snapshot, int | str):
+        return None
+    try:
+        return int(snapshot)
+    except ValueError:
+        return None

@@ -1,0 +1,21 @@
+"""Views that are raw SQL, in the config or in a file of their own."""
+
+from __future__ import annotations
+
+from duckalog.decode import LocalPath, Unfit
+from duckalog.entry import View
+
+
+class SelectView(View, frozen=True, kw_only=True):
+    """A view that is a SELECT; `sql_file` is read into `sql` when the config is loaded."""
+
+    sql: str | None = None
+    sql_file: LocalPath | None = None
+
+    def __post_init__(self) -> None:
+        if self.sql is not None and not self.sql.strip():
+            raise Unfit("the query is empty", "", ("sql",))
+
+    def query(self) -> str:
+        """Return the SELECT as the user wrote it, the semicolon at its end taken off."""
+        return (self.sql or "").strip().rstrip(";").rstrip()

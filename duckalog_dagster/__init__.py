@@ -1,0 +1,1 @@
+"""Dagster assets for duckalog's catalogs."""
