@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
 from duckalog.entry import BOOKKEEPING_SCHEMA
@@ -132,20 +133,22 @@ def remember(
     forget(connection, ((step.schema, step.view) for step in steps))
     connection.execute(f"DELETE FROM {_CATALOG}")
     connection.execute(f"INSERT INTO {_CATALOG} VALUES ($1, $2)", [FORMAT, version])
+    built_at = datetime.now(timezone.utc).replace(tzinfo=None).isoformat()
     rows = [
         {
             "schema": step.schema,
             "view": step.view,
             "fingerprint": step.fingerprint,
             "stated_at": str(step.origin._replace(file=os.path.basename(step.origin.file))),
+            "built_at": built_at,
         }
         for step in steps
     ]
     if rows:
         connection.execute(
             f"INSERT INTO {_VIEWS} SELECT row.schema, row.view, row.fingerprint, NULL, NULL,"
-            " row.stated_at, now()::TIMESTAMP"
-            f" FROM ({_unnested('schema', 'view', 'fingerprint', 'stated_at')})",
+            " row.stated_at, row.built_at::TIMESTAMP"
+            f" FROM ({_unnested('schema', 'view', 'fingerprint', 'stated_at', 'built_at')})",
             [json.dumps(rows)],
         )
 

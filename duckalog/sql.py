@@ -205,14 +205,16 @@ def create_secret(
     return statement(*parts, "\n)")
 
 
-def attach(target: str, alias: str, options: Mapping[str, str | None]) -> Statement:
-    """Return ATTACH; an option's value is SQL, and None where the option has none."""
-    shown = ", ".join(
-        name.upper() if value is None else f"{name.upper()} {value}"
-        for name, value in options.items()
-    )
-    clause = f" ({shown})" if shown else ""
-    return statement(f"ATTACH IF NOT EXISTS {literal(target)} AS {identifier(alias)}{clause}")
+def attach(target: str, alias: str, options: Mapping[str, str], *, read_only: bool) -> Statement:
+    """Return ATTACH; the options' values are SQL.
+
+    The access is always stated: without it a database attached to a read-only
+    catalog is read-only too.
+    """
+    shown = [f"{name.upper()} {value}" for name, value in options.items()]
+    shown.append("READ_ONLY" if read_only else "READ_WRITE")
+    target_and_alias = f"{literal(target)} AS {identifier(alias)}"
+    return statement(f"ATTACH IF NOT EXISTS {target_and_alias} ({', '.join(shown)})")
 
 
 def use(catalog: str, schema: str) -> Statement:

@@ -22,10 +22,7 @@ class DuckdbAttachment(Attachment, frozen=True, kw_only=True):
 
     def attach(self) -> Statement:
         """Return the ATTACH statement."""
-        options: dict[str, str | None] = {"type": "duckdb"}
-        if self.read_only:
-            options["read_only"] = None
-        return attach(self.path, self.alias, options)
+        return attach(self.path, self.alias, {"type": "duckdb"}, read_only=self.read_only)
 
     @property
     def file(self) -> str | None:

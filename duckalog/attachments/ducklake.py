@@ -52,7 +52,7 @@ class DucklakeAttachment(Attachment, frozen=True, kw_only=True):
 
     def attach(self) -> Statement:
         """Return the ATTACH statement."""
-        options: dict[str, str | None] = {}
+        options: dict[str, str] = {}
         if self.data_path:
             options["data_path"] = literal(self.data_path)
         if self.metadata_schema:
@@ -63,10 +63,10 @@ class DucklakeAttachment(Attachment, frozen=True, kw_only=True):
             options["snapshot_version"] = str(self.snapshot_version)
         if self.snapshot_time is not None:
             options["snapshot_time"] = literal(self.snapshot_time)
-        if self.read_only:
-            options["read_only"] = None
         prefix = "" if self.metadata == "duckdb" else f"{self.metadata}:"
-        return attach(f"ducklake:{prefix}{self.path or ''}", self.alias, options)
+        return attach(
+            f"ducklake:{prefix}{self.path or ''}", self.alias, options, read_only=self.read_only
+        )
 
     @property
     def file(self) -> str | None:

@@ -107,12 +107,10 @@ class PostgresAttachment(Attachment, frozen=True, kw_only=True):
             f"{name}={libpq_value(_parameter(value))}" for name, value in parameters.items()
         )
         secret = self.secret_name or own_secret_name("postgres", self.alias)
-        options: dict[str, str | None] = {"type": "postgres", "secret": identifier(secret)}
+        options: dict[str, str] = {"type": "postgres", "secret": identifier(secret)}
         if self.schema:
             options["schema"] = literal(self.schema)
-        if self.read_only:
-            options["read_only"] = None
-        return attach(target, self.alias, options)
+        return attach(target, self.alias, options, read_only=self.read_only)
 
     @property
     def uses_secret(self) -> str | None:

@@ -28,12 +28,10 @@ class SqliteAttachment(Attachment, frozen=True, kw_only=True):
 
     def attach(self) -> Statement:
         """Return the ATTACH statement."""
-        options: dict[str, str | None] = {"type": "sqlite"}
+        options: dict[str, str] = {"type": "sqlite"}
         if self.busy_timeout is not None:
             options["busy_timeout"] = str(self.busy_timeout)
-        if self.read_only:
-            options["read_only"] = None
-        return attach(self.path, self.alias, options)
+        return attach(self.path, self.alias, options, read_only=self.read_only)
 
     @property
     def file(self) -> str | None:

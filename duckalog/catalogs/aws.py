@@ -35,7 +35,7 @@ class AwsCatalog(Catalog, frozen=True, kw_only=True):
     def attach(self) -> Statement:
         """Return the ATTACH statement."""
         options = self.options
-        clauses: dict[str, str | None] = {
+        clauses: dict[str, str] = {
             "type": "iceberg",
             "endpoint_type": literal(self.endpoint_type),
         }
@@ -45,9 +45,7 @@ class AwsCatalog(Catalog, frozen=True, kw_only=True):
             value = getattr(options, key)
             if value is not None:
                 clauses[key] = literal(value)
-        if self.read_only:
-            clauses["read_only"] = None
-        return attach(self.warehouse or "", self.name, clauses)
+        return attach(self.warehouse or "", self.name, clauses, read_only=self.read_only)
 
     @property
     def uses_secret(self) -> str | None:

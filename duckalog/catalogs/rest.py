@@ -101,7 +101,7 @@ class RestCatalog(Catalog, frozen=True, kw_only=True):
     def attach(self) -> Statement:
         """Return the ATTACH statement; credentials stay in the secret, where none can see them."""
         options = self.options
-        clauses: dict[str, str | None] = {"type": "iceberg", "endpoint": literal(self.uri)}
+        clauses: dict[str, str] = {"type": "iceberg", "endpoint": literal(self.uri)}
         secret = options.secret_name
         if options.token or options.client_id:
             secret = own_secret_name("iceberg", self.name)
@@ -119,9 +119,7 @@ class RestCatalog(Catalog, frozen=True, kw_only=True):
                 clauses[key] = literal(value)
         if options.extra_http_headers:
             clauses["extra_http_headers"] = literal(options.extra_http_headers)
-        if self.read_only:
-            clauses["read_only"] = None
-        return attach(self.warehouse or "", self.name, clauses)
+        return attach(self.warehouse or "", self.name, clauses, read_only=self.read_only)
 
     @property
     def uses_secret(self) -> str | None:
