@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -139,7 +139,7 @@ class Config(Entry, frozen=True, kw_only=True):
     iceberg_catalogs: tuple[Catalog, ...] = ()
     views: tuple[View, ...] = ()
     imports: tuple[NonEmpty, ...] = ()
-    files: Annotated[tuple[str, ...], Derived] = ()
+    documents: Annotated[dict[str, Document], Derived] = {}
     redact: Annotated[Redactor, Derived] = Redactor()
 
     def __post_init__(self) -> None:
@@ -154,6 +154,18 @@ class Config(Entry, frozen=True, kw_only=True):
     def database(self) -> str:
         """The absolute path of the catalog file, or `:memory:`."""
         return self.duckdb.database or MEMORY
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that the config was read from, each after those that it imports."""
+        return tuple(self.documents)
+
+    def at(self, entry: Entry, *keys: str) -> Origin:
+        """Return where a key of an entry stands, or where the entry does."""
+        origin = entry.origin
+        path = (*origin.path, *keys)
+        document = self.documents.get(origin.file)
+        return document.origin(path) if document else origin._replace(path=path)
 
 
 def load_config(
@@ -184,7 +196,8 @@ class _Loader:
     def __init__(self, environment: Mapping[str, str] | None) -> None:
         self.environment = environment
         self.parts: list[Config] = []
-        self.files: list[str] = []
+        self.seen: set[str] = set()
+        self.documents: dict[str, Document] = {}
         self.uses: list[Use] = []
         self.secrets: list[Secret] = []
         self.problems: list[Problem] = []
@@ -197,11 +210,11 @@ class _Loader:
             message = f"the imports go round in a circle: {chain}"
             self.problems.append(Problem(stated_at, message, "Remove one of these imports."))
             return
-        if real in self.files:
+        if real in self.seen:
             return
-        if len(self.files) >= MAX_FILES:
+        if len(self.seen) >= MAX_FILES:
             raise ConfigError(Problem(stated_at, f"more than {MAX_FILES} files are imported"))
-        self.files.append(real)
+        self.seen.add(real)
         try:
             document = read_document(file)
         except ConfigError as error:
@@ -219,6 +232,7 @@ class _Loader:
             origin = document.origin(("imports", key))
             for imported in self._files_of(pattern, document, origin):
                 self.read(imported, origin, (*importers, real))
+        self.documents[document.file] = document
         self._decode(document, data, is_root=not importers)
 
     def _files_of(self, pattern: str, document: Document, origin: Origin) -> list[str]:
@@ -245,19 +259,21 @@ class _Loader:
                 data = {"version": VERSION, **data}
             part = decode(Config, data, (), context)
             if part is not INVALID:
-                self.parts.append(self._with_sql_files(part))
+                self.parts.append(self._with_sql_files(part, document))
         self.problems += context.problems
         self.secrets += context.secrets
 
-    def _with_sql_files(self, part: Config) -> Config:
+    def _with_sql_files(self, part: Config, document: Document) -> Config:
         views = tuple(
-            self._with_sql(view) if isinstance(view, SelectView) and view.sql_file else view
+            self._with_sql(view, document)
+            if isinstance(view, SelectView) and view.sql_file
+            else view
             for view in part.views
         )
         return msgspec.structs.replace(part, views=views)
 
-    def _with_sql(self, view: SelectView) -> SelectView:
-        origin = view.origin._replace(path=(*view.origin.path, "sql_file"))
+    def _with_sql(self, view: SelectView, document: Document) -> SelectView:
+        origin = document.origin((*view.origin.path, "sql_file"))
         try:
             text = read_text(view.sql_file or "")
         except ConfigError as error:
@@ -288,7 +304,7 @@ class _Loader:
             iceberg_catalogs=self._all("iceberg_catalogs"),
             views=self._all("views"),
             origin=self.parts[-1].origin,
-            files=tuple(self.files),
+            documents=self.documents,
             redact=redactor_for(self.uses, self.secrets),
         )
         self.problems += check(config)
@@ -354,26 +370,32 @@ def check(config: Config) -> list[Problem]:
 
 def _names_twice(config: Config) -> Iterator[Problem]:
     yield from _twice(
+        config,
         ((f"{view.schema}.{view.name}", view) for view in config.views),
         lambda view: f'view called "{_view_name(view)}"',
-        "name",
     )
     databases: list[tuple[str, Entry]] = [(one.alias, one) for one in config.attachments]
     databases += [(one.name, one) for one in config.iceberg_catalogs]
-    yield from _twice(databases, lambda one: f'database called "{_alias(one)}"', "alias")
+    yield from _twice(config, databases, lambda one: f'database called "{_alias(one)}"')
     secrets = ((one.secret_name, one) for one in config.duckdb.secrets)
-    yield from _twice(secrets, lambda one: f'secret called "{one.secret_name}"', "name")
+    yield from _twice(config, secrets, lambda one: f'secret called "{one.secret_name}"')
 
 
-def _twice(named: Iterable[tuple[str, Any]], described: Any, key: str) -> Iterator[Problem]:
+def _twice(
+    config: Config, named: Iterable[tuple[str, Any]], described: Callable[[Any], str]
+) -> Iterator[Problem]:
     seen: dict[str, Any] = {}
     for name, entry in named:
         first = seen.setdefault(name.lower(), entry)
         if first is not entry:
-            origin = entry.origin._replace(path=(*entry.origin.path, key))
+            origin = config.at(entry, _name_key(entry))
             message = f"there is a {described(first)} already, at {first.origin}"
             remedy = "DuckDB does not tell upper and lower case apart. Rename one of them."
             yield Problem(origin, message, remedy)
+
+
+def _name_key(entry: Entry) -> str:
+    return "alias" if isinstance(entry, Attachment) else "name"
 
 
 def _view_name(view: View) -> str:
@@ -401,8 +423,7 @@ def _aliases(config: Config) -> Iterator[Problem]:
     databases: list[Any] = [*config.attachments, *config.iceberg_catalogs]
     for database in databases:
         alias = _alias(database)
-        key = "alias" if isinstance(database, Attachment) else "name"
-        origin = database.origin._replace(path=(*database.origin.path, key))
+        origin = config.at(database, _name_key(database))
         if alias.lower() in _OWN_DATABASES:
             yield Problem(origin, f'"{alias}" is a name of DuckDB\'s own', "Rename it.")
         elif alias.lower() == own:
@@ -420,7 +441,7 @@ def _aliases(config: Config) -> Iterator[Problem]:
 def _schemas(config: Config) -> Iterator[Problem]:
     own = catalog_name(config.database).lower()
     for view in config.views:
-        origin = view.origin._replace(path=(*view.origin.path, "schema"))
+        origin = config.at(view, "schema")
         if view.schema.lower() in _OWN_SCHEMAS:
             message = f'the schema "{view.schema}" is reserved'
             yield Problem(origin, message, "Choose another schema.")
@@ -439,7 +460,7 @@ def _unknown_databases(config: Config) -> Iterator[Problem]:
             continue
         is_catalog = view.source_name == "iceberg"
         key = "catalog" if is_catalog else "database"
-        origin = view.origin._replace(path=(*view.origin.path, key))
+        origin = config.at(view, key)
         known: Mapping[str, Any] = catalogs if is_catalog else attachments
         found = known.get(alias.lower())
         if found is None:
@@ -464,7 +485,7 @@ def _unknown_secrets(config: Config) -> Iterator[Problem]:
         if name is None:
             continue
         path = ("secret",) if isinstance(database, Attachment) else ("options", "secret")
-        origin = database.origin._replace(path=(*database.origin.path, *path))
+        origin = config.at(database, *path)
         secret = secrets.get(name.lower())
         expected = database.secret_type
         if secret is None:

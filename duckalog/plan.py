@@ -157,7 +157,7 @@ def plan(config: Config, database: str | None = None) -> Plan:
             strict=True,
         )
     )
-    problems += _refused(queries, [readings[id(view)] for view in queries])
+    problems += _refused(config, queries, [readings[id(view)] for view in queries])
     if problems:
         raise ConfigError(problems)
     needs = _Needs(config)
@@ -173,12 +173,13 @@ def plan(config: Config, database: str | None = None) -> Plan:
     )
 
 
-def _refused(views: Sequence[SelectView], readings: Sequence[Reading]) -> Iterator[Problem]:
+def _refused(
+    config: Config, views: Sequence[SelectView], readings: Sequence[Reading]
+) -> Iterator[Problem]:
     for view, reading in zip(views, readings, strict=True):
         if reading.refusal:
             key = "sql_file" if view.sql_file else "sql"
-            origin = view.origin._replace(path=(*view.origin.path, key))
-            yield Problem(origin, reading.refusal, name=view.name)
+            yield Problem(config.at(view, key), reading.refusal, name=view.name)
 
 
 class _Needs:
@@ -419,8 +420,8 @@ def _extension_steps(config: Config, readings: Sequence[Reading]) -> Iterator[Ex
     }
     needed = [name for part in _parts(config) for name in part.extensions()]
     for reading in readings:
-        for function in sorted(reading.functions):
-            needed += [_EXTENSION_OF_FUNCTION[function]] * (function in _EXTENSION_OF_FUNCTION)
+        known = sorted(reading.functions & _EXTENSION_OF_FUNCTION.keys())
+        needed += [_EXTENSION_OF_FUNCTION[function] for function in known]
         needed += [name for url in sorted(reading.urls) for name in extension_of(url)]
     loaded = _with_needed([*listed, *needed])
     repositories = {

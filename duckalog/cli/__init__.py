@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from duckalog.cli.group import cli
@@ -13,4 +14,16 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    cli(prog_name="duckalog")
+    try:
+        cli(prog_name="duckalog")
+    finally:
+        _leave_what_hangs()
+
+
+def _leave_what_hangs() -> None:
+    """End the process at once where a normal end would wait for a database that never answers."""
+    execution = sys.modules.get("duckalog.engine.execution")
+    if execution is not None and execution.is_anything_hung():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from typing import NamedTuple
 
 import duckdb
@@ -14,7 +13,7 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import NOTHING, Column, Memory, ViewName, learn, read_memory
 from duckalog.engine.apply import ViewReport, apply_catalog
-from duckalog.engine.execution import execute
+from duckalog.engine.execution import close, closing, execute
 from duckalog.engine.publish import LOCK_TIMEOUT_S, file_to_build, open_catalog, open_file
 from duckalog.engine.scratch import scratch_catalog
 from duckalog.engine.session import apply_session
@@ -123,5 +122,5 @@ def _closed_on_error(connection: DuckDBPyConnection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        connection.close()
+        close(connection)
         raise

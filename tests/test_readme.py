@@ -1,0 +1,148 @@
+"""What the README shows is what happens: its files, commands and programs run here."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+import duckalog
+from tests import tables
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+pytestmark = pytest.mark.servers
+
+TIME = re.compile(r"\d+\.\d s")
+
+
+def blocks(language: str) -> list[str]:
+    return [text for kind, text in BLOCKS if kind == language]
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the README's files, and the data that its first catalog is over."""
+    tables.write_parquet(
+        tmp_path / "orders" / "a.parquet",
+        "FROM (VALUES (1, 10::DOUBLE), (1, 2.5), (2, 7)) t(customer, amount)",
+    )
+    tables.write_sqlite(
+        tmp_path / "crm.db", "customers", "FROM (VALUES (1, 'de'), (2, 'fr')) t(customer, country)"
+    )
+    for text in blocks("yaml"):
+        name = re.match(r"# (\S+)", text)
+        assert name, "a YAML block starts with the name of its file"
+        (tmp_path / name[1]).write_text(text, encoding="utf-8")
+    domains = tmp_path / "domains"
+    domains.mkdir()
+    (domains / "one.yaml").write_text("views: [{name: one, sql: SELECT 1 AS i}]", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_first_screen_works(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(_commands_then(shop, "build"), {})
+    assert capsys.readouterr().out == "[('de', 12.5), ('fr', 7.0)]\n"
+
+
+def _commands_then(shop: Path, command: str) -> str:
+    """Run the README's first commands, compare what they print, and return its first program."""
+    (block,) = [text for text in blocks("console") if f"duckalog {command}" in text]
+    printed = _run_all(block, shop)
+    expected = "".join(
+        line for line in block.splitlines(keepends=True) if not line.startswith("$ ")
+    )
+    assert TIME.sub("", printed) == TIME.sub("", expected)
+    return blocks("python")[0]
+
+
+def _run_all(block: str, folder: Path) -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    printed = ""
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            result = subprocess.run(
+                line[2:],
+                shell=True,
+                cwd=folder,
+                env={**os.environ, "PATH": path},
+                capture_output=True,
+                encoding="utf-8",
+                check=False,
+            )
+            assert result.returncode == 0, result.stderr
+            printed += result.stdout
+    return printed
+
+
+def test_the_python_block_works(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    duckalog.build(shop / "catalog.yaml")
+    exec(blocks("python")[2], {})
+    printed = capsys.readouterr().out
+    assert printed.startswith("3 views are as they were\n")
+    assert 'CREATE OR REPLACE VIEW "revenue"' in printed
+
+
+@pytest.mark.parametrize("name", ["catalog.yaml", "views.yaml", "warehouse.yaml", "team.yaml"])
+def test_every_config_is_valid(name: str, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in re.findall(r"\$\{env:(\w+)\}", README):
+        monkeypatch.setenv(variable, f"value of {variable}")
+    if name == "team.yaml":
+        views = (shop / "views.yaml").read_text("utf-8")
+        (shop / "views.yaml").write_text(views.replace("duckdb: {database: views.duckdb}", ""))
+    duckalog.validate_config(shop / name)
+
+
+def test_the_example_answers_as_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    duckalog.build("example_project/catalog.yaml", tmp_path / "talknshop.duckdb")
+    program = blocks("python")[1].replace(
+        '"example_project/catalog.yaml"',
+        f'"example_project/catalog.yaml", db_path={str(tmp_path / "talknshop.duckdb")!r}',
+    )
+    exec(program, {})
+    assert capsys.readouterr().out.strip() == blocks("text")[0].strip()
+
+
+def test_the_session_script_opens_the_catalog_in_a_shell(shop: Path) -> None:
+    duckalog.build(shop / "catalog.yaml")
+    (block,) = [text for text in blocks("console") if "--session" in text]
+    _preinstall("sqlite_scanner")
+    assert "12.5" in _run_all(block, shop)
+
+
+def _preinstall(extension: str) -> None:
+    """Install an extension into the test's home folder, where the shell looks for it."""
+    from duckdb_extensions import import_extension
+
+    with duckdb.connect() as connection:
+        import_extension(extension, con=connection)
+
+
+def test_every_message_shown_is_what_is_said(shop: Path) -> None:
+    shown = blocks("text")[1]
+    lines = ["version: 1", "attachments:", "  duckdb:"]
+    lines += [f"    - {{alias: {alias}, path: a.duckdb}}" for alias in ("refdata", "legacy", "dw")]
+    lines += ["views:", *(f"  - {{name: v{i}, sql: SELECT 1}}" for i in range(2))]
+    lines += [
+        "  - name: orders",
+        "    source: duckdb",
+        "    # of the company",
+        "    # (the warehouse)",
+    ]
+    lines += ["    database: dwh", "    table: orders"]
+    config = shop / "catalog.yaml"
+    config.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(duckalog.ConfigError) as caught:
+        duckalog.validate_config(config)
+    assert str(caught.value).strip() == shown.strip()

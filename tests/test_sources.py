@@ -1,0 +1,491 @@
+"""Every kind of source against the real thing: built, closed, and queried from a new process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import duckalog
+from tests import tables
+from tests.conftest import WriteConfig
+from tests.servers.iceberg_rest import IcebergRest
+from tests.servers.postgres import Postgres
+from tests.servers.proxy import Proxy
+from tests.servers.s3 import S3
+
+pytestmark = pytest.mark.servers
+
+Query = Callable[..., list[Any]]
+Build = Callable[..., Path]
+
+ORDERS = [[1, "ann", 10.5], [2, "bob", 20.0]]
+ALL_ORDERS = [*ORDERS, [3, "cid", 30.0]]
+READ = "SELECT id, name, amount FROM {} ORDER BY id"
+
+
+@pytest.fixture
+def build(write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch) -> Build:
+    """Return a function that writes a config, builds it, and returns its path."""
+
+    def built(text: str, **environment: str) -> Path:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        config = write_config("version: 1\nduckdb:\n  database: catalog.duckdb\n" + text)
+        duckalog.build(config)
+        return config
+
+    return built
+
+
+def s3_secret(s3: S3) -> str:
+    return f"""
+  secrets:
+    - type: s3
+      key_id: ${{env:KEY_ID}}
+      secret: ${{env:SECRET_KEY}}
+      region: {s3.region}
+      endpoint: {s3.endpoint}
+      url_style: path
+      use_ssl: false
+"""
+
+
+class TestS3:
+    def test_parquet_is_read_with_a_secret(
+        self, s3: S3, tmp_path: Path, build: Build, query_in_new_process: Query
+    ) -> None:
+        tables.write_parquet(tmp_path / "orders.parquet")
+        s3.make_bucket("plain")
+        s3.put("plain", "orders/a.parquet", tmp_path / "orders.parquet")
+        config = build(
+            s3_secret(s3)
+            + "views: [{name: orders, source: parquet, uri: 's3://plain/orders/*.parquet'}]",
+            KEY_ID=s3.key_id,
+            SECRET_KEY=s3.secret,
+        )
+        assert query_in_new_process(config, READ.format("orders")) == ORDERS
+
+    def test_parquet_is_read_with_the_pragmas_of_the_requirements(
+        self, s3: S3, tmp_path: Path, build: Build, query_in_new_process: Query
+    ) -> None:
+        tables.write_parquet(tmp_path / "orders.parquet")
+        s3.make_bucket("pragmas")
+        s3.put("pragmas", "year=2026/a.parquet", tmp_path / "orders.parquet")
+        config = build(
+            f"""
+  load_extensions: [httpfs]
+  pragmas:
+    - "SET s3_region='{s3.region}'"
+    - "SET s3_endpoint='{s3.endpoint}'"
+    - "SET s3_url_style='path'"
+    - "SET s3_use_ssl=false"
+    - "SET s3_access_key_id='${{env:AWS_ACCESS_KEY_ID}}'"
+    - "SET s3_secret_access_key='${{env:AWS_SECRET_ACCESS_KEY}}'"
+views:
+  - name: orders
+    source: parquet
+    uri: "s3://pragmas/**/*.parquet"
+    options: {{hive_partitioning: true, union_by_name: true}}
+""",
+            AWS_ACCESS_KEY_ID=s3.key_id,
+            AWS_SECRET_ACCESS_KEY=s3.secret,
+        )
+        assert query_in_new_process(config, READ.format("orders")) == ORDERS
+        assert query_in_new_process(config, "SELECT DISTINCT year FROM orders") == [[2026]]
+
+    def test_csv_json_and_lists_of_files_are_read(
+        self, s3: S3, build: Build, query_in_new_process: Query
+    ) -> None:
+        s3.make_bucket("texts")
+        first = s3.put("texts", "a.csv", b"id,name\n1,ann\n")
+        second = s3.put("texts", "b.csv", b"id,name\n2,bob\n")
+        s3.put("texts", "c.json", b'{"id": 3, "name": "cid"}\n')
+        config = build(
+            s3_secret(s3)
+            + f"""
+views:
+  - {{name: people, source: csv, uri: ["{first}", "{second}"], options: {{header: true}}}}
+  - {{name: others, source: json, uri: "s3://texts/c.json"}}
+""",
+            KEY_ID=s3.key_id,
+            SECRET_KEY=s3.secret,
+        )
+        both = "SELECT * FROM people UNION ALL SELECT * FROM others ORDER BY id"
+        assert query_in_new_process(config, both) == [[1, "ann"], [2, "bob"], [3, "cid"]]
+
+    def test_a_wrong_secret_fails_with_the_view_and_its_line(
+        self, s3: S3, tmp_path: Path, build: Build
+    ) -> None:
+        tables.write_parquet(tmp_path / "orders.parquet")
+        s3.make_bucket("closed")
+        s3.put("closed", "a.parquet", tmp_path / "orders.parquet")
+        with pytest.raises(duckalog.EngineError) as caught:
+            build(
+                s3_secret(s3)
+                + "views: [{name: orders, source: parquet, uri: 's3://closed/a.parquet'}]",
+                KEY_ID=s3.key_id,
+                SECRET_KEY="wrong-secret-key",
+            )
+        (problem,) = caught.value.problems
+        assert problem.name == "orders"
+        assert problem.origin.line == 13
+        assert "403" in problem.remedy
+        assert "wrong-secret-key" not in str(caught.value)
+
+
+class TestDelta:
+    def test_a_table_in_a_folder_is_read_now_and_at_a_version(
+        self, tmp_path: Path, build: Build, query_in_new_process: Query
+    ) -> None:
+        tables.write_delta(tmp_path / "orders")
+        config = build("""
+views:
+  - {name: orders, source: delta, uri: orders}
+  - {name: earlier, source: delta, uri: orders, options: {version: 0}}
+""")
+        assert query_in_new_process(config, READ.format("orders")) == ALL_ORDERS
+        assert query_in_new_process(config, READ.format("earlier")) == ORDERS
+
+    def test_a_table_on_s3_is_read_with_a_secret(
+        self, s3: S3, build: Build, query_in_new_process: Query
+    ) -> None:
+        s3.make_bucket("delta")
+        tables.write_delta("s3://delta/orders", s3.delta_options)
+        config = build(
+            s3_secret(s3) + "views: [{name: orders, source: delta, uri: 's3://delta/orders'}]",
+            KEY_ID=s3.key_id,
+            SECRET_KEY=s3.secret,
+        )
+        assert query_in_new_process(config, READ.format("orders")) == ALL_ORDERS
+
+
+class TestIcebergPath:
+    def test_a_metadata_file_is_read_now_and_at_a_snapshot(
+        self, tmp_path: Path, build: Build, query_in_new_process: Query
+    ) -> None:
+        table = tables.write_iceberg(tmp_path / "warehouse")
+        config = build(f"""
+views:
+  - {{name: orders, source: iceberg, uri: "{table.metadata[1]}"}}
+  - name: earlier
+    source: iceberg
+    uri: "{table.metadata[1]}"
+    options: {{snapshot_id: {table.versions[0]}}}
+""")
+        assert query_in_new_process(config, READ.format("orders")) == ALL_ORDERS
+        assert query_in_new_process(config, READ.format("earlier")) == ORDERS
+
+
+class TestIcebergRest:
+    @pytest.mark.parametrize(
+        ("auth", "options"),
+        [
+            ("none", ""),
+            ("bearer", "token: '${env:ICEBERG_TOKEN}'"),
+            ("oauth2", "client_id: '${env:CLIENT_ID}', client_secret: '${env:CLIENT_SECRET}'"),
+        ],
+    )
+    def test_a_catalog_is_attached_in_every_way_to_log_in(
+        self,
+        auth: str,
+        options: str,
+        iceberg_rest: Callable[..., IcebergRest],
+        build: Build,
+        query_in_new_process: Query,
+    ) -> None:
+        rest = iceberg_rest(auth)
+        table = tables.write_iceberg_table(rest.catalog, "analytics.orders")
+        config = build(
+            f"""
+iceberg_catalogs:
+  - name: main_ic
+    catalog_type: rest
+    uri: {rest.endpoint}
+    warehouse: {rest.warehouse}
+    options: {{{options}}}
+views:
+  - {{name: orders, source: iceberg, catalog: main_ic, table: analytics.orders}}
+  - name: earlier
+    source: iceberg
+    catalog: main_ic
+    table: analytics.orders
+    options: {{snapshot_id: {table.versions[0]}}}
+  - {{name: joined, sql: "SELECT * FROM main_ic.analytics.orders SEMI JOIN earlier USING (id)"}}
+""",
+            ICEBERG_TOKEN=rest.token,
+            CLIENT_ID=rest.client_id,
+            CLIENT_SECRET=rest.client_secret,
+        )
+        assert query_in_new_process(config, READ.format("orders")) == ALL_ORDERS
+        assert query_in_new_process(config, READ.format("earlier")) == ORDERS
+        assert query_in_new_process(config, READ.format("joined")) == ORDERS
+
+    def test_vended_credentials_read_tables_on_s3(
+        self,
+        s3: S3,
+        iceberg_rest: Callable[..., IcebergRest],
+        build: Build,
+        query_in_new_process: Query,
+    ) -> None:
+        rest = iceberg_rest("bearer", s3=s3, vend=True)
+        tables.write_iceberg_table(rest.catalog, "analytics.orders")
+        config = build(
+            f"""
+iceberg_catalogs:
+  - name: ic
+    catalog_type: rest
+    uri: {rest.endpoint}
+    warehouse: {rest.warehouse}
+    options: {{token: "${{env:ICEBERG_TOKEN}}", access_delegation_mode: vended_credentials}}
+views:
+  - {{name: orders, source: iceberg, catalog: ic, table: analytics.orders}}
+""",
+            ICEBERG_TOKEN=rest.token,
+        )
+        assert query_in_new_process(config, READ.format("orders")) == ALL_ORDERS
+
+    def test_own_credentials_read_tables_on_s3(
+        self,
+        s3: S3,
+        iceberg_rest: Callable[..., IcebergRest],
+        build: Build,
+        query_in_new_process: Query,
+    ) -> None:
+        rest = iceberg_rest("none", s3=s3)
+        tables.write_iceberg_table(rest.catalog, "analytics.orders")
+        config = build(
+            s3_secret(s3)
+            + f"""
+iceberg_catalogs:
+  - name: ic
+    catalog_type: rest
+    uri: {rest.endpoint}
+    warehouse: {rest.warehouse}
+    options: {{access_delegation_mode: none}}
+views:
+  - {{name: orders, source: iceberg, catalog: ic, table: analytics.orders}}
+""",
+            KEY_ID=s3.key_id,
+            SECRET_KEY=s3.secret,
+        )
+        assert query_in_new_process(config, READ.format("orders")) == ALL_ORDERS
+
+    @pytest.mark.parametrize(
+        ("auth", "options"),
+        [
+            ("bearer", "token: '${env:WRONG_TOKEN}'"),
+            ("oauth2", "client_id: me, client_secret: '${env:WRONG_TOKEN}'"),
+        ],
+    )
+    def test_a_catalog_that_refuses_is_named_with_its_line(
+        self, auth: str, options: str, iceberg_rest: Callable[..., IcebergRest], build: Build
+    ) -> None:
+        rest = iceberg_rest(auth)
+        with pytest.raises(duckalog.EngineError) as caught:
+            build(
+                f"""
+iceberg_catalogs:
+  - {{name: ic, catalog_type: rest, uri: "{rest.endpoint}", options: {{{options}}}}}
+views:
+  - {{name: orders, source: iceberg, catalog: ic, table: analytics.orders}}
+""",
+                WRONG_TOKEN="wrong-canary-token",
+            )
+        (problem,) = caught.value.problems
+        assert problem.origin.line == 6
+        assert problem.name == "ic"
+        assert "wrong-canary-token" not in str(caught.value)
+
+
+class TestAttachedFiles:
+    def test_duckdb_sqlite_and_ducklake_tables_are_read(
+        self, tmp_path: Path, build: Build, query_in_new_process: Query
+    ) -> None:
+        tables.write_duckdb(tmp_path / "refdata.duckdb")
+        tables.write_sqlite(tmp_path / "legacy.db", table="odd table.name")
+        lake = tables.write_ducklake(tmp_path / "lake")
+        config = build(f"""
+attachments:
+  duckdb: [{{alias: order, path: refdata.duckdb}}]
+  sqlite: [{{alias: legacy, path: ./legacy.db}}]
+  ducklake:
+    - {{alias: lake, path: lake/meta.ducklake}}
+    - {{alias: lake_before, path: lake/meta.ducklake, snapshot_version: {lake.versions[0]}}}
+views:
+  - {{name: orders, source: duckdb, database: order, table: orders}}
+  - {{name: customers, source: duckdb, database: order, table: public.customers}}
+  - {{name: legacy_orders, source: sqlite, database: legacy, table: '"odd table.name"'}}
+  - {{name: lake_orders, source: ducklake, database: lake, table: orders}}
+  - {{name: lake_earlier, source: ducklake, database: lake_before, table: main.orders}}
+  - {{name: everything, sql: "SELECT * FROM lake.orders SEMI JOIN legacy_orders USING (id)"}}
+""")
+        assert query_in_new_process(config, READ.format("orders")) == ORDERS
+        assert query_in_new_process(config, READ.format("customers")) == ALL_ORDERS[2:]
+        assert query_in_new_process(config, READ.format("legacy_orders")) == ORDERS
+        assert query_in_new_process(config, READ.format("lake_orders")) == ALL_ORDERS
+        assert query_in_new_process(config, READ.format("lake_earlier")) == ORDERS
+        assert query_in_new_process(config, READ.format("everything")) == ORDERS
+
+    def test_attachments_are_read_only_unless_the_config_says_otherwise(
+        self, tmp_path: Path, build: Build
+    ) -> None:
+        import duckdb
+
+        tables.write_duckdb(tmp_path / "refdata.duckdb")
+        tables.write_duckdb(tmp_path / "open.duckdb")
+        tables.write_sqlite(tmp_path / "legacy.db")
+        tables.write_ducklake(tmp_path / "lake")
+        config = build("""
+attachments:
+  duckdb:
+    - {alias: ref, path: refdata.duckdb}
+    - {alias: writable, path: open.duckdb, read_only: false}
+  sqlite: [{alias: legacy, path: legacy.db}]
+  ducklake: [{alias: lake, path: lake/meta.ducklake}]
+""")
+        with duckalog.connect(config) as connection:
+            for alias in ("ref", "legacy", "lake"):
+                with pytest.raises(duckdb.Error, match="read-only"):
+                    connection.execute(f"CREATE TABLE {alias}.t (i INTEGER)")
+            connection.execute("CREATE TABLE writable.t (i INTEGER)")
+
+
+class TestPostgres:
+    def attachment(self, postgres: Postgres, **keys: object) -> str:
+        stated = {
+            "alias": "dw",
+            "host": postgres.host,
+            "port": postgres.port,
+            "database": "postgres",
+            "user": postgres.user,
+            "password": "${env:PG_PASSWORD}",
+            **keys,
+        }
+        lines = "".join(f"      {key}: {value!r}\n" for key, value in stated.items())
+        return f"attachments:\n  postgres:\n    -\n{lines}"
+
+    def test_tables_are_read_in_their_schemas(
+        self, postgres: Postgres, build: Build, query_in_new_process: Query
+    ) -> None:
+        postgres.create_database("sales")
+        postgres.run('CREATE SCHEMA "Odd schema"', "sales")
+        for table in ("public.orders", '"Odd schema"."Odd.Table"'):
+            postgres.run(f"CREATE TABLE {table} (id int, name text, amount float8)", "sales")
+            postgres.run(f"INSERT INTO {table} VALUES (1,'ann',10.5), (2,'bob',20)", "sales")
+        config = build(
+            self.attachment(postgres, database="sales", sslmode="prefer")
+            + """
+views:
+  - {name: fact_orders, source: postgres, database: dw, table: public.orders}
+  - {name: odd, source: postgres, database: dw, table: '"Odd schema"."Odd.Table"'}
+  - {name: total, sql: "SELECT sum(amount) AS total FROM dw.public.orders"}
+""",
+            PG_PASSWORD=postgres.password,
+        )
+        assert query_in_new_process(config, READ.format("fact_orders")) == ORDERS
+        assert query_in_new_process(config, READ.format("odd")) == ORDERS
+        assert query_in_new_process(config, "FROM total") == [[30.5]]
+
+    @pytest.mark.parametrize(
+        ("number", "password"),
+        list(
+            enumerate(
+                ["it's", 'say "so"', "back\\slash\\", "two  spaces ", "semi;--", "ünï%20=&?", "$$'"]
+            )
+        ),
+    )
+    def test_a_password_may_hold_anything(
+        self,
+        number: int,
+        password: str,
+        postgres: Postgres,
+        build: Build,
+        query_in_new_process: Query,
+    ) -> None:
+        postgres.create_role(f"reader {number}", password)
+        config = build(
+            self.attachment(postgres, user=f"reader {number}")
+            + "views: [{name: me, sql: \"FROM postgres_query('dw', 'SELECT current_user')\"}]",
+            PG_PASSWORD=password,
+        )
+        assert query_in_new_process(config, "FROM me") == [[f"reader {number}"]]
+
+    def test_a_wrong_password_is_told_without_the_password(
+        self, postgres: Postgres, build: Build
+    ) -> None:
+        with pytest.raises(duckalog.EngineError) as caught:
+            build(self.attachment(postgres), PG_PASSWORD="wrong'canary")
+        (problem,) = caught.value.problems
+        assert problem.name == "dw"
+        assert problem.origin.path == ("attachments", "postgres", 0)
+        assert "password authentication failed" in problem.remedy
+        assert "canary" not in str(caught.value)
+
+    def test_a_declared_secret_carries_the_connection(
+        self, postgres: Postgres, build: Build, query_in_new_process: Query
+    ) -> None:
+        config = build(
+            f"""
+  secrets:
+    - name: warehouse
+      type: postgres
+      host: {postgres.host}
+      port: {postgres.port}
+      database: postgres
+      user: {postgres.user}
+      password: "${{env:PG_PASSWORD}}"
+attachments:
+  postgres: [{{alias: dw, secret: warehouse}}]
+views: [{{name: one, sql: "FROM postgres_query('dw', 'SELECT 1 AS i')"}}]
+""",
+            PG_PASSWORD=postgres.password,
+        )
+        assert query_in_new_process(config, "FROM one") == [[1]]
+
+    def test_a_server_that_never_answers_fails_within_the_time_limit(
+        self, postgres: Postgres, proxy: Callable[[str, int], Proxy], build: Build
+    ) -> None:
+        link = proxy(postgres.host, postgres.port)
+        link.behave("black hole")
+        with pytest.raises(duckalog.EngineError) as caught:
+            build(
+                self.attachment(postgres, host=link.host, port=link.port).rstrip()
+                + "\n      options: {connect_timeout: 2}\n",
+                PG_PASSWORD=postgres.password,
+            )
+        assert caught.value.problems[0].name == "dw"
+
+    def test_the_metadata_of_a_ducklake_may_be_in_postgres(
+        self, postgres: Postgres, tmp_path: Path, build: Build, query_in_new_process: Query
+    ) -> None:
+        import duckdb
+
+        postgres.create_database("lake")
+        with duckdb.connect() as connection:
+            tables.load_extensions(connection, "postgres_scanner", "ducklake")
+            connection.execute(
+                f"ATTACH 'ducklake:postgres:host={postgres.host} port={postgres.port} dbname=lake"
+                f" user={postgres.user} password={postgres.password}' AS lake"
+                f" (DATA_PATH '{tmp_path}/files')"
+            )
+            connection.execute(f"CREATE TABLE lake.orders AS {tables.ORDERS}")
+        config = build(
+            f"""
+  secrets:
+    - name: lake_metadata
+      type: postgres
+      host: {postgres.host}
+      port: {postgres.port}
+      database: lake
+      user: {postgres.user}
+      password: "${{env:PG_PASSWORD}}"
+attachments:
+  ducklake: [{{alias: shared, metadata: postgres, secret: lake_metadata}}]
+views: [{{name: orders, source: ducklake, database: shared, table: orders}}]
+""",
+            PG_PASSWORD=postgres.password,
+        )
+        assert query_in_new_process(config, READ.format("orders")) == ORDERS
