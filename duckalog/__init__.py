@@ -17,9 +17,10 @@ if TYPE_CHECKING:
         load_plan,
         validate_config,
     )
-    from duckalog.config import Config, load_config
+    from duckalog.config import Config
     from duckalog.engine.apply import ViewReport
     from duckalog.engine.build import BuildReport
+    from duckalog.load import load_config
     from duckalog.plan import Plan
 
 __all__ = [
@@ -45,7 +46,8 @@ _HOME = {
         ("build", "build_catalog", "connect", "generate_sql", "load_plan", "validate_config"),
         "duckalog.api",
     ),
-    **dict.fromkeys(("Config", "load_config"), "duckalog.config"),
+    "Config": "duckalog.config",
+    "load_config": "duckalog.load",
     "Plan": "duckalog.plan",
     "BuildReport": "duckalog.engine.build",
     "ViewReport": "duckalog.engine.apply",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from duckalog.config import load_config
+from duckalog.config import MEMORY
+from duckalog.load import load_config
 from duckalog.plan import Plan
 from duckalog.plan import plan as plan_of
 from duckalog.script import full_script, session_script, views_script
@@ -32,7 +33,9 @@ def load_plan(
     `db_path` is built instead of `duckdb.database`. Raises ConfigError with
     every problem.
     """
-    database = os.path.abspath(os.fspath(db_path)) if db_path is not None else None
+    database = os.fspath(db_path) if db_path is not None else None
+    if database is not None and database != MEMORY:
+        database = os.path.abspath(database)
     return plan_of(load_config(config_path, env_file=env_file), database)
 
 

@@ -15,7 +15,7 @@ from duckalog.bookkeeping import Column, Memory, ViewName, folded, forget, prepa
 from duckalog.engine.execution import UNCHANGED, execute, refused
 from duckalog.errors import EngineError, Origin, Problem
 from duckalog.plan import Plan, ViewStep
-from duckalog.sql import describe, drop_view, qualified, statement, use
+from duckalog.sql import create_schema, drop_view, qualified, statement, use
 
 logger = logging.getLogger("duckalog.engine")
 
@@ -147,7 +147,7 @@ def _refusal_of(connection: DuckDBPyConnection, step: ViewStep, plan: Plan) -> P
 def _every_refusal(connection: DuckDBPyConnection, plan: Plan, first: Problem) -> Iterator[Problem]:
     """Yield every view's problem, in build order; nothing is changed.
 
-    Views that read no other view are bound by themselves; the others in
+    Views that read no other view are tried one by one; the others in
     transactions that are rolled back, without those that failed. A view that
     reads one that failed is not tried.
     """
@@ -155,16 +155,26 @@ def _every_refusal(connection: DuckDBPyConnection, plan: Plan, first: Problem) -
     view_keys = {step.key for step in plan.views}
     for step in plan.views:
         if step.origin not in problems and not view_keys.intersection(step.needs):
-            try:
-                execute(connection, describe(step.query))
-            except duckdb.Error as error:
-                problems[step.origin] = refused(step, error, plan.redact)
+            problem = _refusal_alone(connection, step, plan)
+            if problem:
+                problems[step.origin] = problem
     while _add_refusals(connection, plan, problems):
         pass
     for step in plan.views:
         if step.origin in problems:
             problem = problems[step.origin]
             yield problem._replace(remedy=f"{problem.remedy}\n{UNCHANGED}")
+
+
+def _refusal_alone(connection: DuckDBPyConnection, step: ViewStep, plan: Plan) -> Problem | None:
+    """Return why DuckDB refuses a view that reads no other view; nothing is changed."""
+    execute(connection, statement("BEGIN TRANSACTION"))
+    try:
+        # In its own schema, where DuckDB looks first for the names that it reads.
+        execute(connection, create_schema(step.schema))
+        return _refusal_of(connection, step, plan)
+    finally:
+        _roll_back(connection)
 
 
 def _add_refusals(

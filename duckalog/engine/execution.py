@@ -12,7 +12,7 @@ import duckdb
 
 from duckalog.environment import Redactor
 from duckalog.errors import EngineError, Origin, Problem
-from duckalog.plan import Step
+from duckalog.plan import Step, ViewStep
 from duckalog.sql import Statement
 
 if TYPE_CHECKING:
@@ -58,8 +58,10 @@ def run(connection: DuckDBPyConnection, step: Step, redact: Redactor) -> None:
 def refused(step: Step, error: BaseException, redact: Redactor) -> Problem:
     """Return what DuckDB says against a step, secrets taken out."""
     text = redact(str(error)).strip()
-    name = step.view if (step.kind == "view" and hasattr(step, "view")) else step.name
-    return Problem(step.origin, _REFUSALS[step.kind], text, name if step.kind != "pragma" else "")
+    name = step.view if isinstance(step, ViewStep) else step.name
+    if step.kind == "pragma" or step.origin.path[-1:] == (name,):  # the place says it already
+        name = ""
+    return Problem(step.origin, _REFUSALS[step.kind], text, name)
 
 
 _abandoned: list[DuckDBPyConnection] = []

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 
@@ -23,6 +25,7 @@ logger = logging.getLogger("duckalog.engine")
 LOCK_TIMEOUT_S = 10.0
 _LEFTOVER_AGE_S = 24 * 3600.0
 _BUILDING = ".building-"
+_HOLDER = re.compile(r"Conflicting lock is held in (.*?\(PID \d+\))")
 
 
 @contextlib.contextmanager
@@ -34,13 +37,10 @@ def file_to_build(database: str) -> Iterator[str]:
         yield path
         return
     _remove_leftovers(path)
-    folder = os.path.join(
-        os.path.dirname(path), f".{os.path.basename(path)}{_BUILDING}{os.getpid()}"
-    )
-    # The same file name in a folder of its own: DuckDB calls the catalog by it.
-    building = os.path.join(folder, os.path.basename(path))
+    folder = _folder_beside(path)
     try:
-        os.mkdir(folder)
+        # The same file name in a folder of its own: DuckDB calls the catalog by it.
+        building = os.path.join(folder, os.path.basename(path))
         yield building
         _move_into_place(building, path)
     finally:
@@ -79,10 +79,11 @@ def _why_not(text: str) -> tuple[str, str]:
     """Return DuckDB's refusal to open a catalog as a message and a remedy."""
     first = text.splitlines()[0]
     if "Could not set lock" in text:
-        holder = text[text.find("Conflicting lock") :].splitlines()[0]
+        found = _HOLDER.search(text)
+        holder = f"It is {found[1]}.\n" if found else ""
         return (
             "another process has the catalog open",
-            f"{holder}\nClose it, or wait longer for it: --lock-timeout SECONDS",
+            f"{holder}Close it, or wait longer for it: --lock-timeout SECONDS",
         )
     if "different configuration" in text:
         return (
@@ -102,12 +103,31 @@ def _check_folder(path: str) -> None:
         )
     if os.path.isdir(path):
         raise at_file(path, "the catalog's path is a folder", "Write the path of a file.")
+    if os.path.islink(path):
+        raise at_file(path, "the symbolic links go round in a circle", "Write the path of a file.")
+    if not os.path.exists(path) and os.path.exists(f"{path}.wal"):
+        # DuckDB would replay it into the new catalog (1.4, 1.5).
+        message = "the log of a catalog that is gone lies where the new one is to be"
+        raise at_file(path, message, f"Move it away: {path}.wal")
     if not os.access(path if os.path.exists(path) else folder, os.W_OK):
         raise at_file(path, "the catalog cannot be written", "Check the permissions.")
 
 
+def _folder_beside(path: str) -> str:
+    """Return a new folder beside a path, for a catalog that is not whole yet."""
+    folder, name = os.path.split(path)
+    try:
+        return tempfile.mkdtemp(prefix=f".{name}{_BUILDING}", dir=folder)
+    except OSError as error:
+        reason = error.strerror
+    raise at_file(path, f"the catalog cannot be written: {reason}")
+
+
 def _move_into_place(building: str, path: str) -> None:
     """Give a finished catalog its name; another one that came meanwhile is not overwritten."""
+    if os.path.exists(f"{building}.wal"):
+        # Closing moves everything into the file, and says nothing where it cannot (DuckDB 1.5.5).
+        raise at_file(path, "DuckDB cannot write the catalog", "Is the disk full?")
     try:
         os.link(building, path)
         return

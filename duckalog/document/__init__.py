@@ -1,0 +1,95 @@
+"""Config files to plain data: YAML or JSON, with the place of every key and value.
+
+Both formats become one stream of events, and one builder turns it into data:
+so duplicate keys, depth and size are refused alike. Limits hold while reading,
+so that a hostile file costs bounded time and memory.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from duckalog.document.builder import Builder, Marks, unfit_text
+from duckalog.document.events import Data
+from duckalog.document.json_events import json_events
+from duckalog.document.yaml_events import yaml_events
+from duckalog.errors import ConfigError, KeyPath, Origin, Problem
+
+__all__ = ["Data", "Document", "parse_document", "read_document", "read_text", "unfit_text"]
+
+MAX_BYTES = 32 * 1024 * 1024
+
+
+class Document(NamedTuple):
+    """A file's data, and where each part of it stands."""
+
+    file: str
+    data: Data
+    marks: Marks
+
+    @property
+    def directory(self) -> str:
+        """The folder that relative paths in this file start from."""
+        return os.path.dirname(self.file)
+
+    def origin(self, path: KeyPath) -> Origin:
+        """Return where the key at `path` stands, or its nearest parent that is in the file."""
+        marks = self.marks
+        line = marks.start[0]
+        for key in path:
+            if isinstance(key, str) and key in marks.keys:
+                line = marks.keys[key][0]
+            child = marks.children.get(key)
+            if child is None:
+                break
+            if isinstance(key, int):
+                line = child.start[0]
+            marks = child
+        return Origin(self.file, line, path)
+
+
+def read_document(path: str | os.PathLike[str]) -> Document:
+    """Return the document in a `.yaml`, `.yml` or `.json` file.
+
+    Raises ConfigError where it cannot be read, is not UTF-8, breaks the syntax,
+    or has a key twice.
+    """
+    file = os.path.abspath(os.fspath(path))
+    return parse_document(read_text(file), file)
+
+
+def read_text(file: str) -> str:
+    """Return the text of a UTF-8 file, a byte order mark taken off; raises ConfigError."""
+    origin = Origin(file)
+    try:
+        if os.path.isdir(file):
+            raise ConfigError(Problem(origin, "this is a folder, not a file"))
+        if os.path.getsize(file) > MAX_BYTES:
+            limit = MAX_BYTES // (1024 * 1024)
+            raise ConfigError(Problem(origin, f"the file is larger than {limit} MiB"))
+        raw = Path(file).read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(Problem(origin, "there is no such file")) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(Problem(origin, f"the file cannot be read: {reason}")) from None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        message = f"the file is not UTF-8 text (byte {error.start})"
+        remedy = "Save it as UTF-8."
+        raise ConfigError(Problem(Origin(file, line), message, remedy)) from None
+
+
+def parse_document(text: str, file: str) -> Document:
+    """Return the document that `text` is; the ending of `file` says which format."""
+    ending = os.path.splitext(file)[1].lower()
+    if ending == ".json":
+        return Document(file, *Builder(file).build(json_events(text, file)))
+    if ending in (".yaml", ".yml"):
+        return Document(file, *Builder(file).build(yaml_events(text, file)))
+    message = f'"{ending}" is not an ending of a config' if ending else "the file has no ending"
+    raise ConfigError(Problem(Origin(file), message, "Name it .yaml, .yml or .json."))

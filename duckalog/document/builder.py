@@ -1,0 +1,217 @@
+"""Events to data: refuses what is ambiguous, or out of bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from duckalog.document.events import Data, Event, Position
+from duckalog.errors import ConfigError, KeyPath, Origin, Problem
+
+MAX_DEPTH = 64
+MAX_VALUES = 2_000_000
+"""Values of a document, those that YAML aliases repeat counted each time."""
+
+
+class Marks(NamedTuple):
+    """Where a value starts, where each of its keys does, and the marks of what is inside."""
+
+    start: Position
+    keys: dict[str, Position]
+    children: dict[str | int, Marks]
+
+
+class _Frame:
+    """A list or map that is being filled."""
+
+    __slots__ = ("anchor", "container", "key", "marks", "merges", "size")
+
+    def __init__(self, container: list[Data] | dict[str, Data], marks: Marks, anchor: str | None):
+        self.container = container
+        self.marks = marks
+        self.anchor = anchor
+        self.key: str | None = None
+        self.merges: list[tuple[Data, Marks, Position]] = []
+        self.size = 1
+
+
+_MERGE = "<<"
+
+
+class Builder:
+    """Turns events into a document; refuses what is ambiguous or out of bounds."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.problems: list[Problem] = []
+        self.frames: list[_Frame] = []
+        self.anchors: dict[str, tuple[Data, Marks, int]] = {}
+        self.open_anchors: set[str] = set()
+        self.root: tuple[Data, Marks] | None = None
+
+    def build(self, events: Iterator[Event]) -> tuple[Data, Marks]:
+        """Return the data of a document, and where each part of it stands."""
+        for event in events:
+            if event.kind in "[{":
+                self._open(event)
+            elif event.kind == "end":
+                self._close()
+            elif event.kind == "alias":
+                self._alias(event)
+            else:
+                self._value(event)
+        if self.root is None:
+            raise ConfigError(
+                Problem(Origin(self.file), "the file is empty", "A config starts with: version: 1")
+            )
+        if self.problems:
+            raise ConfigError(self.problems)
+        return self.root
+
+    def _path(self) -> KeyPath:
+        path: list[str | int] = []
+        for frame in self.frames:
+            if isinstance(frame.container, list):
+                path.append(len(frame.container))
+            elif frame.key is not None:
+                path.append(frame.key)
+        return tuple(path)
+
+    def _fail(self, position: Position, message: str, remedy: str = "") -> Problem:
+        return Problem(Origin(self.file, position[0], self._path()), message, remedy)
+
+    def _open(self, event: Event) -> None:
+        if self._expects_key():
+            raise ConfigError(self._fail(event.position, "a key is text, not a list or map"))
+        if len(self.frames) >= MAX_DEPTH:
+            raise ConfigError(
+                Problem(
+                    Origin(self.file, event.position[0]),
+                    f"nested more than {MAX_DEPTH} levels deep",
+                )
+            )
+        container: list[Data] | dict[str, Data] = [] if event.kind == "[" else {}
+        if event.anchor:
+            self.open_anchors.add(event.anchor)
+        self.frames.append(_Frame(container, Marks(event.position, {}, {}), event.anchor))
+
+    def _close(self) -> None:
+        frame = self.frames.pop()
+        for value, marks, position in frame.merges:
+            self._merge(frame, value, marks, position)
+        if frame.anchor:
+            self.open_anchors.discard(frame.anchor)
+            self.anchors[frame.anchor] = (frame.container, frame.marks, frame.size)
+        self._add(frame.container, frame.marks, frame.size)
+
+    def _alias(self, event: Event) -> None:
+        anchor = event.anchor or ""
+        if anchor in self.open_anchors:
+            raise ConfigError(self._fail(event.position, f'alias "*{anchor}" contains itself'))
+        if anchor not in self.anchors:
+            raise ConfigError(self._fail(event.position, f'no anchor "&{anchor}" stands before'))
+        value, marks, size = self.anchors[anchor]
+        if self._expects_key():
+            self._key(value, event.position)
+        else:
+            self._add(value, marks, size)
+
+    def _value(self, event: Event) -> None:
+        if self._expects_key():
+            if event.is_merge:
+                self.frames[-1].key = _MERGE
+            else:
+                self._key(event.value, event.position)
+            return
+        value = event.value
+        if isinstance(value, str):
+            unfit = unfit_text(value)
+            if unfit:
+                self.problems.append(self._fail(event.position, unfit))
+        marks = Marks(event.position, {}, {})
+        if event.anchor:
+            self.anchors[event.anchor] = (value, marks, 1)
+        self._add(value, marks, 1)
+
+    def _expects_key(self) -> bool:
+        return bool(self.frames) and (
+            isinstance(self.frames[-1].container, dict) and self.frames[-1].key is None
+        )
+
+    def _key(self, key: Data, position: Position) -> None:
+        frame = self.frames[-1]
+        if isinstance(key, int) and not isinstance(key, bool):
+            key = str(key)
+        if not isinstance(key, str):
+            message = f"a key is text, and YAML reads this one as {_kind(key)}"
+            self.problems.append(self._fail(position, message, "Put it in quotes."))
+            key = f"{key!r}"
+        frame.key = key
+        unfit = unfit_text(key)
+        if unfit:
+            self.problems.append(self._fail(position, unfit))
+        if key in frame.marks.keys:
+            first = frame.marks.keys[key][0]
+            message = f'the key "{key}" stands here a second time; the first is on line {first}'
+            self.problems.append(self._fail(position, message, "Keep one of them."))
+        else:
+            frame.marks.keys[key] = position
+
+    def _add(self, value: Data, marks: Marks, size: int) -> None:
+        if not self.frames:
+            self.root = (value, marks)
+            return
+        frame = self.frames[-1]
+        frame.size += size
+        if frame.size > MAX_VALUES:
+            raise ConfigError(
+                Problem(
+                    Origin(self.file, marks.start[0]),
+                    f"more than {MAX_VALUES:,} values, repeated aliases included",
+                )
+            )
+        if isinstance(frame.container, list):
+            frame.marks.children[len(frame.container)] = marks
+            frame.container.append(value)
+            return
+        key, frame.key = frame.key, None
+        assert key is not None
+        if key is _MERGE:
+            frame.merges.append((value, marks, marks.start))
+        elif key not in frame.container:
+            frame.container[key] = value
+            frame.marks.children[key] = marks
+
+    def _merge(self, frame: _Frame, value: Data, marks: Marks, position: Position) -> None:
+        """Take over the keys of `<<: *map`, or of a list of maps; the map's own keys win."""
+        assert isinstance(frame.container, dict)
+        if isinstance(value, list):
+            for index, one in enumerate(value):
+                self._merge(frame, one, marks.children[index], position)
+            return
+        if not isinstance(value, dict):
+            self.problems.append(self._fail(position, '"<<" takes a map, or a list of maps'))
+            return
+        for key, child in value.items():
+            if key not in frame.container:
+                frame.container[key] = child
+                frame.marks.children[key] = marks.children[key]
+                frame.marks.keys.setdefault(key, marks.keys[key])
+
+
+def unfit_text(text: str) -> str:
+    """Return why DuckDB cannot hold `text`, or an empty string."""
+    if "\0" in text:
+        return "text cannot contain NUL"
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return "text cannot contain half a surrogate pair"
+    return ""
+
+
+def _kind(value: Data) -> str:
+    return {bool: "true or false", float: "a number", type(None): "nothing"}.get(
+        type(value), type(value).__name__
+    )

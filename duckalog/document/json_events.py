@@ -1,0 +1,44 @@
+"""JSON to events."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from duckalog.document.events import Event
+from duckalog.errors import ConfigError, Origin, Problem
+
+_JSON_TOKEN = re.compile(
+    r'(?P<string>"(?:[^"\\]|\\.)*")|(?P<open>[\[{])|(?P<close>[\]}])|(?P<other>[^\s,:\[\]{}"]+)|\n'
+)
+
+
+def json_events(text: str, file: str) -> Iterator[Event]:
+    """Yield the events of a JSON text, which `json` has found valid before."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        json.loads(text, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        if text.strip():
+            message = f"this is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
+            raise ConfigError(Problem(Origin(file, error.lineno), message)) from None
+        return
+    except ValueError as error:
+        raise ConfigError(Problem(Origin(file), f"this is not JSON: {error}")) from None
+    except RecursionError:
+        raise ConfigError(Problem(Origin(file), "nested too deeply")) from None
+    line, line_start = 1, 0
+    for token in _JSON_TOKEN.finditer(text):
+        position = (line, token.start() - line_start + 1)
+        if token.lastgroup is None:
+            line, line_start = line + 1, token.end()
+        elif token.lastgroup == "open":
+            yield Event(token.group(), position)
+        elif token.lastgroup == "close":
+            yield Event("end", position)
+        else:
+            yield Event("value", position, json.loads(token.group()))

@@ -1,0 +1,238 @@
+"""How files become one config: `load_config`.
+
+Each file is read, filled and decoded by itself, so that paths are relative to
+it and problems stand at its lines; then the parts are merged and checked
+against each other. Every problem of every file is told at once.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+
+from duckalog.catalogs import catalog_type
+from duckalog.config import VERSION, Attachments, Config, DuckdbSection, Setting
+from duckalog.consistency import check, secrets_in_views
+from duckalog.decode import (
+    INVALID,
+    Choice,
+    Context,
+    absolute_path,
+    decode,
+)
+from duckalog.document import Data, Document, read_document, read_text
+from duckalog.entry import (
+    Catalog,
+    Entry,
+    View,
+)
+from duckalog.environment import (
+    Secret,
+    Use,
+    fill,
+    fill_text,
+    read_environment,
+    redactor_for,
+)
+from duckalog.errors import NOWHERE, ConfigError, Origin, Problem
+from duckalog.secrets import DuckdbSecret, secret_type
+from duckalog.views import view_type
+from duckalog.views.select import SelectView
+
+MAX_FILES = 1_000
+
+_VARIANTS: dict[type, Choice] = {View: view_type, Catalog: catalog_type, DuckdbSecret: secret_type}
+
+
+def load_config(
+    path: str | os.PathLike[str],
+    *,
+    env_file: str | os.PathLike[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    fill_environment: bool = True,
+) -> Config:
+    """Return the config in a YAML or JSON file, with the files it imports merged in.
+
+    Placeholders are filled from `environment` (by default the process's own,
+    and below it `env_file`); with `fill_environment=False` they stay as text.
+    Raises ConfigError with every problem of every file.
+    """
+    if not fill_environment:
+        environment = None
+    elif environment is None:
+        environment = read_environment(env_file)
+    loader = _Loader(environment)
+    loader.read(os.path.abspath(os.fspath(path)), NOWHERE, ())
+    return loader.config()
+
+
+class _Loader:
+    """Reads a file and its imports into parts, and merges them."""
+
+    def __init__(self, environment: Mapping[str, str] | None) -> None:
+        self.environment = environment
+        self.parts: list[Config] = []
+        self.seen: set[str] = set()
+        self.documents: dict[str, Document] = {}
+        self.uses: list[Use] = []
+        self.secrets: list[Secret] = []
+        self.problems: list[Problem] = []
+
+    def read(self, file: str, stated_at: Origin, importers: tuple[str, ...]) -> None:
+        """Read a file after its imports: what it states comes last."""
+        real = os.path.realpath(file)
+        if real in importers:
+            chain = " → ".join(os.path.basename(one) for one in (*importers, real))
+            message = f"the imports go round in a circle: {chain}"
+            self.problems.append(Problem(stated_at, message, "Remove one of these imports."))
+            return
+        if real in self.seen:
+            return
+        if len(self.seen) >= MAX_FILES:
+            raise ConfigError(Problem(stated_at, f"more than {MAX_FILES} files are imported"))
+        self.seen.add(real)
+        try:
+            document = read_document(file)
+        except ConfigError as error:
+            if not importers:
+                raise
+            self.problems += (
+                problem._replace(message=f"{problem.message} (imported at {stated_at.location})")
+                for problem in error.problems
+            )
+            return
+        data, uses, problems = fill(document, self.environment)
+        self.uses += uses
+        self.problems += problems
+        for key, pattern in _imports_of(data):
+            origin = document.origin(("imports", key))
+            for imported in self._files_of(pattern, document, origin):
+                self.read(imported, origin, (*importers, real))
+        self.documents[document.file] = document
+        self._decode(document, data, is_root=not importers)
+
+    def _files_of(self, pattern: str, document: Document, origin: Origin) -> list[str]:
+        path = absolute_path(pattern, document.directory)
+        if not glob.has_magic(path):
+            return [path]
+        own = os.path.realpath(document.file)
+        found = [one for one in sorted(glob.glob(path, recursive=True)) if os.path.isfile(one)]
+        if not found:
+            self.problems.append(Problem(origin, f'no file matches "{pattern}"'))
+        return [one for one in found if os.path.realpath(one) != own]
+
+    def _decode(self, document: Document, data: Data, *, is_root: bool) -> None:
+        context = Context(
+            document.directory,
+            document.origin,
+            _VARIANTS,
+            is_filled=self.environment is not None,
+        )
+        if not isinstance(data, dict):
+            context.problem((), "a config is a map", f"It starts with: version: {VERSION}")
+        else:
+            if not is_root:
+                data = {"version": VERSION, **data}
+            part = decode(Config, data, (), context)
+            if part is not INVALID:
+                self.parts.append(self._with_sql_files(part, document))
+        self.problems += context.problems
+        self.secrets += context.secrets
+
+    def _with_sql_files(self, part: Config, document: Document) -> Config:
+        views = tuple(
+            self._with_sql(view, document)
+            if isinstance(view, SelectView) and view.sql_file
+            else view
+            for view in part.views
+        )
+        return msgspec.structs.replace(part, views=views)
+
+    def _with_sql(self, view: SelectView, document: Document) -> SelectView:
+        origin = document.origin((*view.origin.path, "sql_file"))
+        try:
+            text = read_text(view.sql_file or "")
+        except ConfigError as error:
+            problem = error.problems[0]
+            message = f"{problem.origin.location}: {problem.message}"
+            self.problems.append(Problem(origin, message))
+            return view
+        text, uses, problems = fill_text(text, origin, self.environment)
+        self.uses += uses
+        self.problems += problems
+        if not text.strip():
+            self.problems.append(Problem(origin, "the file of the query is empty"))
+        return msgspec.structs.replace(view, sql=text)
+
+    def config(self) -> Config:
+        """Return the merged config, or raise ConfigError with every problem."""
+        if self.problems:
+            raise ConfigError(self.problems)
+        config = Config(
+            version=VERSION,
+            duckdb=self._duckdb(),
+            attachments=Attachments(
+                duckdb=self._all("attachments", "duckdb"),
+                sqlite=self._all("attachments", "sqlite"),
+                postgres=self._all("attachments", "postgres"),
+                ducklake=self._all("attachments", "ducklake"),
+            ),
+            iceberg_catalogs=self._all("iceberg_catalogs"),
+            views=self._all("views"),
+            origin=self.parts[-1].origin,
+            documents=self.documents,
+            redact=redactor_for(self.uses, self.secrets),
+        )
+        self.problems += check(config)
+        self.problems += secrets_in_views(self.uses, self.secrets)
+        if self.problems:
+            raise ConfigError(self.problems)
+        return config
+
+    def _all(self, *keys: str) -> tuple[Any, ...]:
+        found: list[Any] = []
+        for part in self.parts:
+            value: Any = part
+            for key in keys:
+                value = getattr(value, key)
+            found += value
+        return tuple(found)
+
+    def _duckdb(self) -> DuckdbSection:
+        settings: dict[str, Setting] = {}
+        for part in self.parts:
+            for name, setting in part.duckdb.settings.items():
+                self._only_once(f'the setting "{name}"', settings.get(name), setting)
+                settings[name] = setting
+        return DuckdbSection(
+            database=self._stated_once("database"),
+            extension_directory=self._stated_once("extension_directory"),
+            install_extensions=self._all("duckdb", "install_extensions"),
+            load_extensions=self._all("duckdb", "load_extensions"),
+            pragmas=self._all("duckdb", "pragmas"),
+            secrets=self._all("duckdb", "secrets"),
+            settings=settings,
+        )
+
+    def _stated_once(self, key: str) -> Any:
+        stated = [part.duckdb for part in self.parts if getattr(part.duckdb, key) is not None]
+        for earlier, later in pairwise(stated):
+            self._only_once(f"duckdb.{key}", earlier, later)
+        return getattr(stated[-1], key) if stated else None
+
+    def _only_once(self, what: str, earlier: Entry | None, later: Entry) -> None:
+        if earlier is not None:
+            message = f"{what} is stated in {earlier.origin.location} too"
+            self.problems.append(Problem(later.origin, message, "Keep one of them."))
+
+
+def _imports_of(data: Data) -> list[tuple[int, str]]:
+    imports = data.get("imports") if isinstance(data, dict) else None
+    if not isinstance(imports, list):
+        return []
+    return [(index, one) for index, one in enumerate(imports) if isinstance(one, str) and one]

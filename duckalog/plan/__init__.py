@@ -1,0 +1,103 @@
+"""Config to Plan: what to do, in which order, and where each step is stated.
+
+A plan has two halves, because DuckDB keeps only one of them in the file. The
+session half (extensions, settings, secrets, attachments) is gone when a
+connection closes, and every connection replays it. The catalog half (schemas,
+views, comments) is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import msgspec
+
+from duckalog.config import MEMORY, Config, catalog_name
+from duckalog.consistency import check
+from duckalog.entry import MAIN_SCHEMA
+from duckalog.environment import Redactor
+from duckalog.errors import ConfigError, Problem
+from duckalog.plan.session import session_steps
+from duckalog.plan.steps import DatabaseStep, ExtensionStep, Step, ViewStep
+from duckalog.plan.views import view_steps
+from duckalog.references import Reading, readings_of
+from duckalog.sql import Statement, create_schema
+from duckalog.views.select import SelectView
+
+__all__ = ["DatabaseStep", "ExtensionStep", "Plan", "Step", "ViewStep", "plan"]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """The steps of a catalog in the order they run; consumers never look back to the config."""
+
+    file: str
+    files: tuple[str, ...]
+    database: str
+    session: tuple[Step, ...]
+    views: tuple[ViewStep, ...]
+    redact: Redactor
+    extension_directory: str | None = None
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Say whether the catalog lives only as long as its connection."""
+        return self.database == MEMORY
+
+    @property
+    def catalog_name(self) -> str:
+        """What DuckDB calls the catalog."""
+        return catalog_name(self.database)
+
+    @cached_property
+    def schemas(self) -> tuple[str, ...]:
+        """The schemas of the views, without `main`, in the order they are first needed."""
+        found = dict.fromkeys(view.schema for view in self.views)
+        return tuple(name for name in found if name != MAIN_SCHEMA)
+
+    def schema_statements(self) -> tuple[Statement, ...]:
+        """Return the CREATE SCHEMA statements."""
+        return tuple(create_schema(name) for name in self.schemas)
+
+
+def plan(config: Config, database: str | None = None) -> Plan:
+    """Return the plan of a config; `database` is built instead of the config's own.
+
+    Raises ConfigError for SQL that cannot be a view, and for views that read
+    each other in a circle; all of them at once.
+    """
+    path = database or config.database
+    problems = []
+    if path != config.database:
+        section = msgspec.structs.replace(config.duckdb, database=path)
+        config = msgspec.structs.replace(config, duckdb=section)
+        problems += check(config)
+    queries = [view for view in config.views if isinstance(view, SelectView)]
+    readings = dict(
+        zip(
+            (id(view) for view in queries),
+            readings_of([view.query() for view in queries]),
+            strict=True,
+        )
+    )
+    problems += _refused(config, queries, [readings[id(view)] for view in queries])
+    if problems:
+        raise ConfigError(problems)
+    return Plan(
+        file=config.origin.file,
+        files=config.files,
+        database=path,
+        session=tuple(session_steps(config, list(readings.values()))),
+        views=tuple(view_steps(config, readings)),
+        redact=config.redact,
+        extension_directory=config.duckdb.extension_directory,
+    )
+
+
+def _refused(
+    config: Config, views: Sequence[SelectView], readings: Sequence[Reading]
+) -> Iterator[Problem]:
+    for view, reading in zip(views, readings, strict=True):
+        if reading.refusal:
+            key = "sql_file" if view.sql_file else "sql"
+            yield Problem(config.at(view, key), reading.refusal, name=view.name)

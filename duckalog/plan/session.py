@@ -1,0 +1,188 @@
+"""The session steps: what every connection to the catalog needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
+
+from duckalog.config import Config
+from duckalog.entry import (
+    Attachment,
+    Catalog,
+    View,
+    bound,
+    extension_of,
+)
+from duckalog.environment import PLACEHOLDER, Filled, shell_expression
+from duckalog.plan.steps import DatabaseStep, ExtensionStep, Step
+from duckalog.references import Reading
+from duckalog.secrets import DuckdbSecret
+from duckalog.sql import (
+    Spliced,
+    Statement,
+    install,
+    literal,
+    load,
+    set_option,
+    statement,
+    with_expressions,
+)
+
+_EXTENSION_OF_FUNCTION = {
+    "delta_scan": "delta",
+    "iceberg_scan": "iceberg",
+    "iceberg_metadata": "iceberg",
+    "iceberg_snapshots": "iceberg",
+    "sqlite_scan": "sqlite_scanner",
+    "postgres_scan": "postgres_scanner",
+    "postgres_scan_pushdown": "postgres_scanner",
+    "postgres_query": "postgres_scanner",
+    "mysql_query": "mysql_scanner",
+    "st_read": "spatial",
+    "read_xlsx": "excel",
+}
+_NEEDED_BY_EXTENSION = {"iceberg": ("httpfs", "avro"), "delta": ("httpfs",), "aws": ("httpfs",)}
+_NAMES_OF_EXTENSIONS = {
+    "sqlite": "sqlite_scanner",
+    "postgres": "postgres_scanner",
+    "mysql": "mysql_scanner",
+    "http": "httpfs",
+    "https": "httpfs",
+    "s3": "httpfs",
+}
+"""Other names that DuckDB accepts for its extensions."""
+
+
+def session_steps(config: Config, readings: Sequence[Reading]) -> Iterator[Step]:
+    """Yield the steps of the session half, in the order they run."""
+    yield from _extension_steps(config, readings)
+    yield from _setting_steps(config, has_queries=bool(readings))
+    for number, pragma in enumerate(config.duckdb.pragmas, 1):
+        yield Step(
+            kind="pragma",
+            name=str(number),
+            statements=(_pragma(pragma.sql),),
+            origin=pragma.origin,
+        )
+    for secret in config.duckdb.secrets:
+        yield Step(
+            kind="secret",
+            name=secret.secret_name,
+            statements=(secret.create(),),
+            needs=_extension_keys(secret.extensions()),
+            origin=secret.origin,
+        )
+    for attachment in config.attachments:
+        yield _database_step("attachment", attachment.alias, attachment.kind, attachment)
+    for catalog in config.iceberg_catalogs:
+        yield _database_step("catalog", catalog.name, "iceberg", catalog)
+
+
+def _pragma(sql: str) -> Statement:
+    text = sql.strip().rstrip(";")
+    if not isinstance(sql, Filled):
+        return statement(text)
+    template = sql.template.strip().rstrip(";")
+    return statement(Spliced(text, with_expressions(template, PLACEHOLDER, shell_expression)))
+
+
+def _setting_steps(config: Config, *, has_queries: bool) -> Iterator[Step]:
+    settings = config.duckdb.settings
+    stated = {name.lower() for name in settings}
+    folders = list(dict.fromkeys(os.path.dirname(file) for file in config.files))
+    # Paths inside raw SQL start from the config too. DuckDB splits the setting at commas.
+    if has_queries and "file_search_path" not in stated and "," not in "".join(folders):
+        value = literal(",".join(folders))
+        yield Step(
+            kind="setting",
+            name="file_search_path",
+            statements=(set_option("file_search_path", value),),
+            origin=config.origin,
+        )
+    for name, setting in settings.items():
+        yield Step(
+            kind="setting",
+            name=name,
+            statements=(set_option(name, bound(setting.value, name)),),
+            origin=setting.origin,
+        )
+
+
+def _database_step(
+    kind: Literal["attachment", "catalog"],
+    name: str,
+    database_type: str,
+    database: Attachment | Catalog,
+) -> DatabaseStep:
+    secret = database.secret()
+    needs = _extension_keys(database.extensions())
+    if database.uses_secret:
+        needs = (*needs, f"secret:{database.uses_secret}")
+    return DatabaseStep(
+        kind=kind,
+        name=name,
+        statements=(*((secret,) if secret else ()), database.attach()),
+        needs=needs,
+        origin=database.origin,
+        database_type=database_type,
+        file=getattr(database, "file", None),
+    )
+
+
+def _extension_steps(config: Config, readings: Sequence[Reading]) -> Iterator[ExtensionStep]:
+    """Yield each extension once: those that the config lists, then those that its parts need."""
+    section = config.duckdb
+    listed = {_canonical(one.name): one for one in section.load_extensions}
+    only_installed = {
+        _canonical(one.name): one
+        for one in section.install_extensions
+        if _canonical(one.name) not in listed
+    }
+    needed = [name for part in _parts(config) for name in part.extensions()]
+    for reading in readings:
+        known = sorted(reading.functions & _EXTENSION_OF_FUNCTION.keys())
+        needed += [_EXTENSION_OF_FUNCTION[function] for function in known]
+        needed += [name for url in sorted(reading.urls) for name in extension_of(url)]
+    loaded = _with_needed([*listed, *needed])
+    repositories = {
+        _canonical(one.name): one.repository or ""
+        for one in (*section.load_extensions, *section.install_extensions)
+    }
+    stated = {**only_installed, **listed}
+    for name in (*(one for one in only_installed if one not in loaded), *loaded):
+        repository = repositories.get(name, "")
+        is_loaded = name in loaded
+        yield ExtensionStep(
+            kind="extension",
+            name=name,
+            statements=(install(name, repository), *((load(name),) if is_loaded else ())),
+            origin=stated[name].origin if name in stated else config.origin,
+            repository=repository,
+            is_loaded=is_loaded,
+        )
+
+
+def _parts(config: Config) -> Iterator[View | Attachment | Catalog | DuckdbSecret]:
+    yield from config.duckdb.secrets
+    yield from config.attachments
+    yield from config.iceberg_catalogs
+    yield from config.views
+
+
+def _with_needed(names: Iterable[str]) -> list[str]:
+    """Return extensions, each once and after those that it loads itself."""
+    ordered: dict[str, None] = {}
+    for name in names:
+        for needed in _NEEDED_BY_EXTENSION.get(name, ()):
+            ordered.setdefault(needed)
+        ordered.setdefault(name)
+    return list(ordered)
+
+
+def _extension_keys(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"extension:{name}" for name in _with_needed(names))
+
+
+def _canonical(name: str) -> str:
+    return _NAMES_OF_EXTENSIONS.get(name.lower(), name.lower())

@@ -1,0 +1,72 @@
+"""What a plan is made of: one kind of step for each thing to do."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+import msgspec
+
+from duckalog.entry import MAIN_SCHEMA, Column
+from duckalog.errors import NOWHERE, Origin
+from duckalog.sql import Statement, qualified
+
+Kind = Literal["extension", "setting", "pragma", "secret", "attachment", "catalog", "view"]
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to do: its statements in order, the steps it needs, and where it is stated."""
+
+    kind: Kind
+    name: str
+    statements: tuple[Statement, ...]
+    needs: tuple[str, ...] = ()
+    origin: Origin = NOWHERE
+
+    @property
+    def key(self) -> str:
+        """The step's name among all steps."""
+        return f"{self.kind}:{self.name}"
+
+
+class ExtensionStep(Step, frozen=True, kw_only=True):
+    """An extension to have, and unless `is_loaded` is false to load."""
+
+    repository: str = ""
+    is_loaded: bool = True
+
+
+class DatabaseStep(Step, frozen=True, kw_only=True):
+    """A database to attach: its secret first, then ATTACH; `file` must exist before."""
+
+    database_type: str
+    file: str | None = None
+
+
+class ViewStep(Step, frozen=True, kw_only=True):
+    """A view to create: `statements` are CREATE VIEW and its comments."""
+
+    schema: str
+    view: str
+    query: str
+    source: str
+    description: str | None = None
+    columns: dict[str, Column] = {}
+    tags: tuple[str, ...] = ()
+    meta: dict[str, Any] = {}
+
+    @property
+    def relation(self) -> str:
+        """The quoted name of the view; the schema `main` goes without saying."""
+        return relation_of(self.schema, self.view)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that the catalog stores of the view."""
+        text = "\0".join(one.text for one in self.statements)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def relation_of(schema: str, name: str) -> str:
+    """Return the quoted name of a relation of the catalog; `main` goes without saying."""
+    return qualified(name) if schema == MAIN_SCHEMA else qualified(schema, name)
