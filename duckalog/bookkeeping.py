@@ -1,8 +1,8 @@
 """What a catalog file remembers of its own builds, in a schema of duckalog's own.
 
-For each view the fingerprint of its config, a hash of what DuckDB stored, its
-columns, and where it was stated. So a later build knows which views are its
-own, and which of them somebody changed by hand.
+For each view the fingerprint of its config, a hash of what DuckDB stored, and
+where it was stated. So a later build knows which views are its own, and which
+of them somebody changed by hand. Columns are not in it: DuckDB keeps them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from duckalog.entry import BOOKKEEPING_SCHEMA
 from duckalog.errors import EngineError, Problem
 from duckalog.errors import Origin as Place
 from duckalog.plan import ViewStep
-from duckalog.sql import literal, qualified
+from duckalog.sql import qualified
 
 if TYPE_CHECKING:
     import duckdb
@@ -111,7 +111,7 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         f"CREATE TABLE IF NOT EXISTS {_VIEWS} ("
         "schema_name VARCHAR, view_name VARCHAR, fingerprint VARCHAR, definition_hash VARCHAR,"
-        " columns STRUCT(name VARCHAR, type VARCHAR)[], stated_at VARCHAR, built_at TIMESTAMP)"
+        " stated_at VARCHAR, built_at TIMESTAMP)"
     )
 
 
@@ -146,7 +146,7 @@ def remember(
     ]
     if rows:
         connection.execute(
-            f"INSERT INTO {_VIEWS} SELECT row.schema, row.view, row.fingerprint, NULL, NULL,"
+            f"INSERT INTO {_VIEWS} SELECT row.schema, row.view, row.fingerprint, NULL,"
             " row.stated_at, row.built_at::TIMESTAMP"
             f" FROM ({_unnested('schema', 'view', 'fingerprint', 'stated_at', 'built_at')})",
             [json.dumps(rows)],
@@ -163,23 +163,24 @@ def _unnested(*fields: str) -> str:
 
 
 def learn(connection: duckdb.DuckDBPyConnection) -> dict[ViewName, tuple[Column, ...]]:
-    """Write down what DuckDB stored of each remembered view, and return their columns.
+    """Write down what DuckDB stored of each view just built; return each relation's columns.
 
-    No other database may be attached (see `read_memory`).
+    The keys are lower case, as in Memory. Other views keep the hash they have:
+    it tells whether they were changed since. No other database may be attached
+    (see `read_memory`).
     """
     connection.execute(
-        f"UPDATE {_VIEWS} AS own SET definition_hash = found.hash, columns = found.columns FROM ("
-        " SELECT schema_name, view_name, md5(sql) AS hash, list({'name': column_name,"
-        " 'type': data_type} ORDER BY column_index) AS columns"
-        " FROM duckdb_views() JOIN duckdb_columns() USING (database_oid, schema_name)"
-        " WHERE view_name = table_name AND database_oid ="
-        "  (SELECT database_oid FROM duckdb_databases() WHERE database_name = current_database())"
-        f" AND schema_name <> {literal(BOOKKEEPING_SCHEMA)}"
-        " GROUP BY ALL) AS found"
-        " WHERE found.schema_name = own.schema_name AND found.view_name = own.view_name"
+        f"UPDATE {_VIEWS} AS own SET definition_hash = md5(found.sql) FROM duckdb_views() AS found"
+        " WHERE own.definition_hash IS NULL AND found.database_name = current_database()"
+        " AND lower(found.schema_name) = lower(own.schema_name)"
+        " AND lower(found.view_name) = lower(own.view_name)"
     )
-    rows = connection.execute(f"SELECT schema_name, view_name, columns FROM {_VIEWS}").fetchall()
-    return {
-        (schema, name): tuple(Column(one["name"], one["type"]) for one in columns or ())
-        for schema, name, columns in rows
-    }
+    rows = connection.execute(
+        "SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns()"
+        " WHERE NOT internal AND database_name = current_database() ORDER BY column_index"
+    ).fetchall()
+    columns: dict[ViewName, tuple[Column, ...]] = {}
+    for schema, relation, name, kind in rows:
+        key = folded((schema, relation))
+        columns[key] = (*columns.get(key, ()), Column(name, kind))
+    return columns

@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
-from urllib.parse import quote, quote_plus
 
 from duckalog.document import Data, Document, unfit_text
 from duckalog.errors import ConfigError, KeyPath, Origin, Problem, nearest, sentences
@@ -43,6 +42,8 @@ LOCATIONS: tuple[tuple[str, ...], ...] = (
     ("iceberg_catalogs", "warehouse"),
 )
 """Key paths whose values are places and not credentials; all other values are taken for secret."""
+
+_SECRETS = (("duckdb", "secrets"),)
 
 
 class Filled(str):
@@ -104,7 +105,8 @@ class Use(NamedTuple):
     @property
     def is_credential(self) -> bool:
         """Say whether the variable, or the key or setting that it fills, is named like one."""
-        names = [self.name, *(key for key in self.origin.path if isinstance(key, str))]
+        keys = self.origin.path[2:] if _is_under(self.origin.path, _SECRETS) else self.origin.path
+        names = [self.name, *(key for key in keys if isinstance(key, str))]
         if _is_under(self.origin.path, (("duckdb", "pragmas"),)):
             names += re.findall(r"\w+", self.template)
         return any(looks_secret(name) for name in names)
@@ -129,8 +131,18 @@ class Redactor:
             return text
         return self._pattern.sub(lambda match: self._shown[match.group()], text)
 
+    def problem(self, problem: Problem) -> Problem:
+        """Return a problem without secret values in its texts."""
+        message, remedy, name = map(self, (problem.message, problem.remedy, problem.name))
+        return Problem(problem.origin, message, remedy, name)
+
     def __repr__(self) -> str:
         return f"Redactor({len(set(self._shown.values()))} secrets)"
+
+
+def is_filled(text: str) -> bool:
+    """Say whether a text comes from the environment, or still has to."""
+    return isinstance(text, Filled) or bool(PLACEHOLDER.search(text))
 
 
 def looks_secret(name: str) -> bool:
@@ -154,8 +166,10 @@ def read_environment(env_file: str | os.PathLike[str] | None = None) -> Mapping[
             stated = dotenv_values(stream=stream, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ConfigError(Problem(Origin(file), f"the env file cannot be read: {reason}")) from None
-    return {**{name: value or "" for name, value in stated.items()}, **os.environ}
+    else:
+        return {**{name: value or "" for name, value in stated.items()}, **os.environ}
+    # Outside of the handler: Python's own error holds the whole text.
+    raise ConfigError(Problem(Origin(file), f"the env file cannot be read: {reason}"))
 
 
 def fill(
@@ -297,6 +311,8 @@ def _is_under(path: KeyPath, paths: tuple[tuple[str, ...], ...]) -> bool:
 
 def _forms(value: str) -> set[str]:
     """Return how a value may appear in messages: raw, and escaped for SQL, libpq and URLs."""
+    from urllib.parse import quote, quote_plus  # only a config with secrets asks
+
     libpq = value.replace("\\", "\\\\").replace("'", "\\'")
     return {
         value,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from typing import NamedTuple
 
 KeyPath = tuple["str | int", ...]
@@ -98,6 +97,8 @@ def key_path(path: Sequence[str | int]) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return `did you mean "…"?` for the closest of `known`, or an empty string."""
+    from difflib import get_close_matches  # only an error asks
+
     by_lower = {name.lower(): name for name in known}
     close = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return f'did you mean "{by_lower[close[0]]}"?' if close else ""

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from duckalog.catalogs import catalog_type
-from duckalog.config import VERSION, Attachments, Config, DuckdbSection, Setting
+from duckalog.config import VERSION, Attachments, Config, DuckdbSection, Pragma, Setting
 from duckalog.consistency import check, secrets_in_views
 from duckalog.decode import (
     INVALID,
@@ -30,17 +30,22 @@ from duckalog.entry import (
     Catalog,
     Entry,
     View,
+    variable_name,
 )
 from duckalog.environment import (
+    Filled,
     Secret,
     Use,
     fill,
     fill_text,
+    is_filled,
+    looks_secret,
     read_environment,
     redactor_for,
 )
 from duckalog.errors import NOWHERE, ConfigError, Origin, Problem
 from duckalog.secrets import DuckdbSecret, secret_type
+from duckalog.sql import replace_literals
 from duckalog.views import view_type
 from duckalog.views.select import SelectView
 
@@ -172,10 +177,11 @@ class _Loader:
     def config(self) -> Config:
         """Return the merged config, or raise ConfigError with every problem."""
         if self.problems:
-            raise ConfigError(self.problems)
+            raise self._refusal()
+        duckdb = self._duckdb()
         config = Config(
             version=VERSION,
-            duckdb=self._duckdb(),
+            duckdb=duckdb,
             attachments=Attachments(
                 duckdb=self._all("attachments", "duckdb"),
                 sqlite=self._all("attachments", "sqlite"),
@@ -191,8 +197,12 @@ class _Loader:
         self.problems += check(config)
         self.problems += secrets_in_views(self.uses, self.secrets)
         if self.problems:
-            raise ConfigError(self.problems)
+            raise self._refusal()
         return config
+
+    def _refusal(self) -> ConfigError:
+        redact = redactor_for(self.uses, self.secrets)
+        return ConfigError(redact.problem(problem) for problem in self.problems)
 
     def _all(self, *keys: str) -> tuple[Any, ...]:
         found: list[Any] = []
@@ -208,16 +218,40 @@ class _Loader:
         for part in self.parts:
             for name, setting in part.duckdb.settings.items():
                 self._only_once(f'the setting "{name}"', settings.get(name), setting)
-                settings[name] = setting
+                settings[name] = self._setting(name, setting)
         return DuckdbSection(
             database=self._stated_once("database"),
             extension_directory=self._stated_once("extension_directory"),
             install_extensions=self._all("duckdb", "install_extensions"),
             load_extensions=self._all("duckdb", "load_extensions"),
-            pragmas=self._all("duckdb", "pragmas"),
+            pragmas=tuple(map(self._pragma, self._all("duckdb", "pragmas"))),
             secrets=self._all("duckdb", "secrets"),
             settings=settings,
         )
+
+    def _setting(self, name: str, setting: Setting) -> Setting:
+        """Return a setting; one that is named like a credential is shown as a variable."""
+        value = setting.value
+        if not looks_secret(name) or not isinstance(value, str) or is_filled(value):
+            return setting
+        return msgspec.structs.replace(setting, value=Filled(value, self._hide(name, value)))
+
+    def _pragma(self, pragma: Pragma) -> Pragma:
+        """Return a pragma; its literals that follow the name of a credential are shown so too."""
+        template = pragma.sql.template if isinstance(pragma.sql, Filled) else pragma.sql
+
+        def shown(name: str, content: str) -> str | None:
+            return self._hide(name, content) if looks_secret(name) and not is_filled(content) else None
+
+        without = replace_literals(template, shown)
+        if without == template:
+            return pragma
+        return msgspec.structs.replace(pragma, sql=Filled(pragma.sql, without))
+
+    def _hide(self, name: str, value: str) -> str:
+        """Return the placeholder that stands in scripts for what the file states in clear."""
+        self.secrets.append(Secret(value))
+        return f"${{env:{variable_name(name)}}}"
 
     def _stated_once(self, key: str) -> Any:
         stated = [part.duckdb for part in self.parts if getattr(part.duckdb, key) is not None]

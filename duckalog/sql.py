@@ -65,6 +65,11 @@ class Statement(NamedTuple):
         """The statement as scripts and logs show it, without any bound value."""
         return "".join(part if isinstance(part, str) else part.shown for part in self.parts)
 
+    @property
+    def is_spliced(self) -> bool:
+        """Whether values of the environment stand in the text that is executed."""
+        return any(isinstance(part, Spliced) for part in self.parts)
+
 
 def _executed(part: str | Bound | Spliced) -> str:
     if isinstance(part, Bound):
@@ -342,6 +347,27 @@ def replace_in_sql(
         return marker.sub(one, piece)
 
     return "".join(replaced(kind, piece) for kind, piece in regions_of(text))
+
+
+def replace_literals(text: str, content_of: Callable[[str, str], str | None]) -> str:
+    """Return SQL in which literals became others.
+
+    `content_of` gets the last name before a literal, which is what it is
+    assigned to, and the literal's content; None keeps the literal.
+    """
+    pieces: list[str] = []
+    name = ""
+    for kind, piece in regions_of(text):
+        if kind == "string":
+            content = piece[piece.index("'") + 1 :].removesuffix("'").replace("''", "'")
+            other = content_of(name, content)
+            piece = piece if other is None else literal(other)
+            name = re.sub(r"\W", "_", content)  # it may be the key of a MAP
+        elif kind in ("", "name"):
+            names = [word for word in re.findall(r"\w+", piece) if word.upper() != "TO"]
+            name = names[-1] if names else name
+        pieces.append(piece)
+    return "".join(pieces)
 
 
 def with_expressions(

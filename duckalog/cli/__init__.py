@@ -3,27 +3,52 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
-from duckalog.cli.group import cli
+INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command line; the console script and `python -m duckalog` call it."""
+    # Ctrl-C is remembered, because DuckDB turns it into errors of its own (1.4 to 2.0): a
+    # RuntimeError from a query, an ImportError while it is loaded.
+    is_interrupted = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal is_interrupted
+        is_interrupted = True
+        raise KeyboardInterrupt
+
+    try:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, interrupt)
+        _run()
+    except BaseException:
+        if not is_interrupted:
+            raise
+    finally:
+        if is_interrupted:
+            message = "Interrupted: the catalog is whole, as it was or as the config has it."
+            print(message, file=sys.stderr)
+            _leave(INTERRUPTED)
+        execution = sys.modules.get("duckalog.engine.execution")
+        if execution is not None and execution.is_anything_hung():
+            _leave(1)
+
+
+def _run() -> None:
     # Text is UTF-8 whatever the locale: LC_ALL=C cannot print a user's own names otherwise.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    try:
-        cli(prog_name="duckalog")
-    finally:
-        _leave_what_hangs()
+    from duckalog.cli.group import cli
+
+    cli(prog_name="duckalog")
 
 
-def _leave_what_hangs() -> None:
-    """End the process at once where a normal end would wait for a database that never answers."""
-    execution = sys.modules.get("duckalog.engine.execution")
-    if execution is not None and execution.is_anything_hung():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)
+def _leave(status: int) -> None:
+    """End the process at once: a normal end would wait for a database that never answers."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -12,8 +12,6 @@ import click
 from duckalog.errors import DuckalogError
 from duckalog.version import __version__
 
-INTERRUPTED = 130
-
 _COMMANDS = {
     "build": "duckalog.cli.build",
     "generate-sql": "duckalog.cli.generate",
@@ -46,8 +44,7 @@ class _Commands(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             context.exit(1)
         except KeyboardInterrupt:
-            click.echo("Interrupted; the catalog was left as it was.", err=True)
-            context.exit(INTERRUPTED)
+            context.exit(1)  # told by `main`
 
 
 def _wants_json(context: click.Context) -> bool:

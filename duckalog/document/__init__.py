@@ -8,7 +8,6 @@ so that a hostile file costs bounded time and memory.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import NamedTuple
 
 from duckalog.document.builder import Builder, Marks, unfit_text
@@ -28,6 +27,9 @@ class Document(NamedTuple):
     file: str
     data: Data
     marks: Marks
+
+    def __repr__(self) -> str:
+        return f"Document({self.file!r})"  # its data may hold secrets in clear
 
     @property
     def directory(self) -> str:
@@ -69,7 +71,8 @@ def read_text(file: str) -> str:
         if os.path.getsize(file) > MAX_BYTES:
             limit = MAX_BYTES // (1024 * 1024)
             raise ConfigError(Problem(origin, f"the file is larger than {limit} MiB"))
-        raw = Path(file).read_bytes()
+        with open(file, "rb") as opened:
+            raw = opened.read()
     except FileNotFoundError:
         raise ConfigError(Problem(origin, "there is no such file")) from None
     except (OSError, ValueError) as error:
@@ -78,10 +81,11 @@ def read_text(file: str) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        message = f"the file is not UTF-8 text (byte {error.start})"
-        remedy = "Save it as UTF-8."
-        raise ConfigError(Problem(Origin(file, line), message, remedy)) from None
+        start = error.start
+    # Outside of the handler, here and below: Python's own error holds the whole text.
+    line = raw.count(b"\n", 0, start) + 1
+    message = f"the file is not UTF-8 text (byte {start})"
+    raise ConfigError(Problem(Origin(file, line), message, "Save it as UTF-8."))
 
 
 def parse_document(text: str, file: str) -> Document:

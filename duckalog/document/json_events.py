@@ -17,20 +17,11 @@ _JSON_TOKEN = re.compile(
 def json_events(text: str, file: str) -> Iterator[Event]:
     """Yield the events of a JSON text, which `json` has found valid before."""
 
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
-
-    try:
-        json.loads(text, parse_constant=refuse)
-    except json.JSONDecodeError as error:
-        if text.strip():
-            message = f"this is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
-            raise ConfigError(Problem(Origin(file, error.lineno), message)) from None
+    if not text.strip():
         return
-    except ValueError as error:
-        raise ConfigError(Problem(Origin(file), f"this is not JSON: {error}")) from None
-    except RecursionError:
-        raise ConfigError(Problem(Origin(file), "nested too deeply")) from None
+    problem = _refusal_of(text, file)
+    if problem:
+        raise ConfigError(problem)
     line, line_start = 1, 0
     for token in _JSON_TOKEN.finditer(text):
         position = (line, token.start() - line_start + 1)
@@ -42,3 +33,21 @@ def json_events(text: str, file: str) -> Iterator[Event]:
             yield Event("end", position)
         else:
             yield Event("value", position, json.loads(token.group()))
+
+
+def _refusal_of(text: str, file: str) -> Problem | None:
+    """Return why a text is not JSON; Python's own error, which holds the text, is let go."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        json.loads(text, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        message = f"this is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
+        return Problem(Origin(file, error.lineno), message)
+    except ValueError as error:
+        return Problem(Origin(file), f"this is not JSON: {error}")
+    except RecursionError:
+        return Problem(Origin(file), "nested too deeply")
+    return None

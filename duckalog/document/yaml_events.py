@@ -49,17 +49,19 @@ def yaml_events(text: str, file: str) -> Iterator[Event]:
                             "Remove the line ---, or put the rest in a file under imports.",
                         )
                     )
+        return
     except yaml.MarkedYAMLError as error:
         yaml_mark = error.problem_mark or error.context_mark
         line = yaml_mark.line + 1 if yaml_mark else 0
         what = " ".join(part for part in (error.context, error.problem) if part)
-        raise ConfigError(Problem(Origin(file, line), f"this is not YAML: {what}")) from None
+        problem = Problem(Origin(file, line), f"this is not YAML: {what}")
     except yaml.YAMLError as error:
         line = text.count("\n", 0, getattr(error, "position", 0) or 0) + 1
         reason = getattr(error, "reason", None) or str(error).splitlines()[0]
-        raise ConfigError(Problem(Origin(file, line), f"this is not YAML: {reason}")) from None
+        problem = Problem(Origin(file, line), f"this is not YAML: {reason}")
     except RecursionError:
-        raise ConfigError(Problem(Origin(file), "this YAML is nested too deeply")) from None
+        problem = Problem(Origin(file), "this YAML is nested too deeply")
+    raise ConfigError(problem)
 
 
 def _yaml_scalar(event: Any, position: Position, file: str) -> Event:
@@ -82,10 +84,10 @@ def _yaml_scalar(event: Any, position: Position, file: str) -> Event:
     node = yaml.ScalarNode(tag, value)
     try:
         plain = getattr(_CONSTRUCTOR, f"construct_yaml_{kind}")(node)
+        return Event("value", position, plain, event.anchor)
     except (ValueError, KeyError, IndexError):
-        message = f'"{value[:40]}" is not a value of the YAML type {kind}'
-        raise ConfigError(Problem(Origin(file, position[0]), message)) from None
-    return Event("value", position, plain, event.anchor)
+        problem = Problem(Origin(file, position[0]), f"this is not a value of the YAML type {kind}")
+    raise ConfigError(problem)
 
 
 _CONSTRUCTOR = yaml.constructor.SafeConstructor()

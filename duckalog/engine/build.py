@@ -11,7 +11,7 @@ from typing import NamedTuple
 import duckdb
 from duckdb import DuckDBPyConnection
 
-from duckalog.bookkeeping import NOTHING, Column, Memory, ViewName, learn, read_memory
+from duckalog.bookkeeping import NOTHING, Column, Memory, ViewName, folded, learn, read_memory
 from duckalog.engine.apply import ViewReport, apply_catalog
 from duckalog.engine.execution import close, closing, execute
 from duckalog.engine.publish import LOCK_TIMEOUT_S, file_to_build, open_catalog, open_file
@@ -51,11 +51,14 @@ def build(
         raise ConfigError(Problem(Origin(plan.file), message, remedy))
     start = time.perf_counter()
     with file_to_build(plan.database) as path:
-        with closing(open_file(path, lock_timeout_s=lock_timeout_s)) as connection:
+        opened = open_file(path, shown_as=plan.database, lock_timeout_s=lock_timeout_s)
+        with closing(opened) as connection:
             memory = read_memory(connection, plan.database)
             views = _build(connection, plan, memory, prune=prune, adopt=adopt)
         columns = _learn(path, lock_timeout_s)
-    views = [view._replace(columns=columns.get((view.schema, view.name), ())) for view in views]
+    views = [
+        view._replace(columns=columns.get(folded((view.schema, view.name)), ())) for view in views
+    ]
     report = BuildReport(plan.database, tuple(views), time.perf_counter() - start)
     logger.info("built %s: %d views", plan.database, len(plan.views))
     return report

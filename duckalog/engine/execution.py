@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
@@ -57,12 +58,18 @@ def run(connection: DuckDBPyConnection, step: Step, redact: Redactor) -> None:
 
 def refused(step: Step, error: BaseException, redact: Redactor) -> Problem:
     """Return what DuckDB says against a step, secrets taken out."""
-    text = redact(str(error)).strip()
+    text = str(error)
+    if any(one.is_spliced for one in step.statements):
+        text = _EXCERPT.sub("", text)
+    text = redact(text).strip()
     name = step.view if isinstance(step, ViewStep) else step.name
     if step.kind == "pragma" or step.origin.path[-1:] == (name,):  # the place says it already
         name = ""
     return Problem(step.origin, _REFUSALS[step.kind], text, name)
 
+
+_EXCERPT = re.compile(r"\n*^LINE \d+: .*(?:\n *\^)?", re.MULTILINE)
+"""The line of the statement that DuckDB shows below an error, cut off in the middle of a value."""
 
 _abandoned: list[DuckDBPyConnection] = []
 """Connections that a hung call still holds."""
@@ -85,7 +92,11 @@ def within(seconds: float, connection: DuckDBPyConnection, action: Callable[[], 
 
     thread = threading.Thread(target=act, name="duckalog-probe", daemon=True)
     thread.start()
-    thread.join(seconds)
+    try:
+        thread.join(seconds)
+    except BaseException:  # Ctrl-C: the call cannot be waited for
+        _abandoned.append(connection)
+        raise
     if thread.is_alive():
         connection.interrupt()
         thread.join(1.0)

@@ -56,9 +56,16 @@ def open_catalog(database: str, *, read_only: bool, lock_timeout_s: float) -> Du
 
 
 def open_file(
-    path: str, *, read_only: bool = False, lock_timeout_s: float = LOCK_TIMEOUT_S
+    path: str,
+    *,
+    shown_as: str = "",
+    read_only: bool = False,
+    lock_timeout_s: float = LOCK_TIMEOUT_S,
 ) -> DuckDBPyConnection:
-    """Return a connection to a file, waiting for DuckDB's lock on it."""
+    """Return a connection to a file, waiting for DuckDB's lock on it.
+
+    Errors tell of the file `shown_as`, where it is to stand when it is whole.
+    """
     deadline = time.monotonic() + lock_timeout_s
     pause_s = 0.02
     while True:
@@ -67,7 +74,7 @@ def open_file(
         except duckdb.Error as error:
             text = str(error)
             if "Could not set lock" not in text or time.monotonic() + pause_s > deadline:
-                problem = at_file(path, *_why_not(text))
+                problem = at_file(shown_as or path, *_why_not(text))
                 break
         logger.info("waiting for the lock on %s", path)
         time.sleep(pause_s)

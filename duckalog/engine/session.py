@@ -123,6 +123,7 @@ def _attach(
     """Attach a database and hear from it; DuckDB itself only fails at the first query."""
     if step.file is not None:
         unfit = _unfit_file(step.file, step.database_type)
+        unfit = unfit or _taken(connection, step.name, step.file)
         if unfit:
             raise EngineError(Problem(step.origin, unfit[0], unfit[1], step.name))
     try:
@@ -133,6 +134,21 @@ def _attach(
     except TimeoutError as error:
         problem = Problem(step.origin, f"the database gives {error}", "", step.name)
     raise EngineError(problem)
+
+
+def _taken(connection: DuckDBPyConnection, alias: str, file: str) -> tuple[str, str] | None:
+    """Return that an alias already stands for another file, and how to mend it, or None.
+
+    Connections of one process to one catalog share their attachments, and
+    ATTACH IF NOT EXISTS keeps what is there, whatever it is.
+    """
+    found = connection.execute(
+        "SELECT path FROM duckdb_databases() WHERE lower(database_name) = lower($1)", [alias]
+    ).fetchone()
+    if found is None or os.path.realpath(found[0] or "") == os.path.realpath(file):
+        return None
+    message = f'this process has "{found[0]}" attached under this alias'
+    return message, "Close its other connections to the catalog first."
 
 
 def _attach_and_ask(connection: DuckDBPyConnection, step: DatabaseStep) -> None:

@@ -82,7 +82,7 @@ def plan(config: Config, database: str | None = None) -> Plan:
     )
     problems += _refused(config, queries, [readings[id(view)] for view in queries])
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(config.redact.problem(problem) for problem in problems)
     return Plan(
         file=config.origin.file,
         files=config.files,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Literal
 
 import msgspec
@@ -63,6 +62,8 @@ class ViewStep(Step, frozen=True, kw_only=True):
     @property
     def fingerprint(self) -> str:
         """A hash of all that the catalog stores of the view."""
+        import hashlib  # it loads OpenSSL, and only a build asks
+
         text = "\0".join(one.text for one in self.statements)
         return hashlib.sha256(text.encode()).hexdigest()
 
