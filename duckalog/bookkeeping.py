@@ -11,10 +11,11 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from duckalog.entry import BOOKKEEPING_SCHEMA
-from duckalog.errors import EngineError, Problem
+from duckalog.errors import EngineError, Problem, key_path
 from duckalog.errors import Origin as Place
 from duckalog.plan import ViewStep
 from duckalog.sql import qualified
@@ -139,7 +140,7 @@ def remember(
             "schema": step.schema,
             "view": step.view,
             "fingerprint": step.fingerprint,
-            "stated_at": str(step.origin._replace(file=os.path.basename(step.origin.file))),
+            "stated_at": _place(step.origin),
             "built_at": built_at,
         }
         for step in steps
@@ -151,6 +152,11 @@ def remember(
             f" FROM ({_unnested('schema', 'view', 'fingerprint', 'stated_at', 'built_at')})",
             [json.dumps(rows)],
         )
+
+
+def _place(origin: Place) -> str:
+    """Return where a view is stated, the same whatever the folder and the working directory."""
+    return f"{os.path.basename(origin.file)}:{origin.line}: {key_path(origin.path)}"
 
 
 def _unnested(*fields: str) -> str:
@@ -177,10 +183,10 @@ def learn(connection: duckdb.DuckDBPyConnection) -> dict[ViewName, tuple[Column,
     )
     rows = connection.execute(
         "SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns()"
-        " WHERE NOT internal AND database_name = current_database() ORDER BY column_index"
+        " WHERE NOT internal AND database_name = current_database()"
+        " ORDER BY schema_oid, table_oid, column_index"
     ).fetchall()
-    columns: dict[ViewName, tuple[Column, ...]] = {}
-    for schema, relation, name, kind in rows:
-        key = folded((schema, relation))
-        columns[key] = (*columns.get(key, ()), Column(name, kind))
-    return columns
+    return {
+        folded((schema, relation)): tuple(Column(name, kind) for _, _, name, kind in found)
+        for (schema, relation), found in groupby(rows, key=lambda row: row[:2])
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from duckalog.attachments import ATTACHMENT_TYPES
 from duckalog.attachments.duckdb import DuckdbAttachment
@@ -70,12 +70,18 @@ class Pragma(Entry, frozen=True, kw_only=True):
 
     sql: NonEmpty
 
+    def __post_init__(self) -> None:
+        if not self.sql.strip("; \t\r\n"):
+            raise Unfit("the statement is empty")
+
 
 Extensions = tuple[Annotated[Extension, ShortForm("name")], ...]
 
 
 class DuckdbSection(Entry, frozen=True, kw_only=True):
     """Where the catalog is, and what its sessions need."""
+
+    is_section: ClassVar[bool] = True
 
     database: DatabasePath | None = None
     install_extensions: Extensions = ()
@@ -92,6 +98,8 @@ class DuckdbSection(Entry, frozen=True, kw_only=True):
 class Attachments(Entry, frozen=True, kw_only=True):
     """The databases that every session attaches, by type."""
 
+    is_section: ClassVar[bool] = True
+
     duckdb: tuple[DuckdbAttachment, ...] = ()
     sqlite: tuple[SqliteAttachment, ...] = ()
     postgres: tuple[PostgresAttachment, ...] = ()
@@ -105,6 +113,8 @@ class Attachments(Entry, frozen=True, kw_only=True):
 
 class Config(Entry, frozen=True, kw_only=True):
     """A whole config: its files merged, filled, and checked against each other."""
+
+    is_section: ClassVar[bool] = True
 
     version: int
     duckdb: DuckdbSection = DuckdbSection()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from itertools import chain, islice
 from typing import Any
 
 from duckalog.config import OWN_DATABASES, Config, catalog_name
@@ -19,18 +20,22 @@ from duckalog.environment import (
     looks_secret,
     variables_in,
 )
-from duckalog.errors import Problem, nearest, sentences
+from duckalog.errors import MAX_PROBLEMS, Problem, nearest, sentences
+
+SECTIONS = ("duckdb", "attachments", "iceberg_catalogs")
+"""The sections whose entries are named in others."""
 
 
-def check(config: Config) -> list[Problem]:
-    """Return what does not go together in a config: names twice, unknown aliases and the like."""
-    return [
-        *_names_twice(config),
-        *_aliases(config),
-        *_schemas(config),
-        *_unknown_databases(config),
-        *_unknown_secrets(config),
-    ]
+def check(config: Config, in_doubt: Container[str] = ()) -> list[Problem]:
+    """Return what does not go together in a config: names twice, unknown aliases and the like.
+
+    A name is not called unknown where its section is `in_doubt`: something else
+    is wrong there, which may have hidden it.
+    """
+    found = [_names_twice(config), _unknown_databases(config, in_doubt)]
+    if "duckdb" not in in_doubt:
+        found += [_aliases(config), _schemas(config), _unknown_secrets(config)]
+    return list(islice(chain.from_iterable(found), MAX_PROBLEMS))
 
 
 def _names_twice(config: Config) -> Iterator[Problem]:
@@ -108,7 +113,7 @@ def _schemas(config: Config) -> Iterator[Problem]:
             yield Problem(origin, message, remedy)
 
 
-def _unknown_databases(config: Config) -> Iterator[Problem]:
+def _unknown_databases(config: Config, in_doubt: Container[str]) -> Iterator[Problem]:
     attachments = {one.alias.lower(): one for one in config.attachments}
     catalogs = {one.name.lower(): one for one in config.iceberg_catalogs}
     for view in config.views:
@@ -120,13 +125,15 @@ def _unknown_databases(config: Config) -> Iterator[Problem]:
         origin = config.at(view, key)
         known: Mapping[str, Any] = catalogs if is_catalog else attachments
         found = known.get(alias.lower())
+        section = "iceberg_catalogs" if is_catalog else "attachments"
+        if found is None and section in in_doubt:
+            continue
         if found is None:
             noun = "catalog" if is_catalog else "attachment"
             names = [_alias(one) for one in known.values()]
-            where = "iceberg_catalogs" if is_catalog else "attachments"
             listed = f"{noun}s here: {', '.join(names)}." if names else f"there are no {noun}s."
             remedy = sentences(
-                nearest(alias, names), listed, f"rename it, or add it under {where}."
+                nearest(alias, names), listed, f"rename it, or add it under {section}."
             )
             yield Problem(origin, f'no {noun} is called "{alias}"', remedy)
         elif not is_catalog and found.kind != view.source_name:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
@@ -17,7 +17,16 @@ import msgspec
 
 from duckalog.document import Data
 from duckalog.environment import PLACEHOLDER, Filled, Secret
-from duckalog.errors import NOWHERE, KeyPath, Origin, Problem, nearest, sentences
+from duckalog.errors import (
+    NOWHERE,
+    KeyPath,
+    Origin,
+    Problem,
+    Problems,
+    nearest,
+    sentences,
+    shown,
+)
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -75,6 +84,7 @@ class Context:
         directory: str,
         locate: Callable[[KeyPath], Origin],
         variants: Mapping[type, Choice],
+        secrets: list[Secret],
         *,
         is_filled: bool = True,
     ) -> None:
@@ -82,8 +92,8 @@ class Context:
         self.locate = locate
         self.variants = variants
         self.is_filled = is_filled
-        self.problems: list[Problem] = []
-        self.secrets: list[Secret] = []
+        self.problems = Problems()
+        self.secrets = secrets
 
     def problem(self, path: KeyPath, message: str, remedy: str = "") -> None:
         """Note something wrong at `path`."""
@@ -100,11 +110,11 @@ def chosen_by(
         return Problem(NOWHERE, f'the key "{key}" is missing', known)
     if isinstance(stated, str) and stated in choices:
         return choices[stated]
-    shown, suggestion = "", ""
+    named, suggestion = "", ""
     if isinstance(stated, str) and not isinstance(stated, Filled):
-        shown, suggestion = f' "{stated[:60]}"', nearest(stated, choices)
+        named, suggestion = f' "{shown(stated)}"', nearest(stated, choices)
     origin = NOWHERE._replace(path=(key,))
-    return Problem(origin, f"there is no {noun}{shown}", sentences(suggestion, known))
+    return Problem(origin, f"there is no {noun}{named}", sentences(suggestion, known))
 
 
 INVALID: Any = object()
@@ -114,7 +124,10 @@ Decoder = Callable[[Data, KeyPath, Context], Any]
 
 
 def decode(struct: type[S], data: Data, path: KeyPath, context: Context) -> S:
-    """Return `data` as a `struct`, or INVALID after noting every problem in `context`."""
+    """Return `data` as a `struct`, or INVALID after noting every problem in `context`.
+
+    A struct with `is_section` holds others, and comes back with what is right in it.
+    """
     decoded: S = _decoder(struct)(data, path, context)
     return decoded
 
@@ -137,7 +150,7 @@ def _decoder(kind: Any) -> Decoder:
     if origin is tuple:
         return _list_of(_decoder(arguments[0]))
     if origin is dict:
-        return _map_of(_decoder(arguments[1]))
+        return _map_of(_decoder(arguments[1]), are_names=arguments[1] is not Any)
     if kind in _SPECIAL:
         return _SPECIAL[kind]
     if kind is Any:
@@ -168,6 +181,7 @@ def _struct(struct: type[msgspec.Struct]) -> Decoder:
         return fields
 
     has_origin = "origin" in hints
+    is_section = getattr(struct, "is_section", False)
 
     def decode_struct(data: Data, path: KeyPath, context: Context) -> Any:
         if not isinstance(data, dict):
@@ -181,21 +195,22 @@ def _struct(struct: type[msgspec.Struct]) -> Decoder:
             return _decoder(chosen)(data, path, context)
         known = own_fields()
         values: dict[str, Any] = {}
-        is_valid = True
+        told = len(context.problems)
         for key, value in data.items():
             field = known.get(key)
             if field is None:
-                is_valid = False
-                context.problem((*path, key), f'unknown key "{key}"', _known_keys(key, known))
+                message = f'unknown key "{shown(key)}"'
+                context.problem((*path, key), message, _known_keys(key, known))
             elif value is not None or field.is_required:
                 decoded = field.decoder(value, (*path, key), context)
-                is_valid = is_valid and decoded is not INVALID
-                values[field.name] = decoded
+                if decoded is not INVALID:
+                    values[field.name] = decoded
         for key, field in known.items():
             if field.is_required and key not in data:
-                is_valid = False
                 context.problem(path, f'the key "{key}" is missing')
-        if not is_valid:
+        if len(context.problems) > told and not is_section:
+            return INVALID
+        if any(field.is_required and field.name not in values for field in known.values()):
             return INVALID
         if has_origin:
             values["origin"] = context.locate(path)
@@ -220,8 +235,8 @@ def _list_of(item: Decoder) -> Decoder:
     def decode_list(data: Data, path: KeyPath, context: Context) -> Any:
         if not isinstance(data, list):
             return _wrong(data, "a list", path, context)
-        items = [item(value, (*path, index), context) for index, value in enumerate(data)]
-        return INVALID if INVALID in items else tuple(items)
+        items = (item(value, (*path, index), context) for index, value in enumerate(data))
+        return tuple(one for one in items if one is not INVALID)
 
     return decode_list
 
@@ -255,14 +270,27 @@ def _told_at(path: KeyPath, context: Context, decoding: Callable[[], Any]) -> An
     return decoded
 
 
-def _map_of(value_decoder: Decoder) -> Decoder:
+def _map_of(value_decoder: Decoder, *, are_names: bool) -> Decoder:
     def decode_map(data: Data, path: KeyPath, context: Context) -> Any:
         if not isinstance(data, dict):
             return _wrong(data, "a map", path, context)
+        if are_names:
+            _check_names(data, path, context)
         decoded = {key: value_decoder(value, (*path, key), context) for key, value in data.items()}
-        return INVALID if INVALID in decoded.values() else decoded
+        return {key: value for key, value in decoded.items() if value is not INVALID}
 
     return decode_map
+
+
+def _check_names(names: Iterable[str], path: KeyPath, context: Context) -> None:
+    seen: dict[str, str] = {}
+    for name in names:
+        first = seen.setdefault(name.lower(), name)
+        if not name:
+            context.problem((*path, name), "a name cannot be empty")
+        elif first is not name:
+            message = f'"{shown(first)}" and "{shown(name)}" differ in case only'
+            context.problem((*path, name), message, "Keep one of them.")
 
 
 def _optional(inner: Decoder) -> Decoder:
@@ -286,11 +314,10 @@ def _leaf(kind: Any) -> Decoder:
             return msgspec.convert(data, kind, strict=not isinstance(data, Filled))
         except msgspec.ValidationError:
             if choices and isinstance(data, str):
-                named = "" if isinstance(data, Filled) else f' "{data[:60]}"'
+                if isinstance(data, Filled):
+                    return _wrong(data, expected, path, context)
                 remedy = nearest(data, (str(choice) for choice in choices))
-                context.problem(
-                    path, f"expected {expected}, got{named or ' something else'}", remedy
-                )
+                context.problem(path, f'expected {expected}, got "{shown(data)}"', remedy)
                 return INVALID
             return _wrong(data, expected, path, context)
 
@@ -332,7 +359,7 @@ def _uri(data: Data, path: KeyPath, context: Context) -> Any:
     if not isinstance(data, str) or not data:
         return _wrong(data, "a path or URL", path, context)
     if is_remote(data) or (not context.is_filled and data.startswith("${")):
-        return Uri(data)
+        return data  # which may be Filled: a URL can hold a credential
     return Uri(absolute_path(data, context.directory))
 
 
@@ -380,7 +407,6 @@ def _in_words(kind: Any) -> str:
 def _wrong(data: Data, expected: str, path: KeyPath, context: Context) -> Any:
     got = {
         str: "text",
-        Filled: "text",
         int: "a whole number",
         bool: "true or false",
         float: "a number",
@@ -388,6 +414,8 @@ def _wrong(data: Data, expected: str, path: KeyPath, context: Context) -> Any:
         dict: "a map",
         type(None): "nothing",
     }.get(type(data), "something else")
+    if isinstance(data, Filled):
+        got = f"the value of {shown(data.template)}"
     if isinstance(data, str) and not data:
         got = "empty text"
     remedy = "Put it in quotes." if expected == "text" and got in _NEEDS_QUOTES else ""

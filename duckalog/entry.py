@@ -13,9 +13,9 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 
 from duckalog.decode import Derived, OneOrMany, ShortForm, Unfit, Uri, is_remote
-from duckalog.environment import Filled, Secret, shell_expression
-from duckalog.errors import NOWHERE, Origin
-from duckalog.sql import Bound, Statement, is_option_name, literal
+from duckalog.environment import Filled, Secret, looks_secret, shell_expression, variables_in
+from duckalog.errors import NOWHERE, Origin, shown
+from duckalog.sql import Bound, Spliced, Statement, is_option_name, literal, map_literal
 
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
 Uris = Annotated[tuple[Uri, ...], OneOrMany]
@@ -148,12 +148,18 @@ def extension_of(uri: str) -> Iterator[str]:
 
 def check_options(options: Mapping[str, Any], key: str = "options") -> None:
     """Raise Unfit for an option whose name or value cannot stand in SQL as data."""
+    seen: dict[str, str] = {}
     for name, value in options.items():
         if not is_option_name(name):
             raise Unfit(
-                f'"{name}" cannot be the name of an option',
+                f'"{shown(name)}" cannot be the name of an option',
                 "Names of options are letters, digits and underscores.",
                 (key,),
+            )
+        first = seen.setdefault(name.lower(), name)
+        if first is not name:
+            raise Unfit(
+                f'"{first}" and "{name}" differ in case only', "Keep one of them.", (key, name)
             )
         try:
             if value is not None:
@@ -179,6 +185,30 @@ def bound(value: object, variable: str) -> str | Bound:
     if isinstance(value, Filled):
         return Bound(str(value), shell_expression(value.template))
     return literal(value)
+
+
+def bound_map(values: Mapping[str, Secret], variable: str) -> Bound:
+    """Return a map of secrets, bound; those stated in clear are `variable` and their key."""
+    revealed = {"key": list(values), "value": [value.reveal() for value in values.values()]}
+    shown: dict[str, str] = {}
+    for key, value in values.items():
+        item = bound(value, f"{variable}_{key}")
+        shown[literal(key)] = item.shown if isinstance(item, Bound) else item
+    # DuckDB takes a dict of these two keys for a MAP; an ATTACH ignores a STRUCT (1.5.5).
+    return Bound(revealed, map_literal(shown))
+
+
+def located(place: str) -> str | Spliced:
+    """Return the literal of a place to attach, which ATTACH does not take as a bound value."""
+    shown = shown_text(place)
+    return literal(place) if shown == place else Spliced(literal(place), literal(shown))
+
+
+def shown_text(value: object) -> str:
+    """Return a value as scripts show it: with its placeholders, where one is of a credential."""
+    if isinstance(value, Filled) and any(map(looks_secret, variables_in(value.template))):
+        return value.template
+    return str(value)
 
 
 def variable_name(text: str) -> str:

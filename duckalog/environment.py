@@ -12,11 +12,20 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from duckalog.document import Data, Document, unfit_text
-from duckalog.errors import ConfigError, KeyPath, Origin, Problem, nearest, sentences
+from duckalog.errors import (
+    ConfigError,
+    KeyPath,
+    Origin,
+    Problem,
+    Problems,
+    nearest,
+    sentences,
+    shown,
+)
 from duckalog.sql import environment_expression, replace_in_sql
 
 PLACEHOLDER = re.compile(
-    r"(?P<escape>\$)?\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^}]*))?\}"
+    r"(?P<escape>\$)?\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>(?:[^}$]|\$(?!\{))*))?\}"
 )
 _LOOKS_LIKE_ONE = re.compile(r"\$\{\s*env\b[^}]*\}?", re.IGNORECASE)
 _SECRET_WORDS = re.compile(
@@ -38,6 +47,7 @@ LOCATIONS: tuple[tuple[str, ...], ...] = (
     ("attachments", "sqlite", "path"),
     ("attachments", "ducklake", "path"),
     ("attachments", "ducklake", "data_path"),
+    ("attachments", "postgres", "options"),
     ("iceberg_catalogs", "uri"),
     ("iceberg_catalogs", "warehouse"),
 )
@@ -118,9 +128,9 @@ class Redactor:
     def __init__(self, secrets: Mapping[str, str] | None = None) -> None:
         self._shown: dict[str, str] = {}
         self._pattern: re.Pattern[str] | None = None
-        for value, shown in (secrets or {}).items():
+        for value, placeholder in (secrets or {}).items():
             for form in _forms(value):
-                self._shown.setdefault(form, shown)
+                self._shown.setdefault(form, placeholder)
         if self._shown:
             longest_first = sorted(self._shown, key=len, reverse=True)
             self._pattern = re.compile("|".join(_as_pattern(form) for form in longest_first))
@@ -201,7 +211,7 @@ class _Filler:
         self.locate = locate
         self.environment = environment
         self.uses: list[Use] = []
-        self.problems: list[Problem] = []
+        self.problems = Problems()
 
     def data(self, data: Data, path: KeyPath) -> Data:
         if isinstance(data, str):
@@ -215,10 +225,9 @@ class _Filler:
         return data
 
     def text(self, text: str, path: KeyPath, *, is_sql: bool) -> str:
-        rest = PLACEHOLDER.sub("", text)
-        malformed = _LOOKS_LIKE_ONE.search(rest)
+        malformed = _malformed(text)
         if malformed:
-            message = f'"{malformed.group()[:60]}" is not a placeholder'
+            message = f'"{shown(malformed)}" is not a placeholder'
             remedy = "Write ${env:NAME}, or ${env:NAME:default}; $${env:NAME} is the text itself."
             self.problems.append(Problem(self.locate(path), message, remedy))
             return text
@@ -230,9 +239,12 @@ class _Filler:
 
         if not is_sql:
             return Filled(PLACEHOLDER.sub(value, text), text)
+        told = len(self.problems)
         try:
             return Filled(replace_in_sql(text, PLACEHOLDER, value), text)
         except ValueError as error:
+            if len(self.problems) > told:  # the placeholder itself stands there: it is not set
+                return text
             names = ", ".join(match["name"] for match in PLACEHOLDER.finditer(text))
             message = f"environment variable {names} cannot be filled into this SQL: {error}"
             self.problems.append(Problem(self.locate(path), message))
@@ -292,6 +304,14 @@ def redactor_for(uses: Iterable[Use], secrets: Iterable[Secret]) -> Redactor:
         if secret.reveal():
             shown.setdefault(secret.reveal(), secret.template or "**********")
     return Redactor(shown)
+
+
+def _malformed(text: str) -> str:
+    """Return the first thing in a text that is nearly a placeholder, or an empty string."""
+    for found in _LOOKS_LIKE_ONE.finditer(text):
+        if not PLACEHOLDER.match(text, found.start()):
+            return found.group()
+    return ""
 
 
 def _mentions(data: Data) -> bool:

@@ -13,6 +13,12 @@ from typing import NamedTuple
 
 KeyPath = tuple["str | int", ...]
 
+MAX_PROBLEMS = 1_000
+"""More problems than these are not told: nobody reads on, and a hostile file has millions."""
+
+MAX_SHOWN = 80
+"""Characters of a name that messages show."""
+
 
 class Origin(NamedTuple):
     """Where something is stated: a file, a line (from 1) and the keys that lead to it.
@@ -53,7 +59,7 @@ class Problem(NamedTuple):
     def __str__(self) -> str:
         place = str(self.origin)
         if self.name:
-            place = f'{place} "{self.name}"'.lstrip()
+            place = f'{place} "{shown(self.name)}"'.lstrip()
         text = f"{place}: {self.message}" if place else self.message
         return f"{text}\n{indented(self.remedy)}" if self.remedy else text
 
@@ -84,6 +90,19 @@ class EngineError(DuckalogError):
     """DuckDB, a source or the catalog file refused."""
 
 
+class Problems(list[Problem]):
+    """Problems as they are found; raises ConfigError where they become too many to tell."""
+
+    def append(self, problem: Problem) -> None:
+        """Add a problem."""
+        super().append(problem)
+        if len(self) >= MAX_PROBLEMS:
+            last = Problem(
+                problem.origin, f"more than {MAX_PROBLEMS:,} problems: the rest is not told"
+            )
+            raise ConfigError([*self[:-1], last])
+
+
 def key_path(path: Sequence[str | int]) -> str:
     """Return keys as people write them, `views[2].options.version` say."""
     text = ""
@@ -91,8 +110,18 @@ def key_path(path: Sequence[str | int]) -> str:
         if isinstance(key, int):
             text += f"[{key}]"
         else:
+            key = shown(key) or '""'
             text += f".{key}" if text else key
     return text
+
+
+def shown(name: str) -> str:
+    """Return a name fit for a message: on one line, without control characters, not too long."""
+    if len(name) > MAX_SHOWN:
+        name = f"{name[:MAX_SHOWN]}…"
+    if name.isprintable():
+        return name
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in name)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +17,7 @@ import msgspec
 
 from duckalog.catalogs import catalog_type
 from duckalog.config import VERSION, Attachments, Config, DuckdbSection, Pragma, Setting
-from duckalog.consistency import check, secrets_in_views
+from duckalog.consistency import SECTIONS, check, secrets_in_views
 from duckalog.decode import (
     INVALID,
     Choice,
@@ -28,7 +28,6 @@ from duckalog.decode import (
 from duckalog.document import Data, Document, read_document, read_text
 from duckalog.entry import (
     Catalog,
-    Entry,
     View,
     variable_name,
 )
@@ -72,7 +71,10 @@ def load_config(
     elif environment is None:
         environment = read_environment(env_file)
     loader = _Loader(environment)
-    loader.read(os.path.abspath(os.fspath(path)), NOWHERE, ())
+    try:
+        loader.read(os.path.abspath(os.fspath(path)), NOWHERE, ())
+    except ConfigError as error:
+        loader.problems += error.problems
     return loader.config()
 
 
@@ -111,15 +113,16 @@ class _Loader:
                 for problem in error.problems
             )
             return
-        data, uses, problems = fill(document, self.environment)
+        data, uses, unfilled = fill(document, self.environment)
         self.uses += uses
-        self.problems += problems
+        self.problems += (*document.problems, *unfilled)
         for key, pattern in _imports_of(data):
             origin = document.origin(("imports", key))
             for imported in self._files_of(pattern, document, origin):
                 self.read(imported, origin, (*importers, real))
         self.documents[document.file] = document
-        self._decode(document, data, is_root=not importers)
+        told = {problem.origin for problem in (*document.problems, *unfilled)}
+        self._decode(document, data, told, is_root=not importers)
 
     def _files_of(self, pattern: str, document: Document, origin: Origin) -> list[str]:
         path = absolute_path(pattern, document.directory)
@@ -131,23 +134,28 @@ class _Loader:
             self.problems.append(Problem(origin, f'no file matches "{pattern}"'))
         return [one for one in found if os.path.realpath(one) != own]
 
-    def _decode(self, document: Document, data: Data, *, is_root: bool) -> None:
+    def _decode(
+        self, document: Document, data: Data, told: Container[Origin], *, is_root: bool
+    ) -> None:
+        """Turn a file's data into a part; where a problem is `told`, no second one is."""
         context = Context(
             document.directory,
             document.origin,
             _VARIANTS,
+            self.secrets,
             is_filled=self.environment is not None,
         )
-        if not isinstance(data, dict):
-            context.problem((), "a config is a map", f"It starts with: version: {VERSION}")
+        part: Config = INVALID
+        if isinstance(data, dict):
+            if is_root and "version" not in data:
+                message = 'the key "version" is missing'
+                context.problem((), message, f"A config starts with: version: {VERSION}")
+            part = decode(Config, {"version": VERSION, **data}, (), context)
         else:
-            if not is_root:
-                data = {"version": VERSION, **data}
-            part = decode(Config, data, (), context)
-            if part is not INVALID:
-                self.parts.append(self._with_sql_files(part, document))
-        self.problems += context.problems
-        self.secrets += context.secrets
+            context.problem((), "a config is a map", f"It starts with: version: {VERSION}")
+        self.problems += (one for one in context.problems if one.origin not in told)
+        if part is not INVALID:
+            self.parts.append(self._with_sql_files(part, document))
 
     def _with_sql_files(self, part: Config, document: Document) -> Config:
         views = tuple(
@@ -172,11 +180,12 @@ class _Loader:
         self.problems += problems
         if not text.strip():
             self.problems.append(Problem(origin, "the file of the query is empty"))
+            return view
         return msgspec.structs.replace(view, sql=text)
 
     def config(self) -> Config:
         """Return the merged config, or raise ConfigError with every problem."""
-        if self.problems:
+        if not self.parts:
             raise self._refusal()
         duckdb = self._duckdb()
         config = Config(
@@ -194,15 +203,27 @@ class _Loader:
             documents=self.documents,
             redact=redactor_for(self.uses, self.secrets),
         )
-        self.problems += check(config)
+        self.problems += check(config, self._sections_in_doubt())
         self.problems += secrets_in_views(self.uses, self.secrets)
         if self.problems:
             raise self._refusal()
         return config
 
+    def _sections_in_doubt(self) -> frozenset[str]:
+        """Return the sections of which a problem may have hidden a part."""
+        paths = [problem.origin.path for problem in self.problems]
+        keys = {str(path[0]) if path else "" for path in paths}
+        return frozenset(SECTIONS) if keys - {*SECTIONS, "version", "views"} else frozenset(keys)
+
     def _refusal(self) -> ConfigError:
+        """Return the error with every problem: file by file, and in the order of its lines."""
         redact = redactor_for(self.uses, self.secrets)
-        return ConfigError(redact.problem(problem) for problem in self.problems)
+        files = list(dict.fromkeys(problem.origin.file for problem in self.problems))
+        ordered = sorted(
+            dict.fromkeys(self.problems),
+            key=lambda one: (files.index(one.origin.file), one.origin.line),
+        )
+        return ConfigError(redact.problem(problem) for problem in ordered)
 
     def _all(self, *keys: str) -> tuple[Any, ...]:
         found: list[Any] = []
@@ -215,9 +236,12 @@ class _Loader:
 
     def _duckdb(self) -> DuckdbSection:
         settings: dict[str, Setting] = {}
+        stated: dict[str, Setting] = {}
         for part in self.parts:
             for name, setting in part.duckdb.settings.items():
-                self._only_once(f'the setting "{name}"', settings.get(name), setting)
+                first = stated.setdefault(name.lower(), setting)
+                if first is not setting:
+                    self._only_once(f'the setting "{name}"', first.origin, setting.origin)
                 settings[name] = self._setting(name, setting)
         return DuckdbSection(
             database=self._stated_once("database"),
@@ -241,7 +265,8 @@ class _Loader:
         template = pragma.sql.template if isinstance(pragma.sql, Filled) else pragma.sql
 
         def shown(name: str, content: str) -> str | None:
-            return self._hide(name, content) if looks_secret(name) and not is_filled(content) else None
+            is_secret = looks_secret(name) and not is_filled(content)
+            return self._hide(name, content) if is_secret else None
 
         without = replace_literals(template, shown)
         if without == template:
@@ -254,15 +279,15 @@ class _Loader:
         return f"${{env:{variable_name(name)}}}"
 
     def _stated_once(self, key: str) -> Any:
-        stated = [part.duckdb for part in self.parts if getattr(part.duckdb, key) is not None]
-        for earlier, later in pairwise(stated):
+        stated = [part for part in self.parts if getattr(part.duckdb, key) is not None]
+        places = [self.documents[part.origin.file].origin(("duckdb", key)) for part in stated]
+        for earlier, later in pairwise(places):
             self._only_once(f"duckdb.{key}", earlier, later)
-        return getattr(stated[-1], key) if stated else None
+        return getattr(stated[-1].duckdb, key) if stated else None
 
-    def _only_once(self, what: str, earlier: Entry | None, later: Entry) -> None:
-        if earlier is not None:
-            message = f"{what} is stated in {earlier.origin.location} too"
-            self.problems.append(Problem(later.origin, message, "Keep one of them."))
+    def _only_once(self, what: str, earlier: Origin, later: Origin) -> None:
+        message = f"{what} is stated in {earlier.location} too"
+        self.problems.append(Problem(later, message, "Keep one of them."))
 
 
 def _imports_of(data: Data) -> list[tuple[int, str]]:

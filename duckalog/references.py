@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
+
+from duckalog.sql import regions_of, split_name
 
 Name = tuple[str, ...]
 """A name as the query writes it, one to three parts: catalog, schema, relation."""
@@ -31,17 +34,39 @@ def readings_of(queries: Sequence[str]) -> list[Reading]:
 
     with duckdb.connect(":memory:", config={"python_enable_replacements": False}) as connection:
         rows = connection.execute(
-            "SELECT json_serialize_sql(query) FROM (SELECT unnest(?::JSON::VARCHAR[]) AS query)",
-            [json.dumps(list(queries))],
+            "SELECT json_serialize_sql(query, skip_null := true, skip_empty := true)"
+            " FROM (SELECT unnest(?::JSON::VARCHAR[]) AS query)",
+            [json.dumps(["" if _is_deep(query) else query for query in queries])],
         ).fetchall()
-    return [_reading(query, text) for query, (text,) in zip(queries, rows, strict=True)]
+    return [
+        Reading(refusal=_TOO_DEEP) if _is_deep(query) else _reading(query, text)
+        for query, (text,) in zip(queries, rows, strict=True)
+    ]
+
+
+MAX_BRACKETS = 500
+"""Brackets inside each other: DuckDB 2.0 ends the process for some 100,000 of them."""
+
+_TOO_DEEP = "the query is nested too deeply"
+
+
+def _is_deep(query: str) -> bool:
+    if sum(map(query.count, "([{")) <= MAX_BRACKETS:
+        return False
+    depth = deepest = 0
+    for bracket in re.findall(
+        r"[\[\](){}]", "".join(piece for kind, piece in regions_of(query) if not kind)
+    ):
+        depth += 1 if bracket in "([{" else -1
+        deepest = max(deepest, depth)
+    return deepest > MAX_BRACKETS
 
 
 def _reading(query: str, serialized: str) -> Reading:
     try:
         tree = json.loads(serialized)
     except RecursionError:
-        return Reading(refusal="the query is nested too deeply")
+        return Reading(refusal=_TOO_DEEP)
     if tree["error"]:
         return Reading(refusal=_refusal(query, tree))
     statements = tree["statements"]
@@ -80,19 +105,34 @@ def _walk(root: dict[str, Any]) -> Reading:
             name = _name_of(node)
             if len(name) > 1 or name[0].lower() not in scope:
                 relations.add(name)
+            if "://" in name[-1]:
+                urls.add(name[-1])
         elif kind == "SHOW_REF":
             return Reading(refusal="a view is one SELECT, and this is DESCRIBE, SHOW or SUMMARIZE")
+        elif kind in _CHANGES:
+            return Reading(refusal="a view is one SELECT, and this changes data in a CTE")
         elif node.get("class") == "PARAMETER":
             return Reading(refusal="a view has no parameters")
         elif kind == "TABLE_FUNCTION":
             function = node["function"]
             functions.add(str(function["function_name"]).lower())
             if function["function_name"] == "query_table":
-                relations.update((text,) for text in _texts(function))
+                relations.update(map(_name_in, _texts(function)))
         elif node.get("class") == "CONSTANT":
             urls.update(text for text in _texts(node) if "://" in text)
         pending += _children(node, scope)
     return Reading(frozenset(relations), frozenset(functions), frozenset(urls))
+
+
+_CHANGES = ("INSERT_QUERY_NODE", "UPDATE_QUERY_NODE", "DELETE_QUERY_NODE", "MERGE_QUERY_NODE")
+"""What DuckDB 2.0 parses in a CTE, and refuses in a view only when it binds it."""
+
+
+def _name_in(text: str) -> Name:
+    try:
+        return split_name(text)
+    except ValueError:
+        return (text,)
 
 
 def _name_of(node: dict[str, Any]) -> Name:
@@ -113,7 +153,7 @@ def _children(node: dict[str, Any], scope: _Scope) -> Iterator[tuple[Any, _Scope
         yield entry["value"], scope
         scope = scope | {entry["key"].lower()}
     for key, child in node.items():
-        if key != "cte_map":
+        if key != "cte_map" and isinstance(child, dict | list):
             yield child, scope
 
 

@@ -13,7 +13,7 @@ import msgspec
 from duckalog.attachments.postgres import Port
 from duckalog.decode import OneOrMany, Unfit, chosen_by
 from duckalog.document import Data
-from duckalog.entry import Entry, NonEmpty, bound
+from duckalog.entry import Entry, NonEmpty, bound, bound_map
 from duckalog.environment import Secret
 from duckalog.errors import Problem
 from duckalog.sql import Bound, Statement, create_secret, literal
@@ -68,16 +68,7 @@ class DuckdbSecret(Entry, frozen=True, kw_only=True):
 
 
 def _rendered(value: Any, variable: str) -> str | Bound:
-    if not isinstance(value, Mapping):
-        return bound(value, variable)
-    values = {key: bound(item, f"{variable}_{key}") for key, item in value.items()}
-    shown = [f"{literal(key)}: {_shown(item)}" for key, item in values.items()]
-    revealed = {key: item.reveal() for key, item in value.items()}
-    return Bound(revealed, "MAP {" + ", ".join(shown) + "}")
-
-
-def _shown(value: str | Bound) -> str:
-    return value.shown if isinstance(value, Bound) else value
+    return bound_map(value, variable) if isinstance(value, Mapping) else bound(value, variable)
 
 
 class _ObjectStoreSecret(DuckdbSecret, frozen=True, kw_only=True):

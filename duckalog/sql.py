@@ -128,6 +128,8 @@ def literal(value: Value) -> str:
         return "'" + value.replace("'", "''") + "'"
     if value is True or value is False:
         return "true" if value else "false"
+    if value is None:
+        raise ValueError("null cannot stand inside a list or map")
     if isinstance(value, float) and not math.isfinite(value):
         return f"'{value}'::DOUBLE"
     if isinstance(value, int | float | Decimal):
@@ -210,21 +212,38 @@ def create_secret(
     return statement(*parts, "\n)")
 
 
-def attach(target: str, alias: str, options: Mapping[str, str], *, read_only: bool) -> Statement:
-    """Return ATTACH; the options' values are SQL.
+def attach(
+    target: str | Spliced,
+    alias: str,
+    options: Mapping[str, str | Bound | Spliced],
+    *,
+    read_only: bool,
+) -> Statement:
+    """Return ATTACH; the target and the options' values are SQL, or the latter bound.
 
     The access is always stated: without it a database attached to a read-only
     catalog is read-only too.
     """
-    shown = [f"{name.upper()} {value}" for name, value in options.items()]
-    shown.append("READ_ONLY" if read_only else "READ_WRITE")
-    target_and_alias = f"{literal(target)} AS {identifier(alias)}"
-    return statement(f"ATTACH IF NOT EXISTS {target_and_alias} ({', '.join(shown)})")
+    parts: list[str | Bound | Spliced] = ["ATTACH IF NOT EXISTS ", target]
+    parts.append(f" AS {identifier(alias)} (")
+    for name, value in options.items():
+        parts += [f"{name.upper()} ", value, ", "]
+    return statement(*parts, "READ_ONLY)" if read_only else "READ_WRITE)")
 
 
-def use(catalog: str, schema: str) -> Statement:
-    """Return USE of a schema."""
-    return statement(f"USE {qualified(catalog, schema)}")
+def detach(alias: str) -> Statement:
+    """Return DETACH."""
+    return statement(f"DETACH {identifier(alias)}")
+
+
+def copy_schema(source: str, target: str) -> Statement:
+    """Return the COPY of everything but rows from one attached database to another."""
+    return statement(f"COPY FROM DATABASE {identifier(source)} TO {identifier(target)} (SCHEMA)")
+
+
+def reset_option(name: str) -> Statement:
+    """Return RESET of a setting."""
+    return statement(f"RESET {identifier(name)}")
 
 
 def create_schema(name: str) -> Statement:
@@ -232,20 +251,9 @@ def create_schema(name: str) -> Statement:
     return statement(f"CREATE SCHEMA IF NOT EXISTS {identifier(name)}")
 
 
-def create_empty_table(relation: str, columns: Mapping[str, str]) -> Statement:
-    """Return CREATE TABLE; the columns' types are DuckDB's own text for them."""
-    stated = ", ".join(f"{identifier(name)} {type_}" for name, type_ in columns.items())
-    return statement(f"CREATE TABLE {relation} ({stated})")
-
-
 def create_view(relation: str, query: str) -> Statement:
     """Return CREATE OR REPLACE VIEW."""
     return statement(f"CREATE OR REPLACE VIEW {relation} AS\n{_ended(query)}")
-
-
-def describe(query: str) -> Statement:
-    """Return DESCRIBE of a query, which binds it and reads no rows."""
-    return statement(f"DESCRIBE {_ended(query)}")
 
 
 def drop_view(relation: str) -> Statement:
@@ -295,14 +303,24 @@ def line_comment(text: str) -> str:
 
 _REGIONS = re.compile(
     r"""
-    (?P<string>[eE]?'(?:[^']|'')*(?:'|\Z))
+    (?P<string>
+        (?<![A-Za-z0-9_$])[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)
+      | '(?:[^']|'')*(?:'|\Z)
+    )
   | (?P<name>"(?:[^"]|"")*(?:"|\Z))
-  | (?P<dollar>\$(?P<tag>[A-Za-z_]*)\$.*?(?:\$(?P=tag)\$|\Z))
-  | (?P<line>--[^\n]*)
-  | (?P<block>/\*.*?(?:\*/|\Z))
+  | (?P<dollar>
+        (?<![A-Za-z0-9_$])
+        \$(?P<tag>(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?)\$
+        .*?(?:\$(?P=tag)\$|\Z)
+    )
+  | (?P<line>--[^\r\n]*)
+  | (?P<block>/\*)
     """,
     re.VERBOSE | re.DOTALL,
 )
+"""DuckDB's own lexical rules, 1.4 to 2.0: a carriage return ends a comment, too."""
+
+_BLOCK_EDGE = re.compile(r"/\*|\*/")
 _BARE_VALUE = re.compile(r"[A-Za-z0-9_.+-]+\Z")
 
 
@@ -313,14 +331,24 @@ def regions_of(text: str) -> Iterator[tuple[str, str]]:
     for what is none of them.
     """
     position = 0
-    for match in _REGIONS.finditer(text):
+    while match := _REGIONS.search(text, position):
         if match.start() > position:
             yield "", text[position : match.start()]
         kind = match.lastgroup or ""
-        yield ("dollar" if kind == "tag" else kind), match.group()
-        position = match.end()
+        position = match.end() if kind != "block" else _end_of_block(text, match.start())
+        yield kind, text[match.start() : position]
     if position < len(text):
         yield "", text[position:]
+
+
+def _end_of_block(text: str, start: int) -> int:
+    """Return where a comment ends; comments nest."""
+    depth = 0
+    for edge in _BLOCK_EDGE.finditer(text, start):
+        depth += 1 if edge.group() == "/*" else -1
+        if not depth:
+            return edge.end()
+    return len(text)
 
 
 def replace_in_sql(
@@ -340,13 +368,16 @@ def replace_in_sql(
                 return value.replace("'", "''")
             if kind == "name":
                 return value.replace('"', '""')
-            if _BARE_VALUE.match(value) and "--" not in value:
+            if _BARE_VALUE.match(value):
                 return value
             raise ValueError("its value is not a plain word or number: put single quotes round it")
 
         return marker.sub(one, piece)
 
-    return "".join(replaced(kind, piece) for kind, piece in regions_of(text))
+    filled = "".join(replaced(kind, piece) for kind, piece in regions_of(text))
+    if [kind for kind, _ in regions_of(filled)] != [kind for kind, _ in regions_of(text)]:
+        raise ValueError("its value would change how the rest is read: put single quotes round it")
+    return filled
 
 
 def replace_literals(text: str, content_of: Callable[[str, str], str | None]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from duckalog.decode import Uri, is_remote
-from duckalog.entry import Attachment, extension_of
+from duckalog.entry import Attachment, extension_of, located
 from duckalog.sql import Statement, attach
 
 
@@ -22,7 +22,7 @@ class DuckdbAttachment(Attachment, frozen=True, kw_only=True):
 
     def attach(self) -> Statement:
         """Return the ATTACH statement."""
-        return attach(self.path, self.alias, {"type": "duckdb"}, read_only=self.read_only)
+        return attach(located(self.path), self.alias, {"type": "duckdb"}, read_only=self.read_only)
 
     @property
     def file(self) -> str | None:

@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 
 from duckalog.decode import LocalPath, Unfit, Uri
-from duckalog.entry import Attachment, extension_of
-from duckalog.sql import Statement, attach, identifier, literal
+from duckalog.entry import Attachment, extension_of, located
+from duckalog.sql import Bound, Spliced, Statement, attach, identifier, literal
 
 
 class DucklakeAttachment(Attachment, frozen=True, kw_only=True):
@@ -52,9 +52,9 @@ class DucklakeAttachment(Attachment, frozen=True, kw_only=True):
 
     def attach(self) -> Statement:
         """Return the ATTACH statement."""
-        options: dict[str, str] = {}
+        options: dict[str, str | Bound | Spliced] = {}
         if self.data_path:
-            options["data_path"] = literal(self.data_path)
+            options["data_path"] = located(self.data_path)
         if self.metadata_schema:
             options["metadata_schema"] = literal(self.metadata_schema)
         if self.secret_name:
@@ -64,9 +64,8 @@ class DucklakeAttachment(Attachment, frozen=True, kw_only=True):
         if self.snapshot_time is not None:
             options["snapshot_time"] = literal(self.snapshot_time)
         prefix = "" if self.metadata == "duckdb" else f"{self.metadata}:"
-        return attach(
-            f"ducklake:{prefix}{self.path or ''}", self.alias, options, read_only=self.read_only
-        )
+        target = literal(f"ducklake:{prefix}{self.path or ''}")
+        return attach(target, self.alias, options, read_only=self.read_only)
 
     @property
     def file(self) -> str | None:

@@ -6,16 +6,25 @@ holds only what anyone may see, because DuckDB shows it in `duckdb_databases()`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Literal
 
 import msgspec
 
 from duckalog.decode import Unfit
-from duckalog.entry import Attachment, bound, own_secret_name
+from duckalog.entry import Attachment, bound, own_secret_name, shown_text
 from duckalog.environment import Secret
 from duckalog.errors import nearest
-from duckalog.sql import Bound, Statement, attach, create_secret, identifier, libpq_value, literal
+from duckalog.sql import (
+    Bound,
+    Spliced,
+    Statement,
+    attach,
+    create_secret,
+    identifier,
+    libpq_value,
+    literal,
+)
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535, description="a port from 1 to 65535")]
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
@@ -103,14 +112,21 @@ class PostgresAttachment(Attachment, frozen=True, kw_only=True):
         if self.sslmode:
             parameters["sslmode"] = self.sslmode
         parameters.update(self.options)
-        target = " ".join(
-            f"{name}={libpq_value(_parameter(value))}" for name, value in parameters.items()
-        )
+        target = _conninfo(parameters, str)
+        shown = _conninfo(parameters, shown_text)
         secret = self.secret_name or own_secret_name("postgres", self.alias)
-        options: dict[str, str] = {"type": "postgres", "secret": identifier(secret)}
+        options: dict[str, str | Bound | Spliced] = {
+            "type": "postgres",
+            "secret": identifier(secret),
+        }
         if self.schema:
-            options["schema"] = literal(self.schema)
-        return attach(target, self.alias, options, read_only=self.read_only)
+            options["schema"] = bound(self.schema, f"{self.alias}_schema")
+        return attach(
+            literal(target) if shown == target else Spliced(literal(target), literal(shown)),
+            self.alias,
+            options,
+            read_only=self.read_only,
+        )
 
     @property
     def uses_secret(self) -> str | None:
@@ -118,5 +134,12 @@ class PostgresAttachment(Attachment, frozen=True, kw_only=True):
         return self.secret_name
 
 
-def _parameter(value: str | int | bool) -> str:
-    return str(int(value)) if isinstance(value, bool) else str(value)
+def _conninfo(
+    parameters: Mapping[str, str | int | bool], text_of: Callable[[str | int], str]
+) -> str:
+    """Return libpq's connection string of the parameters; libpq writes true as 1."""
+    texts = {
+        name: text_of(int(value) if isinstance(value, bool) else value)
+        for name, value in parameters.items()
+    }
+    return " ".join(f"{name}={libpq_value(text)}" for name, text in texts.items())

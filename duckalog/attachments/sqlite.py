@@ -9,7 +9,7 @@ import msgspec
 
 from duckalog.decode import LocalPath
 from duckalog.entry import Attachment
-from duckalog.sql import Statement, attach
+from duckalog.sql import Statement, attach, literal
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, description="milliseconds, from 0")]
 
@@ -31,7 +31,7 @@ class SqliteAttachment(Attachment, frozen=True, kw_only=True):
         options: dict[str, str] = {"type": "sqlite"}
         if self.busy_timeout is not None:
             options["busy_timeout"] = str(self.busy_timeout)
-        return attach(self.path, self.alias, options, read_only=self.read_only)
+        return attach(literal(self.path), self.alias, options, read_only=self.read_only)
 
     @property
     def file(self) -> str | None:

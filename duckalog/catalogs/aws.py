@@ -11,8 +11,8 @@ from typing import ClassVar, Literal
 import msgspec
 
 from duckalog.decode import Unfit
-from duckalog.entry import Catalog, Entry
-from duckalog.sql import Statement, attach, identifier, literal
+from duckalog.entry import Catalog, Entry, bound, located
+from duckalog.sql import Bound, Spliced, Statement, attach, identifier, literal
 
 
 class AwsOptions(Entry, frozen=True, kw_only=True):
@@ -35,7 +35,7 @@ class AwsCatalog(Catalog, frozen=True, kw_only=True):
     def attach(self) -> Statement:
         """Return the ATTACH statement."""
         options = self.options
-        clauses: dict[str, str] = {
+        clauses: dict[str, str | Bound | Spliced] = {
             "type": "iceberg",
             "endpoint_type": literal(self.endpoint_type),
         }
@@ -44,8 +44,8 @@ class AwsCatalog(Catalog, frozen=True, kw_only=True):
         for key in ("default_region", "default_schema", "max_table_staleness"):
             value = getattr(options, key)
             if value is not None:
-                clauses[key] = literal(value)
-        return attach(self.warehouse or "", self.name, clauses, read_only=self.read_only)
+                clauses[key] = bound(value, f"{self.name}_{key}")
+        return attach(located(self.warehouse or ""), self.name, clauses, read_only=self.read_only)
 
     @property
     def uses_secret(self) -> str | None:

@@ -7,9 +7,9 @@ from typing import Any, Literal
 import msgspec
 
 from duckalog.decode import Unfit
-from duckalog.entry import Catalog, Entry, bound, own_secret_name
-from duckalog.environment import Secret
-from duckalog.sql import Bound, Statement, attach, create_secret, identifier, literal
+from duckalog.entry import Catalog, Entry, bound, bound_map, located, own_secret_name
+from duckalog.environment import Filled, Secret
+from duckalog.sql import Bound, Spliced, Statement, attach, create_secret, identifier, literal
 
 
 class RestOptions(Entry, frozen=True, kw_only=True):
@@ -29,7 +29,7 @@ class RestOptions(Entry, frozen=True, kw_only=True):
     max_table_staleness: str | None = None
     support_nested_namespaces: bool | None = None
     encode_entire_prefix: bool | None = None
-    extra_http_headers: dict[str, str] = {}
+    extra_http_headers: dict[str, Secret] = {}
 
     def __post_init__(self) -> None:
         if bool(self.client_id) != bool(self.client_secret):
@@ -71,6 +71,14 @@ _ATTACH_TEXTS = (
 _ATTACH_SWITCHES = ("support_nested_namespaces", "encode_entire_prefix")
 
 
+def _token_uri(uri: str) -> str:
+    """Return where a catalog's own OAuth2 tokens are, for DuckDB does not look there itself."""
+    path = "/v1/oauth/tokens"
+    if isinstance(uri, Filled):
+        return Filled(uri.rstrip("/") + path, uri.template.rstrip("/") + path)
+    return uri.rstrip("/") + path
+
+
 class RestCatalog(Catalog, frozen=True, kw_only=True):
     """An Iceberg catalog that speaks the REST protocol."""
 
@@ -93,15 +101,23 @@ class RestCatalog(Catalog, frozen=True, kw_only=True):
         for key in _CREDENTIALS:
             value: Any = getattr(options, key)
             if key == "oauth2_server_uri" and value is None and options.client_id:
-                value = f"{(self.uri or '').rstrip('/')}/v1/oauth/tokens"
+                value = _token_uri(self.uri or "")
             if value is not None:
                 fields[key] = bound(value, f"{self.name}_{key}")
+        if options.extra_http_headers:
+            fields["extra_http_headers"] = self._headers()
         return create_secret(own_secret_name("iceberg", self.name), "iceberg", fields)
+
+    def _headers(self) -> Bound:
+        return bound_map(self.options.extra_http_headers, f"{self.name}_header")
 
     def attach(self) -> Statement:
         """Return the ATTACH statement; credentials stay in the secret, where none can see them."""
         options = self.options
-        clauses: dict[str, str] = {"type": "iceberg", "endpoint": literal(self.uri)}
+        clauses: dict[str, str | Bound | Spliced] = {
+            "type": "iceberg",
+            "endpoint": bound(self.uri, f"{self.name}_uri"),
+        }
         secret = options.secret_name
         if options.token or options.client_id:
             secret = own_secret_name("iceberg", self.name)
@@ -110,16 +126,16 @@ class RestCatalog(Catalog, frozen=True, kw_only=True):
         for key in _ATTACH_TEXTS:
             value = getattr(options, key)
             if value is not None:
-                clauses[key] = literal(value)
+                clauses[key] = bound(value, f"{self.name}_{key}")
         if not secret and options.authorization_type is None:
             clauses["authorization_type"] = literal("none")
         for key in _ATTACH_SWITCHES:
             value = getattr(options, key)
             if value is not None:
                 clauses[key] = literal(value)
-        if options.extra_http_headers:
-            clauses["extra_http_headers"] = literal(options.extra_http_headers)
-        return attach(self.warehouse or "", self.name, clauses, read_only=self.read_only)
+        if options.extra_http_headers and not (options.token or options.client_id):
+            clauses["extra_http_headers"] = self._headers()
+        return attach(located(self.warehouse or ""), self.name, clauses, read_only=self.read_only)
 
     @property
     def uses_secret(self) -> str | None:

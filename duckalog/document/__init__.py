@@ -22,11 +22,16 @@ MAX_BYTES = 32 * 1024 * 1024
 
 
 class Document(NamedTuple):
-    """A file's data, and where each part of it stands."""
+    """A file's data, and where each part of it stands.
+
+    `problems` are keys and texts that are wrong by themselves, such as a key that
+    stands twice; the data is without them.
+    """
 
     file: str
     data: Data
     marks: Marks
+    problems: tuple[Problem, ...] = ()
 
     def __repr__(self) -> str:
         return f"Document({self.file!r})"  # its data may hold secrets in clear
@@ -55,8 +60,7 @@ class Document(NamedTuple):
 def read_document(path: str | os.PathLike[str]) -> Document:
     """Return the document in a `.yaml`, `.yml` or `.json` file.
 
-    Raises ConfigError where it cannot be read, is not UTF-8, breaks the syntax,
-    or has a key twice.
+    Raises ConfigError where it cannot be read, is not UTF-8, or breaks the syntax.
     """
     file = os.path.abspath(os.fspath(path))
     return parse_document(read_text(file), file)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from duckalog.document.events import Data, Event, Position
-from duckalog.errors import ConfigError, KeyPath, Origin, Problem
+from duckalog.errors import ConfigError, KeyPath, Origin, Problem, Problems, shown
 
 MAX_DEPTH = 64
-MAX_VALUES = 2_000_000
+MAX_VALUES = 1_000_000
 """Values of a document, those that YAML aliases repeat counted each time."""
 
 
@@ -24,7 +24,7 @@ class Marks(NamedTuple):
 class _Frame:
     """A list or map that is being filled."""
 
-    __slots__ = ("anchor", "container", "key", "marks", "merges", "size")
+    __slots__ = ("anchor", "container", "height", "key", "marks", "merges", "size")
 
     def __init__(self, container: list[Data] | dict[str, Data], marks: Marks, anchor: str | None):
         self.container = container
@@ -33,9 +33,24 @@ class _Frame:
         self.key: str | None = None
         self.merges: list[tuple[Data, Marks, Position]] = []
         self.size = 1
+        self.height = 1
 
+
+class _Anchored(NamedTuple):
+    """What an alias repeats: a value, its marks, and how many values and levels it has."""
+
+    value: Data
+    marks: Marks
+    size: int = 1
+    height: int = 0
+
+
+_NOTHING: dict[Any, Any] = {}
+"""What is inside a plain value; one for all of them, which halves a document's memory."""
 
 _MERGE = "<<"
+_DROPPED = "?"
+"""Stands for the key of a value that is left out, because the key itself is wrong."""
 
 
 class Builder:
@@ -43,14 +58,17 @@ class Builder:
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.problems: list[Problem] = []
+        self.problems = Problems()
         self.frames: list[_Frame] = []
-        self.anchors: dict[str, tuple[Data, Marks, int]] = {}
+        self.anchors: dict[str, _Anchored] = {}
         self.open_anchors: set[str] = set()
         self.root: tuple[Data, Marks] | None = None
 
-    def build(self, events: Iterator[Event]) -> tuple[Data, Marks]:
-        """Return the data of a document, and where each part of it stands."""
+    def build(self, events: Iterator[Event]) -> tuple[Data, Marks, tuple[Problem, ...]]:
+        """Return the data of a document, where each part of it stands, and what is wrong in it.
+
+        What is wrong is left out of the data. Raises ConfigError where the rest cannot be read.
+        """
         for event in events:
             if event.kind in "[{":
                 self._open(event)
@@ -64,9 +82,7 @@ class Builder:
             raise ConfigError(
                 Problem(Origin(self.file), "the file is empty", "A config starts with: version: 1")
             )
-        if self.problems:
-            raise ConfigError(self.problems)
-        return self.root
+        return (*self.root, tuple(self.problems))
 
     def _path(self) -> KeyPath:
         path: list[str | int] = []
@@ -83,26 +99,26 @@ class Builder:
     def _open(self, event: Event) -> None:
         if self._expects_key():
             raise ConfigError(self._fail(event.position, "a key is text, not a list or map"))
-        if len(self.frames) >= MAX_DEPTH:
-            raise ConfigError(
-                Problem(
-                    Origin(self.file, event.position[0]),
-                    f"nested more than {MAX_DEPTH} levels deep",
-                )
-            )
+        self._refuse_depth(len(self.frames) + 1, event.position)
         container: list[Data] | dict[str, Data] = [] if event.kind == "[" else {}
         if event.anchor:
             self.open_anchors.add(event.anchor)
         self.frames.append(_Frame(container, Marks(event.position, {}, {}), event.anchor))
 
+    def _refuse_depth(self, depth: int, position: Position) -> None:
+        if depth > MAX_DEPTH:
+            message = f"nested more than {MAX_DEPTH} levels deep"
+            raise ConfigError(Problem(Origin(self.file, position[0]), message))
+
     def _close(self) -> None:
         frame = self.frames.pop()
         for value, marks, position in frame.merges:
             self._merge(frame, value, marks, position)
+        closed = _Anchored(frame.container, frame.marks, frame.size, frame.height)
         if frame.anchor:
             self.open_anchors.discard(frame.anchor)
-            self.anchors[frame.anchor] = (frame.container, frame.marks, frame.size)
-        self._add(frame.container, frame.marks, frame.size)
+            self.anchors[frame.anchor] = closed
+        self._add(closed)
 
     def _alias(self, event: Event) -> None:
         anchor = event.anchor or ""
@@ -110,28 +126,33 @@ class Builder:
             raise ConfigError(self._fail(event.position, f'alias "*{anchor}" contains itself'))
         if anchor not in self.anchors:
             raise ConfigError(self._fail(event.position, f'no anchor "&{anchor}" stands before'))
-        value, marks, size = self.anchors[anchor]
+        anchored = self.anchors[anchor]
         if self._expects_key():
-            self._key(value, event.position)
-        else:
-            self._add(value, marks, size)
+            self._key(anchored.value, event.position)
+            return
+        self._refuse_depth(len(self.frames) + anchored.height, event.position)
+        self._add(anchored)
 
     def _value(self, event: Event) -> None:
-        if self._expects_key():
-            if event.is_merge:
-                self.frames[-1].key = _MERGE
-            else:
-                self._key(event.value, event.position)
-            return
         value = event.value
         if isinstance(value, str):
-            unfit = unfit_text(value)
-            if unfit:
-                self.problems.append(self._fail(event.position, unfit))
-        marks = Marks(event.position, {}, {})
+            value = self._fit(value, event.position)
+        anchored = _Anchored(value, Marks(event.position, _NOTHING, _NOTHING))
         if event.anchor:
-            self.anchors[event.anchor] = (value, marks, 1)
-        self._add(value, marks, 1)
+            self.anchors[event.anchor] = anchored
+        if not self._expects_key():
+            self._add(anchored)
+        elif event.is_merge:
+            self.frames[-1].key = _MERGE
+        else:
+            self._key(value, event.position)
+
+    def _fit(self, text: str, position: Position) -> str:
+        unfit = unfit_text(text)
+        if not unfit:
+            return text
+        self.problems.append(self._fail(position, unfit))
+        return text.replace("\0", "").encode(errors="replace").decode()
 
     def _expects_key(self) -> bool:
         return bool(self.frames) and (
@@ -145,24 +166,27 @@ class Builder:
         if not isinstance(key, str):
             message = f"a key is text, and YAML reads this one as {_kind(key)}"
             self.problems.append(self._fail(position, message, "Put it in quotes."))
-            key = f"{key!r}"
+            frame.key = _DROPPED
+            return
         frame.key = key
-        unfit = unfit_text(key)
-        if unfit:
-            self.problems.append(self._fail(position, unfit))
         if key in frame.marks.keys:
             first = frame.marks.keys[key][0]
-            message = f'the key "{key}" stands here a second time; the first is on line {first}'
+            message = (
+                f'the key "{shown(key)}" stands here a second time; the first is on line {first}'
+            )
             self.problems.append(self._fail(position, message, "Keep one of them."))
+            frame.key = _DROPPED
         else:
             frame.marks.keys[key] = position
 
-    def _add(self, value: Data, marks: Marks, size: int) -> None:
+    def _add(self, added: _Anchored) -> None:
+        value, marks, size, height = added
         if not self.frames:
             self.root = (value, marks)
             return
         frame = self.frames[-1]
         frame.size += size
+        frame.height = max(frame.height, height + 1)
         if frame.size > MAX_VALUES:
             raise ConfigError(
                 Problem(
@@ -178,7 +202,7 @@ class Builder:
         assert key is not None
         if key is _MERGE:
             frame.merges.append((value, marks, marks.start))
-        elif key not in frame.container:
+        elif key is not _DROPPED:
             frame.container[key] = value
             frame.marks.children[key] = marks
 

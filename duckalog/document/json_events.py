@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from duckalog.document.events import Event
+from duckalog.document.events import Data, Event
 from duckalog.errors import ConfigError, Origin, Problem
 
 _JSON_TOKEN = re.compile(
@@ -16,7 +16,6 @@ _JSON_TOKEN = re.compile(
 
 def json_events(text: str, file: str) -> Iterator[Event]:
     """Yield the events of a JSON text, which `json` has found valid before."""
-
     if not text.strip():
         return
     problem = _refusal_of(text, file)
@@ -32,22 +31,34 @@ def json_events(text: str, file: str) -> Iterator[Event]:
         elif token.lastgroup == "close":
             yield Event("end", position)
         else:
-            yield Event("value", position, json.loads(token.group()))
+            yield Event("value", position, _plain(token.group(), Origin(file, line)))
+
+
+def _plain(token: str, origin: Origin) -> Data:
+    try:
+        return _DECODER.decode(token)
+    except OverflowError:
+        problem = Problem(origin, "NaN and Infinity are not JSON", 'Write "NaN" or "Infinity".')
+    except ValueError:
+        problem = Problem(origin, "the number has too many digits")
+    raise ConfigError(problem)
+
+
+def _refuse(_constant: str) -> None:
+    raise OverflowError
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def _refusal_of(text: str, file: str) -> Problem | None:
     """Return why a text is not JSON; Python's own error, which holds the text, is let go."""
 
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
-
     try:
-        json.loads(text, parse_constant=refuse)
+        json.loads(text, parse_int=len)
     except json.JSONDecodeError as error:
         message = f"this is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
         return Problem(Origin(file, error.lineno), message)
-    except ValueError as error:
-        return Problem(Origin(file), f"this is not JSON: {error}")
     except RecursionError:
         return Problem(Origin(file), "nested too deeply")
     return None

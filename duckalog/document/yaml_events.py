@@ -9,10 +9,12 @@ from typing import Any
 import yaml
 
 from duckalog.document.events import Event, Position
-from duckalog.errors import ConfigError, Origin, Problem
+from duckalog.errors import ConfigError, Origin, Problem, shown
 
 _STANDARD_TAGS = "tag:yaml.org,2002:"
 _RESOLVERS: dict[str, list[tuple[str, re.Pattern[str]]]] = yaml.SafeLoader.yaml_implicit_resolvers
+MAX_DIGITS = 500
+"""Characters of a number. YAML 1.1 reads 1:59:59 in base sixty, which is slow for a long one."""
 _PLAIN_TEXT_TAGS = {_STANDARD_TAGS + kind for kind in ("str", "timestamp", "value")}
 
 
@@ -83,9 +85,11 @@ def _yaml_scalar(event: Any, position: Position, file: str) -> Event:
         _refuse_tag(tag, "", position, file)
     node = yaml.ScalarNode(tag, value)
     try:
+        if len(value) > MAX_DIGITS:
+            raise ValueError("too long")
         plain = getattr(_CONSTRUCTOR, f"construct_yaml_{kind}")(node)
         return Event("value", position, plain, event.anchor)
-    except (ValueError, KeyError, IndexError):
+    except (ValueError, KeyError, IndexError, OverflowError):
         problem = Problem(Origin(file, position[0]), f"this is not a value of the YAML type {kind}")
     raise ConfigError(problem)
 
@@ -96,7 +100,7 @@ _CONSTRUCTOR = yaml.constructor.SafeConstructor()
 def _refuse_tag(tag: str | None, kind: str, position: Position, file: str) -> None:
     if tag is None or tag in ("!", _STANDARD_TAGS + kind):
         return
-    shown = tag.replace(_STANDARD_TAGS, "!!")
+    name = tag.replace(_STANDARD_TAGS, "!!")
     raise ConfigError(
-        Problem(Origin(file, position[0]), f'the YAML tag "{shown}" means nothing here')
+        Problem(Origin(file, position[0]), f'the YAML tag "{shown(name)}" means nothing here')
     )

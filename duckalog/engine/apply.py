@@ -15,7 +15,7 @@ from duckalog.bookkeeping import Column, Memory, ViewName, folded, forget, prepa
 from duckalog.engine.execution import UNCHANGED, execute, refused
 from duckalog.errors import EngineError, Origin, Problem
 from duckalog.plan import Plan, ViewStep
-from duckalog.sql import create_schema, drop_view, qualified, statement, use
+from duckalog.sql import create_schema, drop_view, qualified, reset_option, statement
 
 logger = logging.getLogger("duckalog.engine")
 
@@ -53,7 +53,8 @@ def apply_catalog(
     if problems:
         raise EngineError(problems)
     removed = _stale(plan, memory) if prune else []
-    execute(connection, use(plan.catalog_name, "main"))
+    # Whatever a pragma did: a view must bind as it does for those who open the file.
+    execute(connection, reset_option("search_path"))
     seconds = _transaction(connection, plan, memory, removed, version)
     reports = [
         ViewReport(

@@ -91,11 +91,11 @@ def build_in_memory(plan: Plan) -> DuckDBPyConnection:
 def try_out(plan: Plan) -> None:
     """Bind every view of a plan in a catalog that is thrown away.
 
-    What a user made in the catalog's file is there too, as empty tables and as
-    views. Raises EngineError with all that failed.
+    What stands in the catalog's file is there too, tables without their rows.
+    Raises EngineError with all that failed.
     """
-    with closing(scratch_catalog(plan)) as connection:
-        _build(connection, plan, NOTHING)
+    with scratch_catalog(plan) as (connection, memory):
+        _build(connection, plan, memory)
 
 
 def open_session(plan: Plan, *, read_only: bool, lock_timeout_s: float) -> DuckDBPyConnection:

@@ -125,6 +125,10 @@ def _in_order(steps: Sequence[ViewStep]) -> list[ViewStep]:
     return ordered
 
 
+def _shown(step: ViewStep) -> str:
+    return step.view if step.schema == MAIN_SCHEMA else step.name
+
+
 def _circles(steps: Sequence[ViewStep]) -> list[Problem]:
     """Return a problem for each circle; the views of one that is found are left out of the next."""
     by_key = {step.key: step for step in steps}
@@ -135,13 +139,13 @@ def _circles(steps: Sequence[ViewStep]) -> list[Problem]:
             TopologicalSorter(graph).prepare()
         except CycleError as error:
             circle = list(reversed(error.args[1]))
-            names = [by_key[key].view for key in circle]
+            names = [_shown(by_key[key]) for key in circle]
             first = by_key[circle[0]]
             message = f"views read each other in a circle: {' → '.join(names)}"
             if len(names) == 2:
                 message = "the view reads itself"
             others = ", ".join(
-                f"{by_key[key].view} at {by_key[key].origin.location}" for key in circle[1:-1]
+                f"{_shown(by_key[key])} at {by_key[key].origin.location}" for key in circle[1:-1]
             )
             remedy = f"The others: {others}." if others else ""
             problems.append(Problem(first.origin, message, remedy, first.view))

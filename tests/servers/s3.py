@@ -175,5 +175,9 @@ def running_s3(key_id: str = "test-key-id", secret: str = "test-secret-key") -> 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3]:
     """Serve S3 for the whole session; tests take buckets of their own."""
+    from moto.s3.models import s3_backends
+
     with running_s3() as server:
         yield server
+    # moto's objects hold files open and complain when the interpreter ends first.
+    s3_backends.reset()

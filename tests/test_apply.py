@@ -1,0 +1,420 @@
+"""The catalog half: all or nothing, and never what a user made by hand."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+
+import duckalog
+from tests.catalogs import change, comments_of, content_of, views_of
+from tests.conftest import WriteConfig
+
+Actions = dict[str, str]
+Build = Callable[..., Actions]
+
+HEAD = "version: 1\nduckdb:\n  database: catalog.duckdb\n"
+EARLIER = """\
+views:
+  - {name: numbers, sql: SELECT 1 AS x, description: first, columns: {x: the number}}
+  - {name: doubled, schema: derived, sql: SELECT x * 2 AS y FROM numbers}
+"""
+
+FAILURES = {
+    "the third view": """\
+views:
+  - {name: numbers, sql: SELECT 2 AS x}
+  - {name: added, schema: fresh, sql: SELECT 3 AS x}
+  - {name: broken, sql: SELECT * FROM missing}
+""",
+    "a file that is missing": "views: [{name: files, source: parquet, uri: 'none/*.parquet'}]",
+    "a comment on a column that is missing": """\
+views: [{name: numbers, sql: SELECT 2 AS x, columns: {y: no such column}}]
+""",
+    "a view that has the name of a table": "views: [{name: precious, sql: SELECT 2}]",
+    "a view that was made by hand": "views: [{name: handmade, sql: SELECT 2}]",
+    "a DuckDB attachment": """\
+attachments: {duckdb: [{alias: gone, path: gone.duckdb}]}
+views: [{name: numbers, sql: SELECT 2 AS x}]
+""",
+    "a setting": "  settings: {threads: many}\nviews: [{name: numbers, sql: SELECT 2 AS x}]",
+    "a pragma": "  pragmas: [SET nonsense = 1]\nviews: [{name: numbers, sql: SELECT 2 AS x}]",
+    "an extension": """\
+  load_extensions: [{name: missing, repository: ./no_such_folder}]
+views: [{name: numbers, sql: SELECT 2 AS x}]
+""",
+    "a secret": """\
+  secrets: [{type: s3, provider: credential_chain, chain: nonsense}]
+views: [{name: numbers, sql: SELECT 2 AS x}]
+""",
+    "a SQLite attachment": """\
+attachments: {sqlite: [{alias: gone, path: gone.db}]}
+views: [{name: numbers, sql: SELECT 2 AS x}]
+""",
+}
+NEED_EXTENSIONS = {"a secret", "a SQLite attachment"}
+FIRST_BUILD_SUCCEEDS = {"a view that has the name of a table", "a view that was made by hand"}
+
+
+def failures(names: set[str]) -> list[object]:
+    """Return pytest parameters for the failures of these names."""
+    return [
+        pytest.param(text, id=name, marks=[pytest.mark.servers] * (name in NEED_EXTENSIONS))
+        for name, text in FAILURES.items()
+        if name in names
+    ]
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Path:
+    """Return where the tests' catalog is built."""
+    return tmp_path / "catalog.duckdb"
+
+
+@pytest.fixture
+def build(write_config: WriteConfig) -> Build:
+    """Return a function that builds the rest of a config, and returns what befell each view."""
+
+    def built(text: str, **options: bool) -> Actions:
+        report = duckalog.build(write_config(HEAD + text), **options)
+        return {f"{view.schema}.{view.name}": view.action for view in report.views}
+
+    return built
+
+
+@pytest.fixture
+def earlier(build: Build, catalog: Path) -> Path:
+    """Return a catalog that was built before, and to which a user added things."""
+    build(EARLIER)
+    change(
+        catalog,
+        "CREATE TABLE precious AS SELECT 42 AS answer",
+        "COMMENT ON TABLE precious IS 'do not lose'",
+        "CREATE SCHEMA own",
+        "CREATE VIEW own.handmade AS SELECT answer FROM precious",
+        "CREATE VIEW handmade AS SELECT 1",
+    )
+    return catalog
+
+
+class TestAllOrNothing:
+    @pytest.mark.parametrize("failing", failures(set(FAILURES)))
+    def test_a_build_that_fails_leaves_the_earlier_catalog_as_it_was(
+        self, failing: str, earlier: Path, build: Build
+    ) -> None:
+        before = content_of(earlier)
+        with pytest.raises(duckalog.EngineError):
+            build(failing)
+        assert content_of(earlier) == before
+
+    @pytest.mark.parametrize("failing", failures(set(FAILURES) - FIRST_BUILD_SUCCEEDS))
+    def test_a_first_build_that_fails_leaves_nothing(
+        self, failing: str, build: Build, tmp_path: Path
+    ) -> None:
+        with pytest.raises(duckalog.EngineError):
+            build(failing)
+        assert [path.name for path in tmp_path.iterdir()] == ["catalog.yaml"]
+
+    @pytest.mark.usefixtures("earlier")
+    def test_the_build_after_one_that_failed_succeeds(self, build: Build) -> None:
+        with pytest.raises(duckalog.EngineError):
+            build(FAILURES["the third view"])
+        assert build(EARLIER) == {"main.numbers": "unchanged", "derived.doubled": "unchanged"}
+
+    def test_a_view_that_leaves_is_kept_where_another_fails(
+        self, earlier: Path, build: Build
+    ) -> None:
+        with pytest.raises(duckalog.EngineError):
+            build("views: [{name: other, sql: FROM missing}]")
+        assert "derived.doubled" in views_of(earlier)
+
+
+class TestRefusals:
+    def told(self, build: Build, text: str) -> list[tuple[int, str]]:
+        """Return the line and the name of each problem of a build that fails."""
+        with pytest.raises(duckalog.EngineError) as caught:
+            build(text)
+        return [(problem.origin.line, problem.name) for problem in caught.value.problems]
+
+    def test_every_view_that_fails_is_told_with_its_line(self, build: Build) -> None:
+        problems = self.told(
+            build,
+            """\
+views:
+  - {name: fine, sql: SELECT 1 AS x}
+  - {name: no_file, source: csv, uri: none.csv}
+  - {name: no_column, sql: SELECT nonsense FROM fine}
+  - {name: also_fine, sql: FROM fine}
+  - {name: no_table, sql: FROM missing}
+  - {name: no_function, sql: SELECT missing_function(x) FROM also_fine}
+""",
+        )
+        assert problems == [
+            (6, "no_file"),
+            (7, "no_column"),
+            (9, "no_table"),
+            (10, "no_function"),
+        ]
+
+    def test_a_view_over_one_that_fails_is_not_told(self, build: Build) -> None:
+        problems = self.told(
+            build,
+            """\
+views:
+  - {name: third, sql: FROM second}
+  - {name: second, sql: FROM first}
+  - {name: first, sql: FROM missing}
+""",
+        )
+        assert problems == [(7, "first")]
+
+    def test_a_view_that_reads_a_table_of_its_own_schema_is_not_told_beside_one_that_fails(
+        self, earlier: Path, build: Build
+    ) -> None:
+        change(earlier, "CREATE TABLE own.things (i INTEGER)")
+        problems = self.told(
+            build,
+            """\
+views:
+  - {name: reads_own, schema: own, sql: FROM things}
+  - {name: broken, sql: FROM missing}
+""",
+        )
+        assert problems == [(6, "broken")]
+
+    def test_a_refusal_has_the_place_the_reason_and_what_became_of_the_catalog(
+        self, build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(duckalog.EngineError) as caught:
+            build("views:\n  - {name: events, source: parquet, uri: 'events/*.parquet'}\n")
+        first, *rest = str(caught.value).splitlines()
+        assert first == 'catalog.yaml:5: views[0] "events": DuckDB refused the view'
+        assert "No files found that match the pattern" in rest[0]
+        assert rest[-1] == "    The catalog was left as it was."
+
+    @pytest.mark.usefixtures("earlier")
+    def test_a_conflict_names_the_way_out(self, build: Build) -> None:
+        with pytest.raises(duckalog.EngineError) as caught:
+            build("""\
+views:
+  - {name: handmade, sql: SELECT 2}
+  - {name: PRECIOUS, sql: SELECT 2}
+""")
+        view, table = caught.value.problems
+        assert "--adopt" in view.remedy
+        assert table.message == "the catalog has a table of this name, which duckalog did not make"
+        assert "--adopt" not in table.remedy
+
+
+class TestOwnership:
+    def test_a_view_that_leaves_the_config_is_dropped(self, earlier: Path, build: Build) -> None:
+        actions = build("views: [{name: numbers, sql: SELECT 1 AS x}]")
+        assert actions["derived.doubled"] == "removed"
+        assert "derived.doubled" not in views_of(earlier)
+
+    def test_without_prune_it_stays_until_a_build_that_prunes(
+        self, earlier: Path, build: Build
+    ) -> None:
+        rest = "views: [{name: numbers, sql: SELECT 1 AS x}]"
+        assert "derived.doubled" not in build(rest, prune=False)
+        assert "derived.doubled" in views_of(earlier)
+        assert build(rest)["derived.doubled"] == "removed"
+
+    def test_a_view_changed_by_hand_is_kept_in_every_later_build(
+        self, earlier: Path, build: Build, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        change(earlier, "CREATE OR REPLACE VIEW derived.doubled AS SELECT 'mine' AS y")
+        for _ in range(3):
+            caplog.clear()
+            assert list(build("views: [{name: numbers, sql: SELECT 1 AS x}]")) == ["main.numbers"]
+            assert "mine" in views_of(earlier)["derived.doubled"]
+            assert [record.levelno for record in caplog.records] == [logging.WARNING]
+            assert '"derived.doubled" left the config but was changed by hand' in caplog.text
+
+    def test_without_prune_a_view_changed_by_hand_is_still_known_as_changed(
+        self, earlier: Path, build: Build
+    ) -> None:
+        change(earlier, "CREATE OR REPLACE VIEW derived.doubled AS SELECT 'mine' AS y")
+        rest = "views: [{name: numbers, sql: SELECT 1 AS x}]"
+        build(rest, prune=False)
+        build(rest)
+        assert "mine" in views_of(earlier)["derived.doubled"]
+
+    def test_a_view_of_the_config_changed_by_hand_is_made_as_the_config_has_it(
+        self, earlier: Path, build: Build, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        before = views_of(earlier)
+        change(earlier, "CREATE OR REPLACE VIEW derived.doubled AS SELECT 'mine' AS y")
+        assert build(EARLIER) == {"main.numbers": "unchanged", "derived.doubled": "replaced"}
+        assert views_of(earlier) == before
+        assert '"derived.doubled" was changed by hand' in caplog.text
+
+    def test_a_view_dropped_by_hand_is_created_again(self, earlier: Path, build: Build) -> None:
+        change(earlier, "DROP VIEW derived.doubled")
+        assert build(EARLIER)["derived.doubled"] == "created"
+
+    def test_a_view_replaced_by_a_table_is_left_to_its_maker(
+        self, earlier: Path, build: Build
+    ) -> None:
+        change(earlier, "DROP VIEW numbers", "CREATE TABLE numbers AS SELECT 7 AS x")
+        with pytest.raises(duckalog.EngineError, match="a table of this name"):
+            build(EARLIER)
+        build("views: []")
+        assert content_of(earlier)["rows of main.numbers"] == [(7,)]
+
+    def test_what_a_user_made_is_never_touched(self, earlier: Path, build: Build) -> None:
+        before = content_of(earlier)
+        build("views: []")
+        after = content_of(earlier)
+        assert after["rows of main.precious"] == before["rows of main.precious"]
+        assert [row for row in before["tables"] if row[0] == "main"] == [
+            row for row in after["tables"] if row[0] == "main"
+        ]
+        assert set(views_of(earlier)) == {"main.handmade", "own.handmade"}
+
+    def test_adopt_takes_over_a_view_made_by_hand(self, earlier: Path, build: Build) -> None:
+        handmade = "views: [{name: handmade, sql: SELECT 2 AS x}]"
+        assert build(handmade, adopt=True)["main.handmade"] == "replaced"
+        assert "SELECT 2" in views_of(earlier)["main.handmade"]
+        assert build("views: []")["main.handmade"] == "removed"
+
+    def test_adopt_does_not_take_over_a_table(self, earlier: Path, build: Build) -> None:
+        before = content_of(earlier)
+        with pytest.raises(duckalog.EngineError, match="a table of this name"):
+            build("views: [{name: precious, sql: SELECT 2}]", adopt=True)
+        assert content_of(earlier) == before
+
+    @pytest.mark.usefixtures("earlier")
+    def test_a_view_that_moves_to_another_schema_leaves_none_behind(self, build: Build) -> None:
+        moved = EARLIER.replace("derived", "renamed")
+        actions = build(moved)
+        assert actions == {
+            "main.numbers": "unchanged",
+            "renamed.doubled": "created",
+            "derived.doubled": "removed",
+        }
+        assert build(moved) == {"main.numbers": "unchanged", "renamed.doubled": "unchanged"}
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [("name: Users", "name: users"), ("name: u, schema: Sales", "name: u, schema: sales")],
+    )
+    def test_a_name_that_changes_its_case_stays_the_same_view(
+        self, before: str, after: str, build: Build, catalog: Path
+    ) -> None:
+        build(f"views: [{{{before}, sql: SELECT 1 AS x}}]")
+        (action,) = build(f"views: [{{{after}, sql: SELECT 1 AS x}}]").values()
+        assert action == "replaced"
+        (again,) = build(f"views: [{{{after}, sql: SELECT 1 AS x}}]").values()
+        assert again == "unchanged"
+        assert len(views_of(catalog)) == 1
+        assert list(build("views: []").values()) == ["removed"]
+
+
+class TestComments:
+    def test_descriptions_become_comments(self, earlier: Path) -> None:
+        comments = comments_of(earlier)
+        assert comments["main.numbers"] == "first"
+        assert comments["main.numbers.x"] == "the number"
+        assert comments["derived.doubled"] is None
+
+    def test_comments_go_when_the_config_has_them_no_more(
+        self, earlier: Path, build: Build
+    ) -> None:
+        build("views: [{name: numbers, sql: SELECT 1 AS x}]")
+        assert comments_of(earlier)["main.numbers"] is None
+        assert comments_of(earlier)["main.numbers.x"] is None
+
+    def test_a_description_that_changes_replaces_the_view(
+        self, earlier: Path, build: Build
+    ) -> None:
+        actions = build(EARLIER.replace("first", "second"))
+        assert actions == {"main.numbers": "replaced", "derived.doubled": "unchanged"}
+        assert comments_of(earlier)["main.numbers"] == "second"
+
+
+QUERIES = {
+    "pivot": "PIVOT (SELECT * FROM (VALUES ('a', 1), ('b', 2)) t(k, v)) ON k IN ('a', 'b')",
+    "from first": "FROM numbers",
+    "lambda": "SELECT list_transform([1, 2], lambda x: x + 1) AS l",
+    "recursive": "WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM r WHERE i<3) FROM r",
+    "materialized": "WITH m AS MATERIALIZED (SELECT 1 AS x) SELECT * FROM m",
+    "window": "SELECT row_number() OVER w AS n FROM numbers WINDOW w AS (ORDER BY x)",
+    "qualify": "SELECT x FROM numbers QUALIFY row_number() OVER (PARTITION BY x) = 1",
+    "exclude": "SELECT * EXCLUDE (y) FROM (SELECT 1 AS x, 2 AS y)",
+    "columns": "SELECT COLUMNS('.*') FROM numbers",
+    "struct": "SELECT {'a': 1, 'b': [1, 2]} AS s, MAP {'k': 1} AS m",
+    "values": "VALUES (1, 'a'), (2, 'b')",
+    "union by name": "SELECT 1 AS a UNION ALL BY NAME SELECT 2 AS b",
+    "asof": "SELECT a.x FROM numbers a ASOF JOIN numbers b ON a.x >= b.x",
+    "casts": "SELECT '2024-01-01'::DATE AS d, 1.50::DECIMAL(9, 2) AS n, NULL::UUID AS u",
+    "interval": "SELECT TIMESTAMP '2024-01-01' + INTERVAL 3 DAY AS t",
+    "group by all": "SELECT x, count(*) FROM numbers GROUP BY ALL ORDER BY ALL",
+    "trailing comment": "SELECT 1 AS x -- the end",
+    "semicolon": "SELECT 1 AS x;",
+    "odd names": 'SELECT 1 AS "odd ""name""", 2 AS "sélect"',
+}
+
+
+class TestRebuild:
+    @pytest.mark.parametrize("query", [pytest.param(q, id=name) for name, q in QUERIES.items()])
+    def test_a_view_that_did_not_change_is_unchanged_however_duckdb_words_it(
+        self, query: str, build: Build
+    ) -> None:
+        text = f"""\
+views:
+  - {{name: numbers, sql: SELECT 1 AS x}}
+  - name: tricky
+    sql: |
+      {query}
+"""
+        assert build(text)["main.tricky"] == "created"
+        assert build(text)["main.tricky"] == "unchanged"
+        assert build("views: [{name: numbers, sql: SELECT 1 AS x}]")["main.tricky"] == "removed"
+
+    def test_an_edited_query_replaces_the_view(self, earlier: Path, build: Build) -> None:
+        assert build(EARLIER.replace("x * 2", "x * 3"))["derived.doubled"] == "replaced"
+        assert "* 3" in views_of(earlier)["derived.doubled"]
+
+    def test_views_are_made_after_those_they_read_wherever_they_stand(self, build: Build) -> None:
+        actions = build("""\
+views:
+  - {name: last, sql: SELECT * FROM middle JOIN first USING (x)}
+  - {name: middle, schema: main, sql: FROM main.first}
+  - {name: first, sql: SELECT 1 AS x}
+""")
+        assert list(actions) == ["main.first", "main.middle", "main.last"]
+
+    def test_a_query_may_name_its_own_catalog(
+        self, build: Build, write_config: WriteConfig
+    ) -> None:
+        text = """\
+views:
+  - {name: whole, schema: s, sql: FROM catalog.main.inner_view}
+  - {name: short, sql: FROM catalog.inner_view}
+  - {name: inner_view, sql: SELECT 5 AS x}
+"""
+        assert next(iter(build(text))) == "main.inner_view"
+        with duckalog.connect(write_config(HEAD + text)) as connection:
+            assert connection.execute("FROM s.whole").fetchall() == [(5,)]
+            assert connection.execute("FROM short").fetchall() == [(5,)]
+
+    def test_a_pragma_does_not_change_where_names_are_looked_for(
+        self, build: Build, catalog: Path
+    ) -> None:
+        text = """\
+  pragmas: [CREATE SCHEMA IF NOT EXISTS elsewhere, USE elsewhere]
+views: [{name: v, sql: SELECT 1 AS x}, {name: w, sql: FROM v}]
+"""
+        assert list(build(text)) == ["main.v", "main.w"]
+        assert list(views_of(catalog)) == ["main.v", "main.w"]
+
+    def test_a_query_never_reads_a_variable_of_the_program_that_builds(self, build: Build) -> None:
+        some_rows = duckdb.sql("SELECT 1 AS x")
+        with pytest.raises(duckalog.EngineError, match="some_rows"):
+            build("views: [{name: v, sql: FROM some_rows}]")
+        assert some_rows.fetchall() == [(1,)]
