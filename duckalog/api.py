@@ -75,19 +75,36 @@ def build(
     env_file: PathLike | None = None,
     prune: bool = True,
     adopt: bool = False,
+    refresh: bool = False,
+    keep_going: bool = False,
+    jobs: int = 32,
     lock_timeout_s: float = LOCK_TIMEOUT_S,
 ) -> BuildReport:
     """Return the report of building a catalog: for each view the action, columns and seconds.
 
     All or nothing: a build that fails leaves the earlier catalog as it was.
-    Views that left the config are dropped if `prune`; `adopt` lets it take over
-    views that were made by hand. Another process's lock is waited for, up to
-    `lock_timeout_s`. Raises ConfigError or EngineError with every problem.
+    Views whose definition and source are unchanged are left alone, unless
+    `refresh`. Views that left the config are dropped if `prune`; `adopt` lets it
+    take over views that were made by hand. With `keep_going` what can be built
+    is, and the report has the problems. `jobs` remote sources are asked at a
+    time. Another process's lock is waited for, up to `lock_timeout_s`. Raises
+    ConfigError or EngineError with every problem.
     """
+    from duckalog.engine.build import BuildOptions
     from duckalog.engine.build import build as build_plan
 
     plan = load_plan(config_path, db_path, env_file=env_file)
-    return build_plan(plan, lock_timeout_s=lock_timeout_s, prune=prune, adopt=adopt)
+    return build_plan(
+        plan,
+        BuildOptions(
+            prune=prune,
+            adopt=adopt,
+            refresh=refresh,
+            keep_going=keep_going,
+            jobs=jobs,
+            lock_timeout_s=lock_timeout_s,
+        ),
+    )
 
 
 def build_catalog(

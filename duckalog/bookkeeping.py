@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
@@ -38,6 +38,7 @@ class Remembered(NamedTuple):
     name: ViewName
     fingerprint: str
     definition_hash: str | None
+    source_state: str | None = None
 
 
 class Memory(NamedTuple):
@@ -46,6 +47,8 @@ class Memory(NamedTuple):
     remembered: dict[ViewName, Remembered]
     views: dict[ViewName, str]
     tables: frozenset[ViewName]
+    columns: dict[ViewName, tuple[Column, ...]]
+    is_prepared: bool
 
     def is_own(self, name: ViewName) -> bool:
         """Say whether duckalog made the view that stands under `name`, and nobody changed it."""
@@ -56,7 +59,7 @@ class Memory(NamedTuple):
         return remembered.definition_hash in (None, self.views[key])
 
 
-NOTHING = Memory({}, {}, frozenset())
+NOTHING = Memory({}, {}, frozenset(), {}, is_prepared=False)
 """The memory of a catalog that is new."""
 
 
@@ -90,19 +93,18 @@ def read_memory(connection: duckdb.DuckDBPyConnection, file: str) -> Memory:
         folded((schema, name)) for schema, name, _, is_view in relations if not is_view
     )
     if (BOOKKEEPING_SCHEMA, "catalog") not in tables:
-        return Memory({}, views, tables)
+        return Memory({}, views, tables, _columns(connection), is_prepared=False)
     (found,) = connection.execute(f"SELECT max(format) FROM {_CATALOG}").fetchone() or (FORMAT,)
     if found is not None and found > FORMAT:
         message = f"a newer duckalog built this catalog (format {found}, this one knows {FORMAT})"
         raise EngineError(Problem(Place(file), message, "Upgrade duckalog."))
     rows = connection.execute(
-        f"SELECT schema_name, view_name, fingerprint, definition_hash FROM {_VIEWS}"
+        f"SELECT schema_name, view_name, fingerprint, definition_hash, source_state FROM {_VIEWS}"
     ).fetchall()
     remembered = {
-        folded((schema, name)): Remembered((schema, name), fingerprint, definition_hash)
-        for schema, name, fingerprint, definition_hash in rows
+        folded((schema, name)): Remembered((schema, name), *rest) for schema, name, *rest in rows
     }
-    return Memory(remembered, views, tables)
+    return Memory(remembered, views, tables, _columns(connection), is_prepared=True)
 
 
 def prepare(connection: duckdb.DuckDBPyConnection) -> None:
@@ -112,7 +114,7 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         f"CREATE TABLE IF NOT EXISTS {_VIEWS} ("
         "schema_name VARCHAR, view_name VARCHAR, fingerprint VARCHAR, definition_hash VARCHAR,"
-        " stated_at VARCHAR, built_at TIMESTAMP)"
+        " source_state VARCHAR, stated_at VARCHAR, built_at TIMESTAMP)"
     )
 
 
@@ -128,9 +130,15 @@ def forget(connection: duckdb.DuckDBPyConnection, names: Iterable[ViewName]) -> 
 
 
 def remember(
-    connection: duckdb.DuckDBPyConnection, steps: Sequence[ViewStep], version: str
+    connection: duckdb.DuckDBPyConnection,
+    steps: Sequence[ViewStep],
+    states: Mapping[str, str | None],
+    version: str,
 ) -> None:
-    """Write down the views that a build makes; what DuckDB stored is learned by `learn`."""
+    """Write down the views that a build makes, each with the state of its source.
+
+    What DuckDB stored is learned by `learn`.
+    """
     forget(connection, ((step.schema, step.view) for step in steps))
     connection.execute(f"DELETE FROM {_CATALOG}")
     connection.execute(f"INSERT INTO {_CATALOG} VALUES ($1, $2)", [FORMAT, version])
@@ -140,6 +148,7 @@ def remember(
             "schema": step.schema,
             "view": step.view,
             "fingerprint": step.fingerprint,
+            "source_state": states[step.key],
             "stated_at": _place(step.origin),
             "built_at": built_at,
         }
@@ -148,8 +157,8 @@ def remember(
     if rows:
         connection.execute(
             f"INSERT INTO {_VIEWS} SELECT row.schema, row.view, row.fingerprint, NULL,"
-            " row.stated_at, row.built_at::TIMESTAMP"
-            f" FROM ({_unnested('schema', 'view', 'fingerprint', 'stated_at', 'built_at')})",
+            " row.source_state, row.stated_at, row.built_at::TIMESTAMP"
+            f" FROM ({_unnested(*rows[0])})",
             [json.dumps(rows)],
         )
 
@@ -181,6 +190,10 @@ def learn(connection: duckdb.DuckDBPyConnection) -> dict[ViewName, tuple[Column,
         " AND lower(found.schema_name) = lower(own.schema_name)"
         " AND lower(found.view_name) = lower(own.view_name)"
     )
+    return _columns(connection)
+
+
+def _columns(connection: duckdb.DuckDBPyConnection) -> dict[ViewName, tuple[Column, ...]]:
     rows = connection.execute(
         "SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns()"
         " WHERE NOT internal AND database_name = current_database()"

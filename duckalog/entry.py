@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import msgspec
 
@@ -42,6 +42,16 @@ class Column(Entry, frozen=True, kw_only=True):
 Columns = dict[str, Annotated[Column, ShortForm("description")]]
 
 
+class Scan(NamedTuple):
+    """A table function over files, and what the view is: nothing but its result."""
+
+    function: str
+    options: tuple[str, ...]
+    is_remote: bool
+    files: tuple[str, ...] = ()
+    """Patterns of the local files whose change is a change of the source."""
+
+
 class View(Entry, frozen=True, kw_only=True):
     """A view of the catalog, whatever it reads."""
 
@@ -64,6 +74,11 @@ class View(Entry, frozen=True, kw_only=True):
     @property
     def reads_from(self) -> str | None:
         """The alias of the attachment or catalog that the view reads, if it names one."""
+        return None
+
+    @property
+    def scan(self) -> Scan | None:
+        """The table function that reads the files, where the view is only that."""
         return None
 
     def extensions(self) -> Iterator[str]:

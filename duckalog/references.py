@@ -21,6 +21,14 @@ class Reading(NamedTuple):
     urls: frozenset[str] = frozenset()
     refusal: str = ""
 
+    @property
+    def reads_files(self) -> bool:
+        """Say whether the query may read files: by a function, or by a path in place of a name."""
+        paths = ("/", "\\", ".", "*")
+        return bool(self.functions) or any(
+            mark in name[0] for name in self.relations if len(name) == 1 for mark in paths
+        )
+
 
 def readings_of(queries: Sequence[str]) -> list[Reading]:
     """Return what each query reads, without its own CTEs; the relations need not exist.

@@ -177,6 +177,25 @@ def table_function(name: str, argument: str, options: Mapping[str, str]) -> str:
     return f"{name}({', '.join(arguments)})"
 
 
+def stub_of_function(
+    name: str, options: Iterable[str], columns: Iterable[tuple[str, str]]
+) -> Statement:
+    """Return a macro that stands in for a table function: its columns, and no rows.
+
+    A view made over it stores the call, and calls the real function later.
+    """
+    parameters = ", ".join(["source", *(f"{option} := NULL" for option in options)])
+    selected = ", ".join(f"NULL::{kind} AS {identifier(column)}" for column, kind in columns)
+    return statement(
+        f"CREATE OR REPLACE TEMP MACRO {name}({parameters}) AS TABLE SELECT {selected} LIMIT 0"
+    )
+
+
+def drop_stub(name: str) -> Statement:
+    """Return DROP of such a macro."""
+    return statement(f"DROP MACRO TABLE temp.main.{name}")
+
+
 def map_literal(entries: Mapping[str, str]) -> str:
     """Return a MAP whose keys and values are SQL already."""
     return "MAP {" + ", ".join(f"{key}: {value}" for key, value in entries.items()) + "}"
@@ -254,6 +273,11 @@ def create_schema(name: str) -> Statement:
 def create_view(relation: str, query: str) -> Statement:
     """Return CREATE OR REPLACE VIEW."""
     return statement(f"CREATE OR REPLACE VIEW {relation} AS\n{_ended(query)}")
+
+
+def describe(query: str) -> Statement:
+    """Return DESCRIBE of a query, which binds it and reads no rows."""
+    return statement(f"DESCRIBE {query}")
 
 
 def drop_view(relation: str) -> Statement:

@@ -12,15 +12,17 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import NOTHING, Column, Memory, ViewName, folded, learn, read_memory
+from duckalog.diff import diff, drift
 from duckalog.engine.apply import ViewReport, apply_catalog
 from duckalog.engine.execution import close, closing, execute
+from duckalog.engine.probe import JOBS, probe
 from duckalog.engine.publish import LOCK_TIMEOUT_S, file_to_build, open_catalog, open_file
 from duckalog.engine.scratch import scratch_catalog
 from duckalog.engine.session import apply_session
+from duckalog.engine.source_state import states_of
 from duckalog.errors import ConfigError, EngineError, Origin, Problem
 from duckalog.plan import Plan
 from duckalog.sql import literal, set_option
-from duckalog.version import __version__
 
 logger = logging.getLogger("duckalog.engine")
 
@@ -36,14 +38,32 @@ class BuildReport(NamedTuple):
         """Return how many views an action befell."""
         return sum(view.action == action for view in self.views)
 
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What failed in a build that was told to keep going."""
+        return tuple(view.problem for view in self.views if view.problem)
 
-def build(
-    plan: Plan,
-    *,
-    lock_timeout_s: float = LOCK_TIMEOUT_S,
-    prune: bool = True,
-    adopt: bool = False,
-) -> BuildReport:
+
+class BuildOptions(NamedTuple):
+    """How to build.
+
+    `prune` drops views that left the config, `adopt` takes over views made by
+    hand, `refresh` leaves no view alone, `keep_going` builds what can be built,
+    and `jobs` remote sources are asked at a time.
+    """
+
+    prune: bool = True
+    adopt: bool = False
+    refresh: bool = False
+    keep_going: bool = False
+    jobs: int = JOBS
+    lock_timeout_s: float = LOCK_TIMEOUT_S
+
+
+DEFAULTS = BuildOptions()
+
+
+def build(plan: Plan, options: BuildOptions = DEFAULTS) -> BuildReport:
     """Return the report of making the catalog file as the plan has it, all or nothing."""
     if plan.is_in_memory:
         message = "a catalog in memory would be gone when the build ends"
@@ -51,17 +71,33 @@ def build(
         raise ConfigError(Problem(Origin(plan.file), message, remedy))
     start = time.perf_counter()
     with file_to_build(plan.database) as path:
-        opened = open_file(path, shown_as=plan.database, lock_timeout_s=lock_timeout_s)
+        opened = open_file(path, shown_as=plan.database, lock_timeout_s=options.lock_timeout_s)
         with closing(opened) as connection:
             memory = read_memory(connection, plan.database)
-            views = _build(connection, plan, memory, prune=prune, adopt=adopt)
-        columns = _learn(path, lock_timeout_s)
-    views = [
-        view._replace(columns=columns.get(folded((view.schema, view.name)), ())) for view in views
-    ]
+            views = _build(connection, plan, memory, options)
+        columns = memory.columns
+        if any(view.action != "unchanged" or view.seconds for view in views):
+            columns = _learn(path, options.lock_timeout_s)
+    views = [_with_columns(view, memory.columns, columns) for view in views]
     report = BuildReport(plan.database, tuple(views), time.perf_counter() - start)
     logger.info("built %s: %d views", plan.database, len(plan.views))
     return report
+
+
+def _with_columns(
+    view: ViewReport,
+    before: dict[ViewName, tuple[Column, ...]],
+    after: dict[ViewName, tuple[Column, ...]],
+) -> ViewReport:
+    """Return a view's report with its columns, and how they differ from the last build's."""
+    if view.action in ("removed", "failed"):
+        return view
+    key = folded((view.schema, view.name))
+    columns = after.get(key, ())
+    found = drift(before.get(key, ()), columns) if view.action == "unchanged" and columns else ()
+    for change in found:
+        logger.warning('the source of "%s.%s" changed: %s', view.schema, view.name, change)
+    return view._replace(columns=columns, drift=found, action="replaced" if found else view.action)
 
 
 def _learn(path: str, lock_timeout_s: float) -> dict[ViewName, tuple[Column, ...]]:
@@ -83,7 +119,7 @@ def build_in_memory(plan: Plan) -> DuckDBPyConnection:
     """Return a connection to a catalog that lives as long as it does."""
     connection = duckdb.connect(":memory:")
     with _closed_on_error(connection):
-        _build(connection, plan, NOTHING)
+        _build(connection, plan, NOTHING, DEFAULTS)
         execute(connection, set_option("python_enable_replacements", literal(True)))
     return connection
 
@@ -95,7 +131,7 @@ def try_out(plan: Plan) -> None:
     Raises EngineError with all that failed.
     """
     with scratch_catalog(plan) as (connection, memory):
-        _build(connection, plan, memory)
+        _build(connection, plan, memory, BuildOptions(refresh=True))
 
 
 def open_session(plan: Plan, *, read_only: bool, lock_timeout_s: float) -> DuckDBPyConnection:
@@ -107,17 +143,25 @@ def open_session(plan: Plan, *, read_only: bool, lock_timeout_s: float) -> DuckD
 
 
 def _build(
-    connection: DuckDBPyConnection,
-    plan: Plan,
-    memory: Memory,
-    *,
-    prune: bool = True,
-    adopt: bool = False,
+    connection: DuckDBPyConnection, plan: Plan, memory: Memory, options: BuildOptions
 ) -> list[ViewReport]:
     # Without this, a view could silently read a variable of the program that builds it.
     execute(connection, set_option("python_enable_replacements", literal(False)))
     apply_session(connection, plan)
-    return apply_catalog(connection, plan, memory, version=__version__, prune=prune, adopt=adopt)
+    states = states_of(plan)
+    wanted = diff(
+        plan,
+        memory,
+        states,
+        prune=options.prune,
+        adopt=options.adopt,
+        refresh=options.refresh,
+    )
+    steps = [change.step for change in wanted.changes if not change.is_left_alone]
+    answers = {} if wanted.conflicts else probe(connection, plan, steps, jobs=options.jobs)
+    return apply_catalog(
+        connection, plan, memory, wanted, answers, states, keep_going=options.keep_going
+    )
 
 
 @contextlib.contextmanager

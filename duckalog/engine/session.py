@@ -50,6 +50,13 @@ def apply_session(
         raise EngineError(problems)
 
 
+def prepare_cursor(cursor: DuckDBPyConnection, plan: Plan) -> None:
+    """Give a cursor the settings of the session, which DuckDB keeps for each by itself."""
+    for step in plan.session:
+        if step.kind in ("setting", "pragma"):
+            run(cursor, step, plan.redact)
+
+
 def _apply(
     connection: DuckDBPyConnection, step: Step, redact: Redactor, probe_limit_s: float
 ) -> None:
@@ -152,7 +159,7 @@ def _taken(connection: DuckDBPyConnection, alias: str, file: str) -> tuple[str, 
 
 
 def _attach_and_ask(connection: DuckDBPyConnection, step: DatabaseStep) -> None:
-    with _impatient(connection):
+    with impatient(connection):
         for statement in step.statements:
             execute(connection, statement)
     if step.database_type == "postgres":
@@ -161,7 +168,7 @@ def _attach_and_ask(connection: DuckDBPyConnection, step: DatabaseStep) -> None:
 
 
 @contextlib.contextmanager
-def _impatient(connection: DuckDBPyConnection) -> Iterator[None]:
+def impatient(connection: DuckDBPyConnection) -> Iterator[None]:
     """Make HTTP give up within the probe's limit: by default DuckDB tries for two minutes."""
     known = connection.execute(
         "SELECT name, value FROM duckdb_settings() WHERE name IN ('http_timeout', 'http_retries')"

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from duckalog.entry import MAIN_SCHEMA, Column
+from duckalog.entry import MAIN_SCHEMA, Column, Scan
 from duckalog.errors import NOWHERE, Origin
 from duckalog.sql import Statement, qualified
 
@@ -43,12 +43,17 @@ class DatabaseStep(Step, frozen=True, kw_only=True):
 
 
 class ViewStep(Step, frozen=True, kw_only=True):
-    """A view to create: `statements` are CREATE VIEW and its comments."""
+    """A view to create: `statements` are CREATE VIEW and its comments.
+
+    `reads_unknown_files` says that its SQL reads files that only DuckDB knows.
+    """
 
     schema: str
     view: str
     query: str
     source: str
+    scan: Scan | None = None
+    reads_unknown_files: bool = False
     description: str | None = None
     columns: dict[str, Column] = {}
     tags: tuple[str, ...] = ()

@@ -27,7 +27,10 @@ def view_steps(config: Config, readings: Mapping[int, Reading]) -> list[ViewStep
     Raises ConfigError for views that read each other in a circle.
     """
     needs = _Needs(config)
-    steps = [_view_step(view, needs.of(view, readings.get(id(view)))) for view in config.views]
+    steps = [
+        _view_step(view, needs.of(view, reading), reading)
+        for view, reading in ((one, readings.get(id(one))) for one in config.views)
+    ]
     return _in_order(steps)
 
 
@@ -78,7 +81,7 @@ def _view_key(view: View) -> str:
     return f"view:{view.schema}.{view.name}"
 
 
-def _view_step(view: View, needs: tuple[str, ...]) -> ViewStep:
+def _view_step(view: View, needs: tuple[str, ...], reading: Reading | None) -> ViewStep:
     relation = relation_of(view.schema, view.name)
     query = view.query()
     statements = [create_view(relation, query)]
@@ -97,6 +100,8 @@ def _view_step(view: View, needs: tuple[str, ...]) -> ViewStep:
         view=view.name,
         query=query,
         source=view.source_name,
+        scan=view.scan,
+        reads_unknown_files=reading is not None and reading.reads_files,
         description=view.description,
         columns=view.columns,
         tags=view.tags,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import glob
+import os
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from duckalog.decode import Uri
-from duckalog.entry import View, check_options, extension_of, rendered_options
+from duckalog.decode import Uri, is_remote
+from duckalog.entry import Scan, View, check_options, extension_of, rendered_options
 from duckalog.sql import literal, select_all, table_function
 
 
@@ -24,6 +26,14 @@ class DeltaView(View, frozen=True, kw_only=True):
         """Return the SELECT over `delta_scan`."""
         options = rendered_options(self.options)
         return select_all(table_function("delta_scan", literal(self.uri), options))
+
+    @property
+    def scan(self) -> Scan:
+        """The table function over the table; every commit adds a file to its log."""
+        if is_remote(self.uri):
+            return Scan("delta_scan", tuple(rendered_options(self.options)), True)
+        log = os.path.join(glob.escape(self.uri), "_delta_log", "*")
+        return Scan("delta_scan", tuple(rendered_options(self.options)), False, (log,))
 
     def extensions(self) -> Iterator[str]:
         """Yield `delta`, and what the URL needs."""

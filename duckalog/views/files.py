@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
-from duckalog.decode import Unfit
-from duckalog.entry import Uris, View, check_options, extension_of, rendered_options
+from duckalog.decode import Unfit, is_remote
+from duckalog.entry import Scan, Uris, View, check_options, extension_of, rendered_options
 from duckalog.sql import literal, map_literal, select_all, table_function
 
 
@@ -30,6 +30,13 @@ class FilesView(View, frozen=True, kw_only=True):
     def rendered_options(self) -> dict[str, str]:
         """Return the options as SQL."""
         return rendered_options(self.options)
+
+    @property
+    def scan(self) -> Scan:
+        """The table function over the files."""
+        local = tuple(uri for uri in self.uri if not is_remote(uri))
+        options = tuple(self.rendered_options())
+        return Scan(self.function, options, len(local) < len(self.uri), local)
 
     def extensions(self) -> Iterator[str]:
         """Yield what the URLs need."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import glob
+import os
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from duckalog.decode import Unfit, Uri
-from duckalog.entry import View, check_options, extension_of, rendered_options
+from duckalog.decode import Unfit, Uri, is_remote
+from duckalog.entry import Scan, View, check_options, extension_of, rendered_options
 from duckalog.sql import (
     at_timestamp,
     at_version,
@@ -81,15 +83,21 @@ class IcebergView(View, frozen=True, kw_only=True):
 
     def query(self) -> str:
         """Return the SELECT over the path, or over the attached catalog's table."""
-        snapshot = self.options.get(_SNAPSHOT_ID)
-        timestamp = self.options.get(_SNAPSHOT_TIMESTAMP)
         if self.catalog:
+            snapshot = self.options.get(_SNAPSHOT_ID)
+            timestamp = self.options.get(_SNAPSHOT_TIMESTAMP)
             at = ""
             if snapshot is not None:
                 at = at_version(_snapshot_number(snapshot) or 0)
             elif timestamp is not None:
                 at = at_timestamp(timestamp)
             return select_all(qualified(self.catalog, *self._table_parts()), at)
+        options = self._scan_options()
+        return select_all(table_function("iceberg_scan", literal(self.uri), options))
+
+    def _scan_options(self) -> dict[str, str]:
+        snapshot = self.options.get(_SNAPSHOT_ID)
+        timestamp = self.options.get(_SNAPSHOT_TIMESTAMP)
         options = rendered_options(
             {
                 name: value
@@ -101,7 +109,18 @@ class IcebergView(View, frozen=True, kw_only=True):
             options["snapshot_from_id"] = str(_snapshot_number(snapshot))
         if timestamp is not None:
             options["snapshot_from_timestamp"] = f"{literal(timestamp)}::TIMESTAMP"
-        return select_all(table_function("iceberg_scan", literal(self.uri), options))
+        return options
+
+    @property
+    def scan(self) -> Scan | None:
+        """The table function over the path; every snapshot adds a file of metadata."""
+        if self.uri is None:
+            return None
+        options = tuple(self._scan_options())
+        if is_remote(self.uri):
+            return Scan("iceberg_scan", options, True)
+        path = glob.escape(self.uri)
+        return Scan("iceberg_scan", options, False, (path, os.path.join(path, "metadata", "*")))
 
     @property
     def reads_from(self) -> str | None:

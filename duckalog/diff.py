@@ -1,0 +1,136 @@
+"""A plan against what a catalog remembers: what a build would add, change, remove and leave."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Literal, NamedTuple
+
+from duckalog.bookkeeping import Column, Memory, ViewName, folded
+from duckalog.errors import Problem
+from duckalog.plan import Plan, ViewStep
+
+logger = logging.getLogger("duckalog.diff")
+
+Action = Literal["created", "replaced", "unchanged", "removed", "failed"]
+
+
+class Change(NamedTuple):
+    """What a build is to do with a view; one that is unchanged for a `reason` is made again."""
+
+    step: ViewStep
+    action: Action
+    reason: str
+
+    @property
+    def is_left_alone(self) -> bool:
+        """Say whether the view stays as it is, unread and unwritten."""
+        return not self.reason
+
+
+class Diff(NamedTuple):
+    """Each view of the plan in build order, and what only the catalog has.
+
+    `removed` are duckalog's own views that left the plan; `kept` are those of
+    them that somebody changed by hand. `conflicts` refuse the build.
+    """
+
+    changes: tuple[Change, ...]
+    removed: tuple[ViewName, ...]
+    kept: tuple[ViewName, ...]
+    conflicts: tuple[Problem, ...]
+
+
+def diff(
+    plan: Plan,
+    memory: Memory,
+    states: Mapping[str, str | None],
+    *,
+    prune: bool = True,
+    adopt: bool = False,
+    refresh: bool = False,
+) -> Diff:
+    """Return what a build would do; `states` are those of the views' sources, by key.
+
+    A view is left alone if its definition is as it was built, nobody changed
+    it, its source's state is the same, and so it is with every view it reads.
+    `refresh` leaves none alone.
+    """
+    rebuilt: set[str] = set()
+    changes: list[Change] = []
+    for step in plan.views:
+        change = _change(step, memory, states, rebuilt, refresh=refresh)
+        if change.reason:
+            rebuilt.add(step.key)
+        changes.append(change)
+    stale = list(_stale(plan, memory)) if prune else []
+    return Diff(
+        tuple(changes),
+        tuple(name for name in stale if memory.is_own(name)),
+        tuple(name for name in stale if not memory.is_own(name)),
+        tuple(_conflicts(plan, memory, adopt=adopt)),
+    )
+
+
+def _change(
+    step: ViewStep,
+    memory: Memory,
+    states: Mapping[str, str | None],
+    rebuilt: set[str],
+    *,
+    refresh: bool,
+) -> Change:
+    key = folded((step.schema, step.view))
+    remembered = memory.remembered.get(key)
+    if key not in memory.views:
+        return Change(step, "created", "it is new")
+    if remembered is None:
+        return Change(step, "replaced", "it was made by hand")
+    if remembered.fingerprint != step.fingerprint:
+        return Change(step, "replaced", "its definition changed")
+    if not memory.is_own(key):
+        return Change(step, "replaced", "it was changed by hand")
+    if refresh:
+        return Change(step, "unchanged", "everything is made again")
+    if rebuilt.intersection(step.needs):
+        return Change(step, "unchanged", "a view that it reads is made again")
+    state = states.get(step.key)
+    if state is None:
+        return Change(step, "unchanged", "its files are known to DuckDB only")
+    if state != remembered.source_state:
+        return Change(step, "unchanged", "its source changed")
+    return Change(step, "unchanged", "")
+
+
+def drift(before: tuple[Column, ...], after: tuple[Column, ...]) -> tuple[str, ...]:
+    """Return how columns differ: `+ name TYPE`, `- name`, or `name: OLD → NEW`."""
+    old, new = dict(before), dict(after)
+    return (
+        *(f"+ {name} {kind}" for name, kind in new.items() if name not in old),
+        *(f"- {name}" for name in old if name not in new),
+        *(
+            f"{name}: {old[name]} → {kind}"
+            for name, kind in new.items()
+            if name in old and old[name] != kind
+        ),
+    )
+
+
+def _stale(plan: Plan, memory: Memory) -> Iterator[ViewName]:
+    planned = {folded((step.schema, step.view)) for step in plan.views}
+    for key, remembered in memory.remembered.items():
+        if key not in planned and key in memory.views:
+            yield remembered.name
+
+
+def _conflicts(plan: Plan, memory: Memory, *, adopt: bool) -> Iterator[Problem]:
+    """Yield where a view of the plan would take the place of what a user made."""
+    for step in plan.views:
+        key = folded((step.schema, step.view))
+        if key in memory.tables:
+            message = "the catalog has a table of this name, which duckalog did not make"
+            yield Problem(step.origin, message, "Rename the view, or the table.", step.view)
+        elif key in memory.views and key not in memory.remembered and not adopt:
+            message = "the catalog has a view of this name, which duckalog did not make"
+            remedy = "Rename one of them, or let the config take it over: --adopt"
+            yield Problem(step.origin, message, remedy, step.view)
