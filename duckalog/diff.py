@@ -90,6 +90,8 @@ def _change(
         return Change(step, "replaced", "its definition changed")
     if not memory.is_own(key):
         return Change(step, "replaced", "it was changed by hand")
+    if remembered.definition_hash is None:
+        return Change(step, "unchanged", "the build that made it was cut off")
     if refresh:
         return Change(step, "unchanged", "everything is made again")
     if rebuilt.intersection(step.needs):

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import msgspec
 
 from duckalog.decode import Derived, OneOrMany, ShortForm, Unfit, Uri, is_remote
-from duckalog.environment import Filled, Secret, looks_secret, shell_expression, variables_in
+from duckalog.environment import Filled, Secret, names_a_credential, shell_expression
 from duckalog.errors import NOWHERE, Origin, shown
 from duckalog.sql import Bound, Spliced, Statement, is_option_name, literal, map_literal
 
@@ -221,7 +221,7 @@ def located(place: str) -> str | Spliced:
 
 def shown_text(value: object) -> str:
     """Return a value as scripts show it: with its placeholders, where one is of a credential."""
-    if isinstance(value, Filled) and any(map(looks_secret, variables_in(value.template))):
+    if isinstance(value, Filled) and names_a_credential(value.template):
         return value.template
     return str(value)
 

@@ -27,9 +27,10 @@ from duckalog.sql import environment_expression, replace_in_sql
 PLACEHOLDER = re.compile(
     r"(?P<escape>\$)?\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>(?:[^}$]|\$(?!\{))*))?\}"
 )
+_ASSIGNED = re.compile(r"(\w+)=\$\{env:(\w+)")
 _LOOKS_LIKE_ONE = re.compile(r"\$\{\s*env\b[^}]*\}?", re.IGNORECASE)
 _SECRET_WORDS = re.compile(
-    r"(?:^|_)(?:PASS|PASSWD|PASSWORD|PASSPHRASE|PWD|SECRETS?|TOKEN|CREDENTIALS?|SAS|DSN|KEY_ID|"
+    r"(?:^|_)(?:PASS|PASSWD|PASSWORD|PASSPHRASE|PWD|SECRETS?|TOKEN|CREDENTIALS?|SAS|SIG|DSN|KEY_ID|"
     r"CONNECTION_STRING|(?:API|ACCESS|ACCOUNT|PRIVATE|SECRET|SIGNING|ENCRYPTION)_?KEY)(?:$|_)",
     re.IGNORECASE,
 )
@@ -117,6 +118,7 @@ class Use(NamedTuple):
         """Say whether the variable, or the key or setting that it fills, is named like one."""
         keys = self.origin.path[2:] if _is_under(self.origin.path, _SECRETS) else self.origin.path
         names = [self.name, *(key for key in keys if isinstance(key, str))]
+        names += (key for key, name in _ASSIGNED.findall(self.template) if name == self.name)
         if _is_under(self.origin.path, (("duckdb", "pragmas"),)):
             names += re.findall(r"\w+", self.template)
         return any(looks_secret(name) for name in names)
@@ -234,17 +236,15 @@ class _Filler:
         if self.environment is None or not PLACEHOLDER.search(text):
             return text
 
-        def value(match: re.Match[str]) -> str:
-            return self._value(match, path, text)
-
-        if not is_sql:
-            return Filled(PLACEHOLDER.sub(value, text), text)
         told = len(self.problems)
+        values = iter([self._value(match, path, text) for match in PLACEHOLDER.finditer(text)])
+        if len(self.problems) > told:
+            return text
+        if not is_sql:
+            return Filled(PLACEHOLDER.sub(lambda _match: next(values), text), text)
         try:
-            return Filled(replace_in_sql(text, PLACEHOLDER, value), text)
+            return Filled(replace_in_sql(text, PLACEHOLDER, lambda _match: next(values)), text)
         except ValueError as error:
-            if len(self.problems) > told:  # the placeholder itself stands there: it is not set
-                return text
             names = ", ".join(match["name"] for match in PLACEHOLDER.finditer(text))
             message = f"environment variable {names} cannot be filled into this SQL: {error}"
             self.problems.append(Problem(self.locate(path), message))
@@ -287,6 +287,12 @@ def shell_expression(template: str) -> str:
     if position < len(template):
         pieces.append((template[position:], False))
     return environment_expression(pieces)
+
+
+def names_a_credential(template: str) -> bool:
+    """Say whether a text's variables, or what it assigns them to, are named like credentials."""
+    assigned = (name for pair in _ASSIGNED.findall(template) for name in pair)
+    return any(map(looks_secret, (*variables_in(template), *assigned)))
 
 
 def variables_in(template: str) -> tuple[str, ...]:

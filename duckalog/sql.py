@@ -375,6 +375,14 @@ def _end_of_block(text: str, start: int) -> int:
     return len(text)
 
 
+def _regions_round(marker: re.Pattern[str], text: str) -> Iterator[tuple[str, str]]:
+    """Yield the pieces of SQL in which each match of `marker` is a word, whatever is inside it."""
+    position = 0
+    for kind, piece in regions_of(marker.sub(lambda match: "x" * len(match.group()), text)):
+        yield kind, text[position : position + len(piece)]
+        position += len(piece)
+
+
 def replace_in_sql(
     text: str, marker: re.Pattern[str], value_of: Callable[[re.Match[str]], str]
 ) -> str:
@@ -398,8 +406,9 @@ def replace_in_sql(
 
         return marker.sub(one, piece)
 
-    filled = "".join(replaced(kind, piece) for kind, piece in regions_of(text))
-    if [kind for kind, _ in regions_of(filled)] != [kind for kind, _ in regions_of(text)]:
+    pieces = list(_regions_round(marker, text))
+    filled = "".join(replaced(kind, piece) for kind, piece in pieces)
+    if [kind for kind, _ in regions_of(filled)] != [kind for kind, _ in pieces]:
         raise ValueError("its value would change how the rest is read: put single quotes round it")
     return filled
 
@@ -443,4 +452,4 @@ def with_expressions(
             return marker.sub(lambda match: expression_of(match.group()), piece)
         return piece
 
-    return "".join(shown(kind, piece) for kind, piece in regions_of(text))
+    return "".join(shown(kind, piece) for kind, piece in _regions_round(marker, text))

@@ -19,7 +19,6 @@ class AwsOptions(Entry, frozen=True, kw_only=True):
     """The S3 secret that signs the requests, and how tables are read."""
 
     secret_name: str | None = msgspec.field(default=None, name="secret")
-    default_region: str | None = None
     default_schema: str | None = None
     max_table_staleness: str | None = None
 
@@ -41,7 +40,7 @@ class AwsCatalog(Catalog, frozen=True, kw_only=True):
         }
         if options.secret_name:
             clauses["secret"] = identifier(options.secret_name)
-        for key in ("default_region", "default_schema", "max_table_staleness"):
+        for key in ("default_schema", "max_table_staleness"):
             value = getattr(options, key)
             if value is not None:
                 clauses[key] = bound(value, f"{self.name}_{key}")

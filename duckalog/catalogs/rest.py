@@ -44,6 +44,12 @@ class RestOptions(Entry, frozen=True, kw_only=True):
             raise Unfit(
                 f'"{ways[0]}" and "{ways[1]}" exclude each other', "Keep one of them.", (ways[1],)
             )
+        if self.default_region and not ways:
+            raise Unfit(
+                '"default_region" needs credentials beside it',
+                "DuckDB takes it only where it logs in: token, client_id or secret.",
+                ("default_region",),
+            )
         if ways and self.authorization_type == "none":
             raise Unfit(f'"{ways[0]}" does not go with authorization_type none', "", (ways[0],))
         if self.authorization_type == "oauth2" and not ways:

@@ -72,6 +72,8 @@ def read_text(file: str) -> str:
     try:
         if os.path.isdir(file):
             raise ConfigError(Problem(origin, "this is a folder, not a file"))
+        if os.path.exists(file) and not os.path.isfile(file):  # a device may never end
+            raise ConfigError(Problem(origin, "this is a device or pipe, not a file"))
         if os.path.getsize(file) > MAX_BYTES:
             limit = MAX_BYTES // (1024 * 1024)
             raise ConfigError(Problem(origin, f"the file is larger than {limit} MiB"))

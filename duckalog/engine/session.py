@@ -22,6 +22,11 @@ logger = logging.getLogger("duckalog.engine")
 
 PROBE_LIMIT_S = 30.0
 _HTTP_LIMITS = {"http_timeout": 8, "http_retries": 2}
+_PROBES = {
+    "postgres": ("postgres_query", "SELECT 1"),
+    "sqlite": ("sqlite_query", "SELECT count(*) FROM sqlite_master"),
+}
+"""How to hear from the databases that DuckDB attaches without asking them anything."""
 _SQLITE_MAGIC = b"SQLite format 3\0"
 
 
@@ -162,9 +167,10 @@ def _attach_and_ask(connection: DuckDBPyConnection, step: DatabaseStep) -> None:
     with impatient(connection):
         for statement in step.statements:
             execute(connection, statement)
-    if step.database_type == "postgres":
-        query = f"SELECT * FROM postgres_query({literal(step.name)}, 'SELECT 1')"
-        connection.execute(query).fetchall()
+    if step.database_type in _PROBES:
+        function, query = _PROBES[step.database_type]
+        asked = f"SELECT * FROM {function}({literal(step.name)}, {literal(query)})"
+        connection.execute(asked).fetchall()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,70 @@
+"""What CI runs: lint, types, and the tests, on the oldest and newest Python and DuckDB too."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "uv"
+nox.options.error_on_missing_interpreters = "CI" in os.environ
+
+LEAST_COVERAGE = 95  # per cent of lines and branches
+
+
+def _find_pythons_of_pyenv() -> None:
+    """Put every Python that pyenv has last on PATH: its shims answer for the selected one only."""
+    if not shutil.which("pyenv"):
+        return
+    root = subprocess.run(
+        ["pyenv", "root"], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    ).stdout.strip()
+    found = sorted(Path(root, "versions").glob("*/bin")) if root else []
+    os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *map(str, found)])
+
+
+_find_pythons_of_pyenv()
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the style of the code, and its format."""
+    session.install("-e", ".[dev]")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types."""
+    session.install("-e", ".[dev]")
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run every test, servers included, and measure what they cover."""
+    session.install("-e", ".[dev]")
+    session.run(
+        "pytest",
+        "--cov",
+        "--cov-branch",
+        "--cov-report=term-missing:skip-covered",
+        f"--cov-fail-under={LEAST_COVERAGE}",
+        *session.posargs,
+    )
+
+
+@nox.session
+@nox.parametrize(
+    ("python", "duckdb"),
+    [("3.10", "1.4.4"), ("3.13", "2.0.0")],
+    ids=["oldest", "newest"],
+)
+def core(session: nox.Session, duckdb: str) -> None:
+    """Run the tests that need no server on the ends of what is supported."""
+    session.install("-e", ".[test]", f"duckdb=={duckdb}")
+    session.run("pytest", "-m", "not servers", *session.posargs)

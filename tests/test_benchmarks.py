@@ -1,0 +1,70 @@
+"""The benchmark program runs, and reports what it promises; figures are not asserted."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from typing import Any
+
+import duckdb
+import pytest
+
+import duckalog
+from tests.benchmarks.report import table
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[str, Any]:
+    """Return what the program reports of the smallest catalogs."""
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "tests.benchmarks",
+            *"--views 3 --rounds 1 --no-peer --json".split(),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def test_each_action_is_measured_on_each_catalog(measured: dict[str, Any]) -> None:
+    rows = [(row["catalog"], row["views"], row["action"]) for row in measured["cases"]]
+    actions = ("validate", "generate-sql", "build", "rebuild")
+    catalogs = ("parquet", "sql")
+    assert rows == [("", 0, "--help"), *((one, 3, what) for one in catalogs for what in actions)]
+
+
+def test_builds_are_ratios_against_plain_duckdb_in_the_same_run(measured: dict[str, Any]) -> None:
+    for row in measured["cases"]:
+        seconds = row["seconds"]
+        assert seconds["duckalog"] > 0
+        if row["action"] in ("--help", "build", "rebuild"):
+            assert row["ratios"]["duckdb"] == pytest.approx(seconds["duckalog"] / seconds["duckdb"])
+
+
+def test_the_report_says_where_it_was_measured(measured: dict[str, Any]) -> None:
+    assert measured["rounds"] == 1
+    assert measured["machine"] == {
+        "cpus": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "duckdb": duckdb.__version__,
+        "duckalog": duckalog.__version__,
+        "peer": None,
+    }
+
+
+def test_the_table_has_a_row_for_each_case(measured: dict[str, Any]) -> None:
+    rows = table(measured).partition("\n\n")[0].splitlines()
+    assert [line.count("|") for line in rows] == [11] * (2 + len(measured["cases"]))

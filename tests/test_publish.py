@@ -1,0 +1,450 @@
+"""The catalog's file: whole or not there, opened under DuckDB's lock, refused with a reason."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+import duckalog
+from duckalog.engine.publish import file_to_build
+from tests.catalogs import change, content_of, held_open, views_of
+from tests.conftest import RunCli, WriteConfig
+
+VIEWS = "views: [{name: v, sql: SELECT 1 AS x}]\n"
+A_DAY_S = 24 * 3600
+
+
+@pytest.fixture
+def config(write_config: WriteConfig) -> Path:
+    """Return a config of one view, whose catalog is catalog.duckdb beside it."""
+    return write_config(f"version: 1\nduckdb: {{database: catalog.duckdb}}\n{VIEWS}")
+
+
+@pytest.fixture
+def catalog(config: Path) -> Path:
+    """Return the catalog of the config, built."""
+    duckalog.build(config)
+    return config.with_name("catalog.duckdb")
+
+
+def refusal(config: Path, db_path: Path | None = None) -> str:
+    """Return what a build says that fails at its file."""
+    with pytest.raises(duckalog.EngineError) as caught:
+        duckalog.build(config, db_path, lock_timeout_s=0)
+    (problem,) = caught.value.problems
+    assert problem.origin.file == str(db_path or config.with_name("catalog.duckdb"))
+    return f"{problem.message}\n{problem.remedy}"
+
+
+class TestNewFile:
+    def test_a_build_leaves_nothing_but_the_catalog(self, catalog: Path, tmp_path: Path) -> None:
+        assert sorted(tmp_path.iterdir()) == [catalog, tmp_path / "catalog.yaml"]
+
+    def test_it_has_the_permissions_that_duckdb_gives(self, catalog: Path, tmp_path: Path) -> None:
+        plain = tmp_path / "plain.duckdb"
+        change(plain, "CREATE VIEW v AS SELECT 1")
+        assert catalog.stat().st_mode == plain.stat().st_mode
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "no_ending",
+            "two.dots.duckdb",
+            ".hidden.duckdb",
+            ".duckdb",
+            "with space.duckdb",
+            "ünïcode.duckdb",
+            "it's.duckdb",
+            'say "so".duckdb',
+            "main.duckdb",
+            "temp.duckdb",
+            "system.duckdb",
+            "select.duckdb",
+        ],
+    )
+    def test_it_may_have_any_name(self, name: str, config: Path, tmp_path: Path) -> None:
+        file = tmp_path / name
+        for action in ("created", "unchanged"):
+            report = duckalog.build(config, file)
+            assert [view.action for view in report.views] == [action]
+        with duckalog.connect(config, db_path=file) as connection:
+            assert connection.execute("FROM v").fetchall() == [(1,)]
+
+    def test_another_build_that_was_first_is_not_overwritten(self, tmp_path: Path) -> None:
+        place = tmp_path / "catalog.duckdb"
+
+        def build_while_another_does() -> None:
+            with file_to_build(str(place)) as building:
+                change(Path(building), "CREATE VIEW second AS SELECT 2")
+                change(place, "CREATE VIEW first AS SELECT 1")
+
+        with pytest.raises(duckalog.EngineError, match="another build made the catalog meanwhile"):
+            build_while_another_does()
+        assert list(views_of(place)) == ["main.first"]
+        assert list(tmp_path.iterdir()) == [place]
+
+    def test_what_a_killed_build_left_goes_after_a_day(self, config: Path, tmp_path: Path) -> None:
+        for name, age_s in (("old", A_DAY_S + 60), ("young", A_DAY_S / 2)):
+            folder = tmp_path / f".catalog.duckdb.building-{name}"
+            folder.mkdir()
+            folder.joinpath("catalog.duckdb").touch()
+            os.utime(folder, (time.time() - age_s,) * 2)
+        duckalog.build(config)
+        leftovers = [path.name for path in tmp_path.iterdir() if path.is_dir()]
+        assert leftovers == [".catalog.duckdb.building-young"]
+
+    def test_the_log_of_a_catalog_that_is_gone_is_not_replayed_into_it(
+        self, config: Path, tmp_path: Path
+    ) -> None:
+        log = tmp_path / "catalog.duckdb.wal"
+        log.write_bytes(b"of another catalog")
+        assert f"Move it away: {log}" in refusal(config)
+        assert not (tmp_path / "catalog.duckdb").exists()
+
+
+class TestPlace:
+    def test_a_missing_folder_is_told_with_the_command_that_makes_it(
+        self, config: Path, tmp_path: Path
+    ) -> None:
+        told = refusal(config, tmp_path / "no" / "where" / "catalog.duckdb")
+        assert told.startswith("the folder of the catalog does not exist")
+        assert f"mkdir -p {tmp_path / 'no' / 'where'}" in told
+        assert not (tmp_path / "no").exists()
+
+    def test_a_folder_cannot_be_the_catalog(self, config: Path, tmp_path: Path) -> None:
+        (tmp_path / "folder.duckdb").mkdir()
+        assert "the catalog's path is a folder" in refusal(config, tmp_path / "folder.duckdb")
+
+    def test_a_file_that_is_no_database_is_left_alone(self, config: Path, tmp_path: Path) -> None:
+        file = tmp_path / "notes.txt"
+        file.write_text("my notes\n" * 1000)
+        assert "this file is not a DuckDB database" in refusal(config, file)
+        assert file.read_text() == "my notes\n" * 1000
+
+    def test_a_broken_database_is_told_in_duckdbs_words(self, config: Path, catalog: Path) -> None:
+        whole = catalog.read_bytes()
+        catalog.write_bytes(whole[:5000])
+        assert "DuckDB cannot open the catalog" in refusal(config)
+        assert catalog.read_bytes() == whole[:5000]
+
+    def test_memory_is_no_place_for_a_build(self, config: Path, tmp_path: Path) -> None:
+        with pytest.raises(duckalog.ConfigError, match="would be gone when the build ends"):
+            duckalog.build(config, ":memory:")
+        assert list(tmp_path.iterdir()) == [config]
+
+    def test_a_name_that_the_file_system_refuses_is_told(
+        self, config: Path, tmp_path: Path
+    ) -> None:
+        assert "File name too long" in refusal(config, tmp_path / ("x" * 300))
+
+
+class TestSymbolicLink:
+    def test_a_catalog_is_built_where_the_link_leads(
+        self, config: Path, catalog: Path, tmp_path: Path
+    ) -> None:
+        link = tmp_path / "link.duckdb"
+        link.symlink_to(catalog)
+        duckalog.build(config, link)
+        assert link.is_symlink()
+        assert content_of(link) == content_of(catalog)
+
+    def test_a_new_catalog_is_made_where_the_link_leads(self, config: Path, tmp_path: Path) -> None:
+        (tmp_path / "elsewhere").mkdir()
+        link = tmp_path / "link.duckdb"
+        link.symlink_to(tmp_path / "elsewhere" / "real.duckdb")
+        duckalog.build(config, link)
+        assert link.is_symlink()
+        assert list(views_of(tmp_path / "elsewhere" / "real.duckdb")) == ["main.v"]
+
+    def test_a_query_names_the_catalog_as_the_file_is_called(
+        self, write_config: WriteConfig, tmp_path: Path
+    ) -> None:
+        (tmp_path / "link.duckdb").symlink_to(tmp_path / "real.duckdb")
+        config = write_config("""\
+version: 1
+duckdb: {database: link.duckdb}
+views: [{name: w, sql: FROM real.main.v}, {name: v, sql: SELECT 1 AS x}]
+""")
+        duckalog.build(config)
+        duckalog.validate_config(config, connect=True)
+        with duckalog.connect(config) as connection:
+            assert connection.execute("FROM w").fetchall() == [(1,)]
+
+    def test_links_in_a_circle_are_told(self, config: Path, tmp_path: Path) -> None:
+        circle = tmp_path / "circle.duckdb"
+        circle.symlink_to(circle)
+        assert "the symbolic links go round in a circle" in refusal(config, circle)
+
+
+# Root may write anywhere, so rights are given up once everything is imported.
+_AS_NOBODY = """
+import os, sys, duckalog
+config, catalog = sys.argv[1:]
+duckalog.connect(config, db_path=":memory:").close()
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    duckalog.build(config, catalog)
+except duckalog.EngineError as error:
+    print(error)
+"""
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Return a folder that other users may enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory(prefix="duckalog-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+        folder.chmod(0o755)
+
+
+def told_without_rights(config: Path, catalog: Path) -> str:
+    """Return what a build says to a user who may not write where the catalog is."""
+    result = subprocess.run(
+        [sys.executable, "-c", _AS_NOBODY, str(config), str(catalog)],
+        capture_output=True,
+        text=True,
+        cwd=config.parent,
+        timeout=60,
+        check=False,
+    )
+    assert result.stderr == ""
+    return result.stdout
+
+
+class TestRights:
+    def test_a_folder_that_cannot_be_written_is_told(self, open_folder: Path) -> None:
+        config = open_folder / "catalog.yaml"
+        config.write_text(f"version: 1\n{VIEWS}")
+        open_folder.chmod(0o555)
+        told = told_without_rights(config, open_folder / "catalog.duckdb")
+        assert told.splitlines() == [
+            "catalog.duckdb: the catalog cannot be written",
+            "    Check the permissions.",
+        ]
+
+    def test_a_catalog_that_cannot_be_written_is_told(self, open_folder: Path) -> None:
+        config = open_folder / "catalog.yaml"
+        config.write_text(f"version: 1\n{VIEWS}")
+        catalog = open_folder / "catalog.duckdb"
+        duckalog.build(config, catalog)
+        catalog.chmod(0o444)
+        before = catalog.read_bytes()
+        assert "the catalog cannot be written" in told_without_rights(config, catalog)
+        assert catalog.read_bytes() == before
+
+    def test_a_catalog_in_a_folder_that_cannot_be_written_stays_as_it_was(
+        self, open_folder: Path
+    ) -> None:
+        config = open_folder / "catalog.yaml"
+        config.write_text(f"version: 1\n{VIEWS}")
+        catalog = open_folder / "catalog.duckdb"
+        duckalog.build(config, catalog)
+        before = content_of(catalog)
+        config.write_text(config.read_text().replace("SELECT 1", "SELECT 2"))
+        catalog.chmod(0o666)
+        open_folder.chmod(0o555)
+        told = told_without_rights(config, catalog)
+        assert told.startswith("catalog.duckdb: ")
+        assert "Permission denied" in told
+        assert content_of(catalog) == before
+
+
+class TestLock:
+    def test_a_build_waits_for_a_reader_that_leaves(
+        self, config: Path, catalog: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, "duckalog")
+        with held_open(catalog) as reader:
+            waits = threading.Event()
+
+            class Watch(logging.Handler):
+                def emit(self, record: logging.LogRecord) -> None:
+                    if "waiting for the lock" in record.getMessage():
+                        waits.set()
+
+            watch = Watch()
+            logging.getLogger("duckalog").addHandler(watch)
+
+            def let_go() -> None:
+                assert waits.wait(30)
+                assert reader.stdin
+                reader.stdin.write("\n")
+                reader.stdin.flush()
+
+            thread = threading.Thread(target=let_go)
+            thread.start()
+            try:
+                report = duckalog.build(config, lock_timeout_s=30)
+            finally:
+                thread.join()
+                logging.getLogger("duckalog").removeHandler(watch)
+        assert report.count("unchanged") == 1
+        assert waits.is_set()
+
+    @pytest.mark.parametrize("by", ["reader", "writer"])
+    def test_a_build_that_waited_long_enough_names_the_process(
+        self, by: str, config: Path, catalog: Path
+    ) -> None:
+        with held_open(catalog, by) as holder:
+            told = refusal(config)
+        assert told.splitlines()[0] == "another process has the catalog open"
+        assert f"(PID {holder.pid})" in told
+        assert "--lock-timeout SECONDS" in told
+        assert "http" not in told
+
+    def test_the_command_line_sets_how_long(
+        self, config: Path, catalog: Path, run_cli: RunCli
+    ) -> None:
+        with held_open(catalog):
+            result = run_cli("build", config, "--lock-timeout", "0.1")
+        assert result.returncode == 1
+        assert result.stderr.startswith(
+            "catalog.duckdb: another process has the catalog open\n    It is "
+        )
+
+    def test_readers_of_other_processes_share_it(self, config: Path, catalog: Path) -> None:
+        with held_open(catalog), duckalog.connect(config, lock_timeout_s=0) as connection:
+            assert connection.execute("FROM v").fetchall() == [(1,)]
+
+    def test_a_writer_of_another_process_is_waited_for_by_connect(
+        self, config: Path, catalog: Path
+    ) -> None:
+        with (
+            held_open(catalog, "writer"),
+            pytest.raises(duckalog.EngineError, match="another process has the catalog open"),
+        ):
+            duckalog.connect(config, lock_timeout_s=0)
+
+
+class TestSameProcess:
+    @pytest.mark.usefixtures("catalog")
+    def test_a_build_beside_an_own_reader_is_told(self, config: Path) -> None:
+        with duckalog.connect(config):
+            told = refusal(config)
+        assert told.startswith("this process has the catalog open in another way\nClose ")
+
+    @pytest.mark.usefixtures("catalog")
+    def test_a_reader_beside_an_own_writer_is_told(self, config: Path) -> None:
+        with (
+            duckalog.connect(config, read_only=False),
+            pytest.raises(duckalog.EngineError, match="this process has the catalog open"),
+        ):
+            duckalog.connect(config)
+
+    @pytest.mark.usefixtures("catalog")
+    def test_a_build_beside_an_own_writer_is_seen_by_it(
+        self, config: Path, write_config: WriteConfig
+    ) -> None:
+        with duckalog.connect(config, read_only=False) as connection:
+            write_config(config.read_text().replace("SELECT 1", "SELECT 2"))
+            duckalog.build(config)
+            assert connection.execute("FROM v").fetchall() == [(2,)]
+
+    def test_the_file_is_free_after_a_build(self, catalog: Path) -> None:
+        with duckdb.connect(str(catalog)) as connection:
+            connection.execute("CREATE TABLE t (i INTEGER)")
+
+    def test_the_file_is_free_after_a_build_that_failed(
+        self, catalog: Path, write_config: WriteConfig
+    ) -> None:
+        config = write_config("version: 1\nviews: [{name: v, sql: FROM missing}]", "bad.yaml")
+        with pytest.raises(duckalog.EngineError):
+            duckalog.build(config, catalog)
+        with held_open(catalog, "writer"):
+            pass
+
+
+# RLIMIT_FSIZE fails every write beyond it, as a full disk does.
+_FULL_DISK = """
+import resource, sys, duckalog
+config, *limits = sys.argv[1:]
+everything = resource.getrlimit(resource.RLIMIT_FSIZE)
+for limit in limits:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), everything[1]))
+    try:
+        duckalog.build(config)
+        outcome = "built"
+    except duckalog.EngineError as error:
+        outcome = error.problems[0].message
+    resource.setrlimit(resource.RLIMIT_FSIZE, everything)
+    print(limit, outcome, sep="|", flush=True)
+    if outcome == "built":
+        break
+"""
+
+
+LIMITS = (0, 9_000, 60_000, 270_000, 400_000, 800_000, 1_200_000, 50_000_000)
+
+
+def builds_on_a_full_disk(config: Path, limits: tuple[int, ...] = LIMITS) -> list[tuple[int, str]]:
+    """Return what became of builds, each with so many bytes a file, up to one that succeeds."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", _FULL_DISK, str(config), *map(str, limits)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    lines = [line.partition("|") for line in result.stdout.splitlines()]
+    return [(int(limit), outcome) for limit, _, outcome in lines]
+
+
+class TestFullDisk:
+    def many_views(self, write_config: WriteConfig, value: int) -> Path:
+        """Return a config whose catalog takes more than a megabyte."""
+        views = "\n".join(
+            f"  - {{name: v{number}, sql: SELECT {value} AS x, description: {'long' * 200}}}"
+            for number in range(300)
+        )
+        return write_config(f"version: 1\nduckdb: {{database: catalog.duckdb}}\nviews:\n{views}\n")
+
+    def test_a_first_build_is_whole_or_leaves_nothing(
+        self, write_config: WriteConfig, tmp_path: Path
+    ) -> None:
+        config = self.many_views(write_config, 1)
+        *failed, (_, last) = builds_on_a_full_disk(config)
+        assert len(failed) >= 5
+        # None left a catalog, or the next one would have told of another problem.
+        assert {outcome for _, outcome in failed} <= {
+            "DuckDB cannot open the catalog",
+            "DuckDB cannot write the catalog",
+        }
+        assert last == "built"
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "catalog.duckdb",
+            "catalog.yaml",
+        ]
+        assert len(views_of(tmp_path / "catalog.duckdb")) == 300
+
+    def test_a_later_build_is_whole_or_leaves_the_earlier_catalog(
+        self, write_config: WriteConfig, tmp_path: Path
+    ) -> None:
+        catalog = tmp_path / "catalog.duckdb"
+        duckalog.build(self.many_views(write_config, 1))
+        before = content_of(catalog)
+        builds_on_a_full_disk(self.many_views(write_config, 2), LIMITS[:3])
+        assert content_of(catalog) == before
+        *failed, (limit, last) = builds_on_a_full_disk(self.many_views(write_config, 2))
+        assert len(failed) >= 3
+        assert {outcome for _, outcome in failed} == {"DuckDB cannot write the catalog"}
+        assert last == "built"
+        # DuckDB keeps the log beside the file where the file itself cannot grow.
+        assert limit < 50_000_000
+        assert {"SELECT 2 AS x" in sql for sql in views_of(catalog).values()} == {True}
+        report = duckalog.build(self.many_views(write_config, 2))
+        assert report.count("unchanged") == 300
