@@ -415,28 +415,22 @@ CREDENTIAL = "p'w\"d \\;%/é1"
 
 class TestRedaction:
     @pytest.mark.parametrize(
-        "form",
+        ("form", "shown"),
         [
-            CREDENTIAL,
-            CREDENTIAL.replace("'", "''"),
-            CREDENTIAL.replace('"', '""'),
-            literal(CREDENTIAL),
-            libpq_value(CREDENTIAL),
-            literal(f"password={libpq_value(CREDENTIAL)}"),
-            quote(CREDENTIAL, safe=""),
-            quote(CREDENTIAL),
-            quote_plus(CREDENTIAL),
-            repr(CREDENTIAL),
+            (CREDENTIAL, "*"),
+            (CREDENTIAL.replace("'", "''"), "*"),
+            (CREDENTIAL.replace('"', '""'), "*"),
+            (literal(CREDENTIAL), "'*'"),
+            (libpq_value(CREDENTIAL), "'*'"),
+            (literal(f"password={libpq_value(CREDENTIAL)}"), "'password=''*'''"),
+            (quote(CREDENTIAL, safe=""), "*"),
+            (quote(CREDENTIAL), "*"),
+            (quote_plus(CREDENTIAL), "*"),
+            (repr(CREDENTIAL), "'*'"),
         ],
     )
-    def test_every_form_of_a_value_becomes_its_placeholder(self, form: str) -> None:
-        shown = Redactor({CREDENTIAL: "${env:PW}"})(f"DuckDB says: {form}, and more")
-        assert "${env:PW}" in shown
-        assert "w" not in shown.replace("${env:PW}", "").replace("and more", "").replace(
-            "password=", ""
-        )
-        assert shown.startswith("DuckDB says: ")
-        assert shown.endswith(", and more")
+    def test_every_form_of_a_value_becomes_its_placeholder(self, form: str, shown: str) -> None:
+        assert Redactor({CREDENTIAL: "*"})(f"DuckDB says {form}.") == f"DuckDB says {shown}."
 
     @given(st.text(min_size=4), st.text(), st.text())
     @settings(max_examples=200, deadline=None)

@@ -14,11 +14,12 @@ import duckdb
 import pytest
 
 import duckalog
-from tests.catalogs import content_of
 
 SEED = 20260210
 KILLS = 20  # of each signal, over each start
 VIEWS = 500
+INTERRUPTED = 130
+MESSAGE = "Interrupted: the catalog is whole, as it was or as the config has it.\n"
 
 # Says when the build itself begins: what Python does before is not ours.
 _BUILD = """
@@ -117,19 +118,16 @@ def test_a_build_stopped_at_any_moment_leaves_the_old_catalog_or_the_new_one(
         process = start_build(folder)
         time.sleep(moment)
         process.send_signal(stop)
-        output, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=60)
         found.append(holds(folder))
         assert "Traceback" not in errors, f"after {moment:.3f} s"
         if stop is signal.SIGINT:
             # A build that was about to end may be done before it hears of it.
-            assert process.returncode in (130, 0, -signal.SIGINT), errors
-            assert errors in ("", INTERRUPTED) if process.returncode else output
+            assert process.returncode in (INTERRUPTED, 0, -signal.SIGINT), errors
+            assert errors == (MESSAGE if process.returncode == INTERRUPTED else "")
             assert not list(folder.glob(".catalog.duckdb.building-*"))
     assert set(found) <= ({"none", "new"} if over == "nothing" else {"old", "new"})
     assert found[0] == ("none" if over == "nothing" else "old"), "no build was stopped early"
-
-
-INTERRUPTED = "Interrupted: the catalog is whole, as it was or as the config has it.\n"
 
 
 @pytest.mark.parametrize("over", ["nothing", "earlier"])
@@ -143,7 +141,3 @@ def test_the_build_after_one_that_was_killed_succeeds(over: str, folder: Path) -
         process.communicate(timeout=60)
         duckalog.build(folder / "new.yaml")
         assert holds(folder) == "new"
-        assert (
-            content_of(folder / "catalog.duckdb")["views"]
-            == content_of(folder / "new.duckdb")["views"]
-        )

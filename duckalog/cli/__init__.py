@@ -20,14 +20,17 @@ def main() -> None:
         is_interrupted = True
         raise KeyboardInterrupt
 
+    is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_heard:
+        signal.signal(signal.SIGINT, interrupt)
     try:
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, interrupt)
         _run()
     except BaseException:
         if not is_interrupted:
             raise
     finally:
+        if is_heard:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         if is_interrupted:
             message = "Interrupted: the catalog is whole, as it was or as the config has it."
             print(message, file=sys.stderr)
