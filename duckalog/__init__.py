@@ -13,10 +13,12 @@ if TYPE_CHECKING:
         build,
         build_catalog,
         connect,
+        diff,
         generate_sql,
         load_plan,
         validate_config,
     )
+    from duckalog.changes import Diff
     from duckalog.config import Config
     from duckalog.engine.apply import ViewReport
     from duckalog.engine.build import BuildReport
@@ -27,6 +29,7 @@ __all__ = [
     "BuildReport",
     "Config",
     "ConfigError",
+    "Diff",
     "DuckalogError",
     "EngineError",
     "Plan",
@@ -35,6 +38,7 @@ __all__ = [
     "build",
     "build_catalog",
     "connect",
+    "diff",
     "generate_sql",
     "load_config",
     "load_plan",
@@ -43,11 +47,20 @@ __all__ = [
 
 _HOME = {
     **dict.fromkeys(
-        ("build", "build_catalog", "connect", "generate_sql", "load_plan", "validate_config"),
+        (
+            "build",
+            "build_catalog",
+            "connect",
+            "diff",
+            "generate_sql",
+            "load_plan",
+            "validate_config",
+        ),
         "duckalog.api",
     ),
     "Config": "duckalog.config",
     "load_config": "duckalog.load",
+    "Diff": "duckalog.changes",
     "Plan": "duckalog.plan",
     "BuildReport": "duckalog.engine.build",
     "ViewReport": "duckalog.engine.apply",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from duckalog.changes import Diff
     from duckalog.engine.build import BuildReport
 
     Part = Literal["views", "session", "full"]
@@ -105,6 +106,26 @@ def build(
             lock_timeout_s=lock_timeout_s,
         ),
     )
+
+
+def diff(
+    config_path: PathLike,
+    db_path: PathLike | None = None,
+    *,
+    env_file: PathLike | None = None,
+    prune: bool = True,
+    adopt: bool = False,
+    refresh: bool = False,
+) -> Diff:
+    """Return what a build would do: each view's action and reason, and what would be removed.
+
+    The catalog is only read, and no source is asked. Raises ConfigError or
+    EngineError with every problem.
+    """
+    from duckalog.engine.build import BuildOptions, forecast
+
+    plan = load_plan(config_path, db_path, env_file=env_file)
+    return forecast(plan, BuildOptions(prune=prune, adopt=adopt, refresh=refresh))
 
 
 def build_catalog(

@@ -39,6 +39,7 @@ class Remembered(NamedTuple):
     fingerprint: str
     definition_hash: str | None
     source_state: str | None = None
+    query: str = ""
 
 
 class Memory(NamedTuple):
@@ -99,7 +100,8 @@ def read_memory(connection: duckdb.DuckDBPyConnection, file: str) -> Memory:
         message = f"a newer duckalog built this catalog (format {found}, this one knows {FORMAT})"
         raise EngineError(Problem(Place(file), message, "Upgrade duckalog."))
     rows = connection.execute(
-        f"SELECT schema_name, view_name, fingerprint, definition_hash, source_state FROM {_VIEWS}"
+        "SELECT schema_name, view_name, fingerprint, definition_hash, source_state, query"
+        f" FROM {_VIEWS}"
     ).fetchall()
     remembered = {
         folded((schema, name)): Remembered((schema, name), *rest) for schema, name, *rest in rows
@@ -114,7 +116,7 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         f"CREATE TABLE IF NOT EXISTS {_VIEWS} ("
         "schema_name VARCHAR, view_name VARCHAR, fingerprint VARCHAR, definition_hash VARCHAR,"
-        " source_state VARCHAR, stated_at VARCHAR, built_at TIMESTAMP)"
+        " source_state VARCHAR, query VARCHAR, stated_at VARCHAR, built_at TIMESTAMP)"
     )
 
 
@@ -149,6 +151,7 @@ def remember(
             "view": step.view,
             "fingerprint": step.fingerprint,
             "source_state": states[step.key],
+            "query": step.query,
             "stated_at": _place(step.origin),
             "built_at": built_at,
         }
@@ -157,7 +160,7 @@ def remember(
     if rows:
         connection.execute(
             f"INSERT INTO {_VIEWS} SELECT row.schema, row.view, row.fingerprint, NULL,"
-            " row.source_state, row.stated_at, row.built_at::TIMESTAMP"
+            " row.source_state, row.query, row.stated_at, row.built_at::TIMESTAMP"
             f" FROM ({_unnested(*rows[0])})",
             [json.dumps(rows)],
         )

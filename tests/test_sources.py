@@ -489,3 +489,27 @@ views: [{{name: orders, source: ducklake, database: shared, table: orders}}]
             PG_PASSWORD=postgres.password,
         )
         assert query_in_new_process(config, READ.format("orders")) == ORDERS
+
+
+class TestTwoCatalogs:
+    def test_no_catalog_hears_the_token_of_another(
+        self, iceberg_rest: Callable[..., IcebergRest], build: Build
+    ) -> None:
+        """DuckDB 1.5.5 by itself sends the second token to the first host, half of the time."""
+        first, second = iceberg_rest("none"), iceberg_rest("bearer")
+        catalogs = "".join(
+            f"""
+  - {{name: absent_{number}, catalog_type: rest, uri: "{first.endpoint}", warehouse: not_there}}
+  - name: present_{number}
+    catalog_type: rest
+    uri: {second.endpoint}
+    warehouse: {second.warehouse}
+    options: {{token: "${{env:TOKEN}}"}}"""
+            for number in range(20)
+        )
+        with pytest.raises(duckalog.EngineError) as caught:
+            build(f"iceberg_catalogs:{catalogs}\n", TOKEN=second.token)
+        assert {problem.name for problem in caught.value.problems} == {
+            f"absent_{number}" for number in range(20)
+        }
+        assert all("not_there" in request for request in first.requests)

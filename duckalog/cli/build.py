@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from duckalog.cli.group import config_argument, echo_json, env_file_option, json_option
+from duckalog.cli.group import (
+    config_argument,
+    echo_json,
+    env_file_option,
+    json_option,
+    problem_as_document,
+)
 from duckalog.errors import shown_path
 
 if TYPE_CHECKING:
@@ -20,6 +26,17 @@ if TYPE_CHECKING:
 @click.option("-v", "--verbose", is_flag=True, help="Tell each statement and each view's time.")
 @click.option("--no-prune", is_flag=True, help="Keep views that left the config.")
 @click.option("--adopt", is_flag=True, help="Take over views of the same name made by hand.")
+@click.option("--refresh", is_flag=True, help="Ask every source again, unchanged ones too.")
+@click.option(
+    "--keep-going", is_flag=True, help="Build what can be built; exit with 1 all the same."
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="How many remote sources to ask at a time.",
+)
 @click.option(
     "--lock-timeout",
     type=click.FloatRange(min=0),
@@ -37,6 +54,9 @@ def build(
     verbose: bool,
     no_prune: bool,
     adopt: bool,
+    refresh: bool,
+    keep_going: bool,
+    jobs: int,
     lock_timeout: float,
     env_file: str | None,
     as_json: bool,
@@ -61,11 +81,25 @@ def build(
             env_file=env_file,
             prune=not no_prune,
             adopt=adopt,
+            refresh=refresh,
+            keep_going=keep_going,
+            jobs=jobs,
             lock_timeout_s=lock_timeout,
         )
     if as_json:
         echo_json(_as_document(report))
-        return
+    else:
+        _tell(report, verbose=verbose)
+    if report.problems:
+        click.get_current_context().exit(1)
+
+
+def _tell(report: BuildReport, *, verbose: bool) -> None:
+    for view in report.views:
+        if view.problem:
+            click.echo(str(view.problem), err=True)
+        for change in view.drift:
+            click.echo(f'{view.origin.location}: the source of "{view.name}" changed: {change}')
     if verbose:
         for view in report.views:
             click.echo(
@@ -75,7 +109,7 @@ def build(
 
 
 def _summary(report: BuildReport) -> str:
-    actions = ("created", "replaced", "unchanged", "removed")
+    actions = ("created", "replaced", "unchanged", "removed", "failed")
     counts = [f"{report.count(one)} {one}" for one in actions if report.count(one)]
     what = ", ".join(counts) or "no views"
     return f"Built {shown_path(report.database)}: {what} ({report.seconds:.1f} s)"
@@ -83,7 +117,7 @@ def _summary(report: BuildReport) -> str:
 
 def _as_document(report: BuildReport) -> dict[str, object]:
     return {
-        "ok": True,
+        "ok": not report.problems,
         "database": report.database,
         "seconds": round(report.seconds, 6),
         "views": [
@@ -93,6 +127,8 @@ def _as_document(report: BuildReport) -> dict[str, object]:
                 "action": view.action,
                 "seconds": round(view.seconds, 6),
                 "columns": [column._asdict() for column in view.columns],
+                "drift": list(view.drift),
+                "problem": problem_as_document(view.problem) if view.problem else None,
                 "file": view.origin.file or None,
                 "line": view.origin.line or None,
             }

@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
-from duckalog.errors import DuckalogError
+from duckalog.errors import DuckalogError, Problem
 from duckalog.version import __version__
 
 _COMMANDS = {
     "build": "duckalog.cli.build",
+    "plan": "duckalog.cli.plan",
     "generate-sql": "duckalog.cli.generate",
     "validate": "duckalog.cli.validate",
     "version": "duckalog.cli.group",
@@ -53,20 +54,22 @@ def _wants_json(context: click.Context) -> bool:
 
 def _tell(error: DuckalogError, *, as_json: bool) -> None:
     if as_json:
-        problems = [
-            {
-                "file": problem.origin.file or None,
-                "line": problem.origin.line or None,
-                "path": list(problem.origin.path),
-                "name": problem.name or None,
-                "message": problem.message,
-                "remedy": problem.remedy or None,
-            }
-            for problem in error.problems
-        ]
+        problems = [problem_as_document(problem) for problem in error.problems]
         echo_json({"ok": False, "error": type(error).__name__, "problems": problems})
         return
     click.echo(str(error), err=True)
+
+
+def problem_as_document(problem: Problem) -> dict[str, object]:
+    """Return a problem as JSON has it."""
+    return {
+        "file": problem.origin.file or None,
+        "line": problem.origin.line or None,
+        "path": list(problem.origin.path),
+        "name": problem.name or None,
+        "message": problem.message,
+        "remedy": problem.remedy or None,
+    }
 
 
 def echo_json(document: object) -> None:

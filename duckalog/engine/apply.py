@@ -11,7 +11,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column, Memory, forget, prepare, remember
-from duckalog.diff import Action, Diff
+from duckalog.changes import Action, Diff
 from duckalog.engine.execution import UNCHANGED, execute, refused
 from duckalog.engine.probe import Answer, stubbed
 from duckalog.engine.refusals import all_or_nothing, every_refusal
@@ -175,7 +175,7 @@ class _Application:
         """Return a report for each view of the plan, then for each that was removed."""
         made = {step.key for step in self.steps}
         reports: list[ViewReport] = []
-        for step, action, reason in self.wanted.changes:
+        for step, action, reason, _ in self.wanted.changes:
             seconds = self.seconds.get(step.key, 0.0)
             if step.key in self.answers:
                 seconds += self.answers[step.key].seconds

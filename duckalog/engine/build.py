@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,7 +13,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import NOTHING, Column, Memory, ViewName, folded, learn, read_memory
-from duckalog.diff import diff, drift
+from duckalog.changes import Diff, diff, drift
 from duckalog.engine.apply import ViewReport, apply_catalog
 from duckalog.engine.execution import close, closing, execute
 from duckalog.engine.probe import JOBS, probe
@@ -132,6 +133,41 @@ def try_out(plan: Plan) -> None:
     """
     with scratch_catalog(plan) as (connection, memory):
         _build(connection, plan, memory, BuildOptions(refresh=True))
+
+
+def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
+    """Return what a build would do, from what the catalog remembers; nothing is written."""
+    memory = NOTHING
+    if not plan.is_in_memory and os.path.exists(plan.database):
+        opened = open_catalog(plan.database, read_only=True, lock_timeout_s=options.lock_timeout_s)
+        with closing(opened) as connection:
+            memory = read_memory(connection, plan.database)
+    return diff(
+        plan,
+        memory,
+        states_of(plan),
+        prune=options.prune,
+        adopt=options.adopt,
+        refresh=options.refresh,
+    )
+
+
+def drift_of_sources(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Return how the columns of views that did not change differ now, by the steps' keys.
+
+    Every source is asked. Raises EngineError with all that failed.
+    """
+    with scratch_catalog(plan) as (connection, memory):
+        views = _build(connection, plan, memory, BuildOptions(refresh=True))
+        found: dict[str, tuple[str, ...]] = {}
+        for step, view in zip(plan.views, views, strict=False):
+            if view.action == "unchanged":
+                rows = connection.execute(f"DESCRIBE {step.relation}").fetchall()
+                columns = tuple(Column(row[0], row[1]) for row in rows)
+                changes = drift(memory.columns.get(folded((step.schema, step.view)), ()), columns)
+                if changes:
+                    found[step.key] = changes
+    return found
 
 
 def open_session(plan: Plan, *, read_only: bool, lock_timeout_s: float) -> DuckDBPyConnection:

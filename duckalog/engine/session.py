@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 from duckdb import DuckDBPyConnection
 
-from duckalog.engine.execution import execute, refused, run, within
+from duckalog.engine.execution import close, execute, refused, run, within
 from duckalog.environment import Redactor
 from duckalog.errors import EngineError, Problem
 from duckalog.plan import DatabaseStep, ExtensionStep, Plan, Step
@@ -47,7 +47,7 @@ def apply_session(
             failed.add(step.key)
             continue
         try:
-            _apply(connection, step, plan.redact, probe_limit_s)
+            _apply(connection, step, plan, probe_limit_s)
         except EngineError as error:
             problems += error.problems
             failed.add(step.key)
@@ -58,19 +58,31 @@ def apply_session(
 def prepare_cursor(cursor: DuckDBPyConnection, plan: Plan) -> None:
     """Give a cursor the settings of the session, which DuckDB keeps for each by itself."""
     for step in plan.session:
-        if step.kind in ("setting", "pragma"):
+        if step.kind == "setting" or (step.kind == "pragma" and _is_setting(step)):
             run(cursor, step, plan.redact)
 
 
-def _apply(
-    connection: DuckDBPyConnection, step: Step, redact: Redactor, probe_limit_s: float
-) -> None:
+def _is_setting(step: Step) -> bool:
+    word = step.statements[0].text.split(maxsplit=1)[0]
+    return word.upper() in ("SET", "RESET", "PRAGMA")
+
+
+def _apply(connection: DuckDBPyConnection, step: Step, plan: Plan, probe_limit_s: float) -> None:
     if isinstance(step, ExtensionStep):
-        _have_extension(connection, step, redact)
+        _have_extension(connection, step, plan.redact)
+    elif isinstance(step, DatabaseStep) and step.kind == "catalog":
+        # On a cursor of its own: DuckDB 1.5.5 sends one catalog's token to the host of
+        # another, if that one was attached, or refused, on the same connection before.
+        cursor = connection.cursor()
+        try:
+            prepare_cursor(cursor, plan)
+            _attach(cursor, step, plan.redact, probe_limit_s)
+        finally:
+            close(cursor)
     elif isinstance(step, DatabaseStep):
-        _attach(connection, step, redact, probe_limit_s)
+        _attach(connection, step, plan.redact, probe_limit_s)
     else:
-        run(connection, step, redact)
+        run(connection, step, plan.redact)
 
 
 def _have_extension(connection: DuckDBPyConnection, step: ExtensionStep, redact: Redactor) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from difflib import unified_diff
 from typing import Literal, NamedTuple
 
 from duckalog.bookkeeping import Column, Memory, ViewName, folded
 from duckalog.errors import Problem
 from duckalog.plan import Plan, ViewStep
 
-logger = logging.getLogger("duckalog.diff")
+logger = logging.getLogger("duckalog.changes")
 
 Action = Literal["created", "replaced", "unchanged", "removed", "failed"]
 
@@ -21,6 +22,15 @@ class Change(NamedTuple):
     step: ViewStep
     action: Action
     reason: str
+    query_before: str = ""
+
+    @property
+    def query_diff(self) -> list[str]:
+        """Return the lines of a unified diff of the view's query, without its header."""
+        if self.query_before in ("", self.step.query):
+            return []
+        old, new = self.query_before.splitlines(), self.step.query.splitlines()
+        return list(unified_diff(old, new, lineterm="", n=2))[2:]
 
     @property
     def is_left_alone(self) -> bool:
@@ -39,6 +49,11 @@ class Diff(NamedTuple):
     removed: tuple[ViewName, ...]
     kept: tuple[ViewName, ...]
     conflicts: tuple[Problem, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Say whether a build would leave the catalog as it is."""
+        return not self.removed and not any(change.reason for change in self.changes)
 
 
 def diff(
@@ -87,7 +102,7 @@ def _change(
     if remembered is None:
         return Change(step, "replaced", "it was made by hand")
     if remembered.fingerprint != step.fingerprint:
-        return Change(step, "replaced", "its definition changed")
+        return Change(step, "replaced", "its definition changed", remembered.query)
     if not memory.is_own(key):
         return Change(step, "replaced", "it was changed by hand")
     if remembered.definition_hash is None:

@@ -1,0 +1,119 @@
+"""`duckalog plan`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from duckalog.cli.group import config_argument, echo_json, env_file_option, json_option
+from duckalog.errors import shown_path
+
+if TYPE_CHECKING:
+    from duckalog.changes import Change, Diff
+
+CHANGES = 2
+"""The exit status of `--detailed-exitcode` where a build would change something."""
+
+_SIGNS = {"created": ("+", "green"), "replaced": ("~", "yellow"), "unchanged": ("·", "cyan")}
+
+
+@click.command()
+@config_argument
+@click.option("--db-path", type=click.Path(), help="Compare with this file.")
+@click.option("--no-prune", is_flag=True, help="As for build.")
+@click.option("--adopt", is_flag=True, help="As for build.")
+@click.option("--refresh", is_flag=True, help="Ask every source too, and tell which drifted.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 where there are changes.")
+@env_file_option
+@json_option
+def plan(
+    config: str,
+    db_path: str | None,
+    no_prune: bool,
+    adopt: bool,
+    refresh: bool,
+    detailed_exitcode: bool,
+    env_file: str | None,
+    as_json: bool,
+) -> None:
+    """Tell what a build of CONFIG would do; nothing is written."""
+    from duckalog import api
+
+    found = api.diff(config, db_path, env_file=env_file, prune=not no_prune, adopt=adopt)
+    drift: dict[str, tuple[str, ...]] = {}
+    if refresh:
+        from duckalog.engine.build import drift_of_sources
+
+        drift = drift_of_sources(api.load_plan(config, db_path, env_file=env_file))
+    if as_json:
+        echo_json(_as_document(found, drift))
+    else:
+        _tell(found, drift)
+    context = click.get_current_context()
+    if found.conflicts:
+        context.exit(1)
+    if detailed_exitcode and (drift or not found.is_empty):
+        context.exit(CHANGES)
+
+
+def _tell(found: Diff, drift: dict[str, tuple[str, ...]]) -> None:
+    for change in found.changes:
+        if change.reason or change.step.key in drift:
+            _tell_change(change, drift.get(change.step.key, ()))
+    for schema, name in found.removed:
+        click.secho(f"- {schema}.{name}  it left the config", fg="red")
+    for schema, name in found.kept:
+        click.echo(f"! {schema}.{name}  it left the config, but was changed by hand: it is kept")
+    for problem in found.conflicts:
+        click.echo(str(problem), err=True)
+    click.echo(_summary(found, len(drift)))
+
+
+def _tell_change(change: Change, drift: tuple[str, ...]) -> None:
+    sign, colour = _SIGNS[change.action]
+    step = change.step
+    reason = change.reason or "its source drifted"
+    name = click.style(f"{sign} {step.schema}.{step.view}", fg=colour)
+    click.echo(f"{name}  {reason} ({shown_path(step.origin.file)}:{step.origin.line})")
+    for line in change.query_diff:
+        click.secho(f"    {line}", fg={"+": "green", "-": "red"}.get(line[:1]))
+    for line in drift:
+        click.echo(f"    {line}")
+
+
+def _summary(found: Diff, drifted: int) -> str:
+    counts = {
+        "to create": sum(change.action == "created" for change in found.changes),
+        "to replace": sum(change.action == "replaced" for change in found.changes),
+        "to make again": sum(
+            change.action == "unchanged" and bool(change.reason) for change in found.changes
+        ),
+        "to remove": len(found.removed),
+        "drifted": drifted,
+        "unchanged": sum(not change.reason for change in found.changes),
+    }
+    return "Plan: " + (", ".join(f"{n} {what}" for what, n in counts.items() if n) or "no views")
+
+
+def _as_document(found: Diff, drift: dict[str, tuple[str, ...]]) -> dict[str, object]:
+    return {
+        "ok": not found.conflicts,
+        "is_empty": found.is_empty and not drift,
+        "views": [
+            {
+                "schema": change.step.schema,
+                "name": change.step.view,
+                "action": change.action if change.reason else "left alone",
+                "reason": change.reason or None,
+                "query_before": change.query_before or None,
+                "query": change.step.query,
+                "drift": list(drift.get(change.step.key, ())),
+                "file": change.step.origin.file or None,
+                "line": change.step.origin.line or None,
+            }
+            for change in found.changes
+        ],
+        "removed": [{"schema": schema, "name": name} for schema, name in found.removed],
+        "kept": [{"schema": schema, "name": name} for schema, name in found.kept],
+    }
