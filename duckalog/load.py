@@ -25,7 +25,7 @@ from duckalog.decode import (
     absolute_path,
     decode,
 )
-from duckalog.document import Data, Document, read_document, read_text
+from duckalog.document import Data, Document, read_document, read_text, unfit_text
 from duckalog.entry import (
     Catalog,
     View,
@@ -178,8 +178,9 @@ class _Loader:
         text, uses, problems = fill_text(text, origin, self.environment)
         self.uses += uses
         self.problems += problems
-        if not text.strip():
-            self.problems.append(Problem(origin, "the file of the query is empty"))
+        unfit = unfit_text(text) or ("" if text.strip() else "the file of the query is empty")
+        if unfit:
+            self.problems.append(Problem(origin, unfit))
             return view
         return msgspec.structs.replace(view, sql=text)
 
@@ -240,9 +241,10 @@ class _Loader:
         for part in self.parts:
             for name, setting in part.duckdb.settings.items():
                 first = stated.setdefault(name.lower(), setting)
-                if first is not setting:
+                if first is setting:
+                    settings[name] = self._setting(name, setting)
+                else:
                     self._only_once(f'the setting "{name}"', first.origin, setting.origin)
-                settings[name] = self._setting(name, setting)
         return DuckdbSection(
             database=self._stated_once("database"),
             extension_directory=self._stated_once("extension_directory"),

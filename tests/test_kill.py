@@ -16,7 +16,7 @@ import pytest
 import duckalog
 
 SEED = 20260210
-KILLS = 20  # of each signal, over each start
+KILLS = 10  # of each signal, over each start
 VIEWS = 500
 INTERRUPTED = 130
 MESSAGE = "Interrupted: the catalog is whole, as it was or as the config has it.\n"

@@ -18,7 +18,7 @@ def main() -> None:
     def interrupt(*_: object) -> None:
         nonlocal is_interrupted
         is_interrupted = True
-        raise KeyboardInterrupt
+        raise _Interrupted
 
     is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if is_heard:
@@ -38,6 +38,10 @@ def main() -> None:
         execution = sys.modules.get("duckalog.engine.execution")
         if execution is not None and execution.is_anything_hung():
             _leave(1)
+
+
+class _Interrupted(BaseException):
+    """Ctrl-C; not KeyboardInterrupt, of which click says something of its own."""
 
 
 def _run() -> None:

@@ -44,8 +44,6 @@ class _Commands(click.Group):
             # The reader of a pipe has gone; nothing is left to be said to it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             context.exit(1)
-        except KeyboardInterrupt:
-            context.exit(1)  # told by `main`
 
 
 def _wants_json(context: click.Context) -> bool:
