@@ -28,6 +28,9 @@ FORMAT = 1
 _VIEWS = qualified(BOOKKEEPING_SCHEMA, "views")
 _CATALOG = qualified(BOOKKEEPING_SCHEMA, "catalog")
 
+_TEXT = "VARCHAR USING COMPRESSION uncompressed"
+"""Finding the best compression takes DuckDB 1.5.5 longer than writing these rows as they are."""
+
 ViewName = tuple[str, str]
 """A schema and a view, as DuckDB has them."""
 
@@ -43,7 +46,10 @@ class Remembered(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What stands in a catalog file; the keys are lower case, as DuckDB compares names."""
+    """What stands in a catalog file; the keys are lower case, as DuckDB compares names.
+
+    `columns` are empty where no build was before.
+    """
 
     remembered: dict[ViewName, Remembered]
     views: dict[ViewName, str]
@@ -94,7 +100,7 @@ def read_memory(connection: duckdb.DuckDBPyConnection, file: str) -> Memory:
         folded((schema, name)) for schema, name, _, is_view in relations if not is_view
     )
     if (BOOKKEEPING_SCHEMA, "catalog") not in tables:
-        return Memory({}, views, tables, _columns(connection), is_prepared=False)
+        return Memory({}, views, tables, {}, is_prepared=False)
     (found,) = connection.execute(f"SELECT max(format) FROM {_CATALOG}").fetchone() or (FORMAT,)
     if found is not None and found > FORMAT:
         message = f"a newer duckalog built this catalog (format {found}, this one knows {FORMAT})"
@@ -115,8 +121,8 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(f"CREATE TABLE IF NOT EXISTS {_CATALOG} (format INTEGER, built_by VARCHAR)")
     connection.execute(
         f"CREATE TABLE IF NOT EXISTS {_VIEWS} ("
-        "schema_name VARCHAR, view_name VARCHAR, fingerprint VARCHAR, definition_hash VARCHAR,"
-        " source_state VARCHAR, query VARCHAR, stated_at VARCHAR, built_at TIMESTAMP)"
+        f"schema_name {_TEXT}, view_name {_TEXT}, fingerprint {_TEXT}, definition_hash {_TEXT},"
+        f" source_state {_TEXT}, query {_TEXT}, stated_at {_TEXT}, built_at TIMESTAMP)"
     )
 
 
@@ -139,9 +145,9 @@ def remember(
 ) -> None:
     """Write down the views that a build makes, each with the state of its source.
 
-    What DuckDB stored is learned by `learn`.
+    Those that are remembered already are forgotten before. What DuckDB stored
+    is learned by `learn`.
     """
-    forget(connection, ((step.schema, step.view) for step in steps))
     connection.execute(f"DELETE FROM {_CATALOG}")
     connection.execute(f"INSERT INTO {_CATALOG} VALUES ($1, $2)", [FORMAT, version])
     built_at = datetime.now(timezone.utc).replace(tzinfo=None).isoformat()

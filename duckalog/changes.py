@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from difflib import unified_diff
 from typing import Literal, NamedTuple
 
 from duckalog.bookkeeping import Column, Memory, ViewName, folded
@@ -29,6 +28,8 @@ class Change(NamedTuple):
         """Return the lines of a unified diff of the view's query, without its header."""
         if self.query_before in ("", self.step.query):
             return []
+        from difflib import unified_diff  # only `plan` and `diff` show it
+
         old, new = self.query_before.splitlines(), self.step.query.splitlines()
         return list(unified_diff(old, new, lineterm="", n=2))[2:]
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from duckalog.document import Data, Document, unfit_text
@@ -25,9 +26,9 @@ from duckalog.errors import (
 from duckalog.sql import environment_expression, replace_in_sql
 
 PLACEHOLDER = re.compile(
-    r"(?P<escape>\$)?\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>(?:[^}$]|\$(?!\{))*))?\}"
+    r"(?P<escape>\$)?\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^}$]*(?:\$(?!\{)[^}$]*)*))?\}"
 )
-_ASSIGNED = re.compile(r"(\w+)=\$\{env:(\w+)")
+_ASSIGNED = re.compile(r"\b(\w+)=\$\{env:(\w+)")
 _LOOKS_LIKE_ONE = re.compile(r"\$\{\s*env\b[^}]*\}?", re.IGNORECASE)
 _SECRET_WORDS = re.compile(
     r"(?:^|_)(?:PASS|PASSWD|PASSWORD|PASSPHRASE|PWD|SECRETS?|TOKEN|CREDENTIALS?|SAS|SIG|DSN|KEY_ID|"
@@ -118,10 +119,20 @@ class Use(NamedTuple):
         """Say whether the variable, or the key or setting that it fills, is named like one."""
         keys = self.origin.path[2:] if _is_under(self.origin.path, _SECRETS) else self.origin.path
         names = [self.name, *(key for key in keys if isinstance(key, str))]
-        names += (key for key, name in _ASSIGNED.findall(self.template) if name == self.name)
+        assigned, words = _names_in(self.template)
+        names += assigned.get(self.name, ())
         if _is_under(self.origin.path, (("duckdb", "pragmas"),)):
-            names += re.findall(r"\w+", self.template)
+            names += words
         return any(looks_secret(name) for name in names)
+
+
+@lru_cache(maxsize=8)
+def _names_in(template: str) -> tuple[Mapping[str, Sequence[str]], Sequence[str]]:
+    """Return what each variable of a text is assigned to there, and all words of the text."""
+    assigned: dict[str, list[str]] = {}
+    for key, name in _ASSIGNED.findall(template):
+        assigned.setdefault(name, []).append(key)
+    return assigned, re.findall(r"\w+", template)
 
 
 class Redactor:
@@ -129,19 +140,18 @@ class Redactor:
 
     def __init__(self, secrets: Mapping[str, str] | None = None) -> None:
         self._shown: dict[str, str] = {}
-        self._pattern: re.Pattern[str] | None = None
         for value, placeholder in (secrets or {}).items():
             for form in _forms(value):
                 self._shown.setdefault(form, placeholder)
-        if self._shown:
-            longest_first = sorted(self._shown, key=len, reverse=True)
-            self._pattern = re.compile("|".join(_as_pattern(form) for form in longest_first))
 
     def __call__(self, text: str) -> str:
         """Return `text` with each secret value replaced by its placeholder."""
-        if self._pattern is None:
+        found = [form for form in self._shown if form in text]
+        if not found:
             return text
-        return self._pattern.sub(lambda match: self._shown[match.group()], text)
+        longest_first = sorted(found, key=len, reverse=True)
+        pattern = "|".join(_as_pattern(form) for form in longest_first)
+        return re.sub(pattern, lambda match: self._shown[match.group()], text)
 
     def problem(self, problem: Problem) -> Problem:
         """Return a problem without secret values in its texts."""
@@ -237,7 +247,9 @@ class _Filler:
             return text
 
         told = len(self.problems)
+        first = len(self.uses)
         values = iter([self._value(match, path, text) for match in PLACEHOLDER.finditer(text)])
+        self.uses[first:] = dict.fromkeys(self.uses[first:])
         if len(self.problems) > told:
             return text
         if not is_sql:
@@ -274,6 +286,7 @@ class _Filler:
 def shell_expression(template: str) -> str:
     """Return the SQL expression that a DuckDB shell evaluates to the filled `template`."""
     pieces: list[tuple[str, bool]] = []
+    defaults: dict[str, str] = {}
     position = 0
     for match in PLACEHOLDER.finditer(template):
         before = template[position : match.start()]
@@ -283,10 +296,12 @@ def shell_expression(template: str) -> str:
             pieces.append((before, False))
         if not match["escape"]:
             pieces.append((match["name"], True))
+            if match["default"] and not names_a_credential(template):
+                defaults[match["name"]] = match["default"]
         position = match.end()
     if position < len(template):
         pieces.append((template[position:], False))
-    return environment_expression(pieces)
+    return environment_expression(pieces, defaults)
 
 
 def names_a_credential(template: str) -> bool:

@@ -138,6 +138,14 @@ def sentences(*parts: str) -> str:
     return " ".join(f"{part[0].upper()}{part[1:]}" for part in parts if part)
 
 
+NOT_UTF8 = "the path is not UTF-8 text, and DuckDB takes no other"
+
+
+def is_utf8(path: str) -> bool:
+    """Say whether a path is text; others have a surrogate for each byte that is not."""
+    return path.encode(errors="ignore").decode() == path
+
+
 def shown_path(file: str) -> str:
     """Return a file's path as its reader would type it: relative where that is shorter."""
     try:

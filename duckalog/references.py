@@ -55,6 +55,9 @@ def readings_of(queries: Sequence[str]) -> list[Reading]:
 MAX_BRACKETS = 500
 """Brackets inside each other: DuckDB 2.0 ends the process for some 100,000 of them."""
 
+MAX_REASON = 300
+"""Characters of DuckDB's own message that are told."""
+
 _TOO_DEEP = "the query is nested too deeply"
 
 
@@ -90,7 +93,10 @@ def _refusal(query: str, tree: dict[str, Any]) -> str:
     position = str(tree.get("position", ""))
     line = query.count("\n", 0, int(position)) + 1 if position.isdigit() else 0
     where = f" in line {line} of the query" if line > 1 else ""
-    return f"DuckDB cannot parse it{where}: {tree['error_message']}"
+    reason = tree["error_message"]
+    if len(reason) > MAX_REASON:  # DuckDB 2.0 repeats the whole token, however long it is
+        reason = f"{reason[:MAX_REASON]}…"
+    return f"DuckDB cannot parse it{where}: {reason}"
 
 
 _Scope = frozenset[str]
@@ -125,7 +131,8 @@ def _walk(root: dict[str, Any]) -> Reading:
             function = node["function"]
             functions.add(str(function["function_name"]).lower())
             if function["function_name"] == "query_table":
-                relations.update(map(_name_in, _texts(function)))
+                arguments = function.get("children", function.get("arguments"))  # 1.x, 2.0
+                relations.update(map(_name_in, _texts(arguments[:1])))
         elif node.get("class") == "CONSTANT":
             urls.update(text for text in _texts(node) if "://" in text)
         pending += _children(node, scope)

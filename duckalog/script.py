@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from duckalog.errors import Origin
 from duckalog.plan import Plan
-from duckalog.sql import Statement, line_comment, script
+from duckalog.sql import Statement, line_comment, literal, script, set_option
 
 
 def views_script(plan: Plan) -> str:
@@ -25,7 +25,8 @@ def session_script(plan: Plan) -> str:
 
 def full_script(plan: Plan) -> str:
     """Return the script that makes the catalog in a DuckDB shell, from nothing."""
-    return f"{_header(plan, 'The whole of')}{_session(plan)}{_catalog(plan)}"
+    halves = (half for half in (_session(plan), _catalog(plan)) if half)
+    return _header(plan, "The whole of") + "\n".join(halves)
 
 
 def _header(plan: Plan, what: str) -> str:
@@ -34,7 +35,9 @@ def _header(plan: Plan, what: str) -> str:
 
 
 def _session(plan: Plan) -> str:
-    return _blocks(step.statements for step in plan.session)
+    directory = plan.extension_directory
+    first = [set_option("extension_directory", literal(directory))] if directory else []
+    return _blocks((first, *(step.statements for step in plan.session)))
 
 
 def _catalog(plan: Plan) -> str:
@@ -43,4 +46,4 @@ def _catalog(plan: Plan) -> str:
 
 
 def _blocks(groups: Iterable[Iterable[Statement]]) -> str:
-    return "".join(f"{script(group)}\n" for group in groups if group).rstrip("\n") + "\n"
+    return "\n".join(script(group) for group in groups if group)

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 from typing import NamedTuple
 
 Value = object
@@ -208,8 +209,9 @@ def load(extension: str) -> Statement:
 
 
 def install(extension: str, repository: str = "") -> Statement:
-    """Return INSTALL of an extension."""
-    source = f" FROM {literal(repository)}" if repository else ""
+    """Return INSTALL of an extension; `repository` is a name that DuckDB knows, or a place."""
+    known = is_option_name(repository)
+    source = f" FROM {repository if known else literal(repository)}" if repository else ""
     return statement(f"INSTALL {extension}{source}")
 
 
@@ -272,7 +274,7 @@ def create_schema(name: str) -> Statement:
 
 def create_view(relation: str, query: str) -> Statement:
     """Return CREATE OR REPLACE VIEW."""
-    return statement(f"CREATE OR REPLACE VIEW {relation} AS\n{_ended(query)}")
+    return statement(f"CREATE OR REPLACE VIEW {relation} AS\n{ended(query)}")
 
 
 def describe(query: str) -> Statement:
@@ -299,17 +301,28 @@ def _comment(comment: str | None) -> str:
     return "NULL" if comment is None else literal(comment)
 
 
-def environment_expression(pieces: Iterable[tuple[str, bool]]) -> str:
+def environment_expression(
+    pieces: Iterable[tuple[str, bool]], defaults: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """Return the expression that a DuckDB shell evaluates to a filled text.
 
     `pieces` are texts, each with whether it is the name of an environment
     variable. `getenv` exists in the shell only, which is where scripts run.
     """
-    shown = [f"getenv({literal(text)})" if named else literal(text) for text, named in pieces]
-    return " || ".join(shown) or "''"
+
+    def shown(name: str) -> str:
+        variable = f"getenv({literal(name)})"
+        if name not in defaults:
+            return variable
+        # A variable that is not set is an empty text to the shell (1.5.5), and CREATE SECRET
+        # takes no COALESCE (2.0).
+        return f"if({variable} = '', {literal(defaults[name])}, {variable})"
+
+    texts = [shown(text) if named else literal(text) for text, named in pieces]
+    return " || ".join(texts) or "''"
 
 
-def _ended(query: str) -> str:
+def ended(query: str) -> str:
     """Return a query after which more SQL may stand: a comment at its end swallows nothing."""
     query = query.rstrip()
     return f"{query}\n" if "--" in query.rpartition("\n")[2] else query
@@ -328,13 +341,13 @@ def line_comment(text: str) -> str:
 _REGIONS = re.compile(
     r"""
     (?P<string>
-        (?<![A-Za-z0-9_$])[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)
-      | '(?:[^']|'')*(?:'|\Z)
+        (?<![A-Za-z0-9_$])[eE]'[^'\\]*(?:(?:\\.|'')[^'\\]*)*(?:'|\Z)
+      | '[^']*(?:''[^']*)*(?:'|\Z)
     )
-  | (?P<name>"(?:[^"]|"")*(?:"|\Z))
+  | (?P<name>"[^"]*(?:""[^"]*)*(?:"|\Z))
   | (?P<dollar>
         (?<![A-Za-z0-9_$])
-        \$(?P<tag>(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?)\$
+        \$(?P<tag>(?:(?:[A-Za-z_]|[^\x00-\x7f])(?:[A-Za-z0-9_]|[^\x00-\x7f])*)?)\$
         .*?(?:\$(?P=tag)\$|\Z)
     )
   | (?P<line>--[^\r\n]*)

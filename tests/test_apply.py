@@ -159,6 +159,21 @@ views:
             (10, "no_function"),
         ]
 
+    def test_views_that_end_the_transaction_are_all_told(self, build: Build) -> None:
+        problems = self.told(
+            build,
+            """\
+views:
+  - {name: base, sql: SELECT 1 AS x}
+  - {name: one, sql: "SELECT * FROM base, read_csv('none.csv')"}
+  - {name: fine, sql: FROM base}
+  - {name: two, schema: s, sql: "SELECT * FROM base, read_json('none.json')"}
+  - {name: over_two, sql: FROM s.two}
+  - {name: three, sql: SELECT nonsense FROM fine}
+""",
+        )
+        assert problems == [(6, "one"), (8, "two"), (10, "three")]
+
     def test_a_view_over_one_that_fails_is_not_told(self, build: Build) -> None:
         problems = self.told(
             build,

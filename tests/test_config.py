@@ -1008,7 +1008,7 @@ duckdb:
         )
         assert session_of(config) == [
             "INSTALL fts",
-            "INSTALL h3 FROM 'community'",
+            "INSTALL h3 FROM community",
             "INSTALL json",
             "LOAD json",
             'SET "threads" = 2',

@@ -568,7 +568,7 @@ class TestShellExpressions:
             ("${env:A}", "getenv('A')"),
             ("it's ${env:A}!", "'it''s ' || getenv('A') || '!'"),
             ("$${env:A}", "'${env:A}'"),
-            ("${env:A:b}${env:C}", "getenv('A') || getenv('C')"),
+            ("${env:A:b}${env:C}", "if(getenv('A') = '', 'b', getenv('A')) || getenv('C')"),
             ("plain", "'plain'"),
             ("", "''"),
         ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -141,3 +142,24 @@ def test_the_build_after_one_that_was_killed_succeeds(over: str, folder: Path) -
         process.communicate(timeout=60)
         duckalog.build(folder / "new.yaml")
         assert holds(folder) == "new"
+
+
+@pytest.mark.servers
+def test_ctrl_c_does_not_wait_for_sources_that_hang(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        views = "\n".join(
+            f"  - {{name: v{number}, source: csv, uri: 'http://127.0.0.1:{port}/{number}.csv'}}"
+            for port in [silent.getsockname()[1]]
+            for number in range(40)
+        )
+        config = tmp_path / "new.yaml"
+        config.write_text(f"version: 1\nduckdb: {{database: catalog.duckdb}}\nviews:\n{views}\n")
+        process = start_build(tmp_path)
+        silent.settimeout(30)
+        with silent.accept()[0]:  # DuckDB asks, and waits for the answer
+            process.send_signal(signal.SIGINT)
+            start = time.monotonic()
+            _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - start < 5
+    assert (process.returncode, errors) == (INTERRUPTED, MESSAGE)
+    assert [path.name for path in tmp_path.iterdir()] == ["new.yaml"]

@@ -93,6 +93,17 @@ class TestNewFile:
         assert list(views_of(place)) == ["main.first"]
         assert list(tmp_path.iterdir()) == [place]
 
+    def test_a_file_system_without_hard_links_will_do(
+        self, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def no_links(*_: object) -> None:
+            raise OSError("Operation not supported")
+
+        monkeypatch.setattr(os, "link", no_links)
+        duckalog.build(config)
+        assert list(views_of(tmp_path / "catalog.duckdb")) == ["main.v"]
+        assert sorted(os.listdir(tmp_path)) == ["catalog.duckdb", "catalog.yaml"]
+
     def test_what_a_killed_build_left_goes_after_a_day(self, config: Path, tmp_path: Path) -> None:
         for name, age_s in (("old", A_DAY_S + 60), ("young", A_DAY_S / 2)):
             folder = tmp_path / f".catalog.duckdb.building-{name}"
@@ -146,6 +157,17 @@ class TestPlace:
         self, config: Path, tmp_path: Path
     ) -> None:
         assert "File name too long" in refusal(config, tmp_path / ("x" * 300))
+
+    def test_a_path_that_is_not_text_is_told(
+        self, config: Path, run_cli: RunCli, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / os.fsdecode(b"not-\xff-text")
+        folder.mkdir()
+        assert "the path is not UTF-8 text" in refusal(config, folder / "catalog.duckdb")
+        config.rename(folder / "catalog.yaml")
+        result = run_cli("build", "catalog.yaml", cwd=folder)
+        assert result.returncode == 1
+        assert result.stderr.startswith("catalog.yaml: the path is not UTF-8 text")
 
 
 class TestSymbolicLink:

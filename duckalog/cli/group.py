@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from importlib import import_module
 from typing import Any
 
 import click
 
-from duckalog.errors import DuckalogError, Problem
+from duckalog.errors import DuckalogError, Problem, shown_path
 from duckalog.version import __version__
 
 _COMMANDS = {
@@ -42,8 +43,23 @@ class _Commands(click.Group):
             context.exit(1)
         except BrokenPipeError:
             # The reader of a pipe has gone; nothing is left to be said to it.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            _let_output_go()
             context.exit(1)
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command line; an output that cannot be written, to a full disk say, is told."""
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:
+            _let_output_go()
+            place = shown_path(error.filename) if error.filename else "the output"
+            click.echo(f"{place}: cannot be written or read: {error.strerror}", err=True)
+            sys.exit(1)
+
+
+def _let_output_go() -> None:
+    """Send what is left of the output nowhere: Python would try to write it again at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _wants_json(context: click.Context) -> bool:

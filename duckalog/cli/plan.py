@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from duckalog.cli.group import config_argument, echo_json, env_file_option, json_option
+from duckalog.cli.group import (
+    config_argument,
+    echo_json,
+    env_file_option,
+    json_option,
+    problem_as_document,
+)
 from duckalog.errors import shown_path
 
 if TYPE_CHECKING:
@@ -100,6 +106,7 @@ def _as_document(found: Diff, drift: dict[str, tuple[str, ...]]) -> dict[str, ob
     return {
         "ok": not found.conflicts,
         "is_empty": found.is_empty and not drift,
+        "problems": [problem_as_document(problem) for problem in found.conflicts],
         "views": [
             {
                 "schema": change.step.schema,

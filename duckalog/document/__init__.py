@@ -14,7 +14,7 @@ from duckalog.document.builder import Builder, Marks, unfit_text
 from duckalog.document.events import Data
 from duckalog.document.json_events import json_events
 from duckalog.document.yaml_events import yaml_events
-from duckalog.errors import ConfigError, KeyPath, Origin, Problem
+from duckalog.errors import NOT_UTF8, ConfigError, KeyPath, Origin, Problem, is_utf8
 
 __all__ = ["Data", "Document", "parse_document", "read_document", "read_text", "unfit_text"]
 
@@ -69,6 +69,8 @@ def read_document(path: str | os.PathLike[str]) -> Document:
 def read_text(file: str) -> str:
     """Return the text of a UTF-8 file, a byte order mark taken off; raises ConfigError."""
     origin = Origin(file)
+    if not is_utf8(file):
+        raise ConfigError(Problem(origin, NOT_UTF8, "Rename it, or its folder."))
     try:
         if os.path.isdir(file):
             raise ConfigError(Problem(origin, "this is a folder, not a file"))

@@ -10,7 +10,8 @@ from duckalog.document.events import Data, Event
 from duckalog.errors import ConfigError, Origin, Problem
 
 _JSON_TOKEN = re.compile(
-    r'(?P<string>"(?:[^"\\]|\\.)*")|(?P<open>[\[{])|(?P<close>[\]}])|(?P<other>[^\s,:\[\]{}"]+)|\n'
+    r'(?P<string>"[^"\\]*(?:\\.[^"\\]*)*")|(?P<open>[\[{])|(?P<close>[\]}])'
+    r'|(?P<other>[^\s,:\[\]{}"]+)|\n'
 )
 
 
@@ -57,7 +58,8 @@ def _refusal_of(text: str, file: str) -> Problem | None:
     try:
         json.loads(text, parse_int=len)
     except json.JSONDecodeError as error:
-        message = f"this is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
+        what = error.msg.removesuffix(" at").removesuffix(" starting")
+        message = f"this is not JSON: {what[:1].lower()}{what[1:]}"
         return Problem(Origin(file, error.lineno), message)
     except RecursionError:
         return Problem(Origin(file), "nested too deeply")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import duckdb
 from duckdb import DuckDBPyConnection
 
-from duckalog.bookkeeping import Column, Memory, forget, prepare, remember
+from duckalog.bookkeeping import Column, Memory, folded, forget, prepare, remember
 from duckalog.changes import Action, Diff
 from duckalog.engine.execution import UNCHANGED, execute, refused
 from duckalog.engine.probe import Answer, stubbed
@@ -149,7 +149,9 @@ class _Application:
                 refused_views[step.key] = problem
                 raise _Refused
             self.seconds[step.key] = time.perf_counter() - start
-        forget(connection, [*self.wanted.removed, *gone])
+        made = {folded((step.schema, step.view)) for step in self.steps}
+        made_again = self.memory.remembered.keys() & made
+        forget(connection, [*self.wanted.removed, *gone, *made_again])
         remember(connection, self.steps, self.states, __version__)
 
     def _refusal_of(self, step: ViewStep) -> Problem | None:

@@ -38,7 +38,8 @@ _REFUSALS = {
 
 def execute(connection: DuckDBPyConnection, statement: Statement) -> None:
     """Run a statement; its script, which shows no secret, is logged at DEBUG."""
-    logger.debug("%s", statement.script)
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug("%s", statement.script)
     connection.execute(statement.text, statement.values or None)
 
 
@@ -95,13 +96,13 @@ def within(seconds: float, connection: DuckDBPyConnection, action: Callable[[], 
     try:
         thread.join(seconds)
     except BaseException:  # Ctrl-C: the call cannot be waited for
-        _abandoned.append(connection)
+        abandon(connection)
         raise
     if thread.is_alive():
         connection.interrupt()
         thread.join(1.0)
     if thread.is_alive():
-        _abandoned.append(connection)
+        abandon(connection)
     elif failure:
         raise failure[0]
     if not outcome:
@@ -109,9 +110,19 @@ def within(seconds: float, connection: DuckDBPyConnection, action: Callable[[], 
     return outcome[0]
 
 
+def abandon(connection: DuckDBPyConnection) -> None:
+    """Leave a connection to a call that hangs in it: using or closing it would wait for that."""
+    _abandoned.append(connection)
+
+
+def is_abandoned(connection: DuckDBPyConnection) -> bool:
+    """Say whether a hung call holds a connection."""
+    return any(connection is one for one in _abandoned)
+
+
 def close(connection: DuckDBPyConnection) -> None:
-    """Close a connection, unless a hung call holds it: closing would wait for that call."""
-    if not any(connection is one for one in _abandoned):
+    """Close a connection, unless a hung call holds it."""
+    if not is_abandoned(connection):
         connection.close()
 
 

@@ -11,14 +11,13 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column
-from duckalog.engine.execution import execute, refused
+from duckalog.engine.execution import abandon, close, execute, refused
 from duckalog.engine.session import impatient, prepare_cursor
 from duckalog.errors import Problem
 from duckalog.plan import Plan, ViewStep
@@ -48,6 +47,8 @@ def probe(
     remote = [step for step in steps if step.scan and step.scan.is_remote]
     if not remote:
         return {}
+    from concurrent.futures import ThreadPoolExecutor  # most catalogs get by without
+
     workers = min(jobs, len(remote))
     cursors = [connection.cursor() for _ in range(workers)]
     try:
@@ -65,11 +66,18 @@ def probe(
         with contextlib.ExitStack() as stack:
             for cursor in cursors:
                 stack.enter_context(impatient(cursor))
-            with ThreadPoolExecutor(workers, thread_name_prefix="duckalog-probe") as pool:
+            pool = ThreadPoolExecutor(workers, thread_name_prefix="duckalog-probe")
+            try:
                 answers = list(pool.map(ask, remote))
+            except BaseException:  # Ctrl-C: what is being asked cannot be waited for
+                for one in (connection, *cursors):
+                    abandon(one)
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+            pool.shutdown()
     finally:
         for cursor in cursors:
-            cursor.close()
+            close(cursor)
     return {step.key: answer for step, answer in zip(remote, answers, strict=True)}
 
 

@@ -19,6 +19,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.engine.execution import at_file
+from duckalog.errors import NOT_UTF8, is_utf8
 
 logger = logging.getLogger("duckalog.engine")
 
@@ -66,6 +67,8 @@ def open_file(
 
     Errors tell of the file `shown_as`, where it is to stand when it is whole.
     """
+    if not is_utf8(path):
+        raise at_file(shown_as or path, NOT_UTF8, "Rename it, or its folder.")
     deadline = time.monotonic() + lock_timeout_s
     pause_s = 0.02
     while True:

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 from duckdb import DuckDBPyConnection
 
-from duckalog.engine.execution import close, execute, refused, run, within
+from duckalog.engine.execution import close, execute, is_abandoned, refused, run, within
 from duckalog.environment import Redactor
 from duckalog.errors import EngineError, Problem
 from duckalog.plan import DatabaseStep, ExtensionStep, Plan, Step
@@ -197,8 +197,9 @@ def impatient(connection: DuckDBPyConnection) -> Iterator[None]:
     try:
         yield
     finally:
-        for name, value in known:
-            connection.execute(set_option(name, literal(int(value))).text)
+        if not is_abandoned(connection):
+            for name, value in known:
+                connection.execute(set_option(name, literal(int(value))).text)
 
 
 def _unfit_file(file: str, database_type: str) -> tuple[str, str] | None:

@@ -21,6 +21,7 @@ from duckalog.secrets import DuckdbSecret
 from duckalog.sql import (
     Spliced,
     Statement,
+    ended,
     install,
     literal,
     load,
@@ -80,10 +81,10 @@ def session_steps(config: Config, readings: Sequence[Reading]) -> Iterator[Step]
 
 
 def _pragma(sql: str) -> Statement:
-    text = sql.strip().rstrip(";")
+    text = ended(sql.strip().rstrip(";"))
     if not isinstance(sql, Filled):
         return statement(text)
-    template = sql.template.strip().rstrip(";")
+    template = ended(sql.template.strip().rstrip(";"))
     return statement(Spliced(text, with_expressions(template, PLACEHOLDER, shell_expression)))
 
 

@@ -1,0 +1,1 @@
+SELECT * FROM orders SEMI JOIN countries USING (country)

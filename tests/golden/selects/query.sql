@@ -1,0 +1,4 @@
+-- Kept beside the config.
+SELECT month, count(*) AS n
+FROM monthly
+GROUP BY ALL;
