@@ -23,7 +23,8 @@ from duckalog.errors import (
     sentences,
     shown,
 )
-from duckalog.sql import environment_expression, replace_in_sql
+from duckalog.sql import environment_expression
+from duckalog.user_sql import replace_in_sql
 
 PLACEHOLDER = re.compile(
     r"(?P<escape>\$)?\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^}$]*(?:\$(?!\{)[^}$]*)*))?\}"

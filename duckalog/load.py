@@ -44,7 +44,7 @@ from duckalog.environment import (
 )
 from duckalog.errors import NOWHERE, ConfigError, Origin, Problem
 from duckalog.secrets import DuckdbSecret, secret_type
-from duckalog.sql import replace_literals
+from duckalog.user_sql import replace_literals
 from duckalog.views import view_type
 from duckalog.views.select import SelectView
 

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from duckalog.sql import regions_of, split_name
+from duckalog.sql import split_name
+from duckalog.user_sql import regions_of
 
 Name = tuple[str, ...]
 """A name as the query writes it, one to three parts: catalog, schema, relation."""
@@ -90,8 +91,10 @@ def _reading(query: str, serialized: str) -> Reading:
 def _refusal(query: str, tree: dict[str, Any]) -> str:
     if tree.get("error_type") != "parser":
         return "a view is one SELECT, and this is something else or more"
-    position = str(tree.get("position", ""))
-    line = query.count("\n", 0, int(position)) + 1 if position.isdigit() else 0
+    position = int(tree.get("position") or 0)
+    # DuckDB 1.x counts characters, 2.0 (which tells a location, too) bytes.
+    before = query.encode()[:position] if "location" in tree else query[:position].encode()
+    line = before.count(b"\n") + 1
     where = f" in line {line} of the query" if line > 1 else ""
     reason = tree["error_message"]
     if len(reason) > MAX_REASON:  # DuckDB 2.0 repeats the whole token, however long it is
@@ -131,8 +134,8 @@ def _walk(root: dict[str, Any]) -> Reading:
             function = node["function"]
             functions.add(str(function["function_name"]).lower())
             if function["function_name"] == "query_table":
-                arguments = function.get("children", function.get("arguments"))  # 1.x, 2.0
-                relations.update(map(_name_in, _texts(arguments[:1])))
+                arguments = function.get("children") or function.get("arguments")  # 1.x, 2.0
+                relations.update(map(_name_in, _texts((arguments or [])[:1])))
         elif node.get("class") == "CONSTANT":
             urls.update(text for text in _texts(node) if "://" in text)
         pending += _children(node, scope)

@@ -383,8 +383,12 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("generate-sql",),
     ("generate-sql", "--full"),
     ("generate-sql", "--session"),
+    ("plan",),
+    ("plan", "--refresh"),
     ("build", "--dry-run"),
     ("build", "--verbose"),
+    ("build", "--keep-going"),
+    ("plan", "--refresh"),
 )
 
 
@@ -410,6 +414,7 @@ def in_every_way(config: Path) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "validate_config", lambda: duckalog.validate_config(config, connect=True)
     yield "generate_sql", lambda: duckalog.generate_sql(config, part="full")
     yield "build", lambda: duckalog.build(config)
+    yield "diff", lambda: duckalog.diff(config)
     yield "dry run", lambda: duckalog.build_catalog(config, dry_run=True)
     yield "verbose", lambda: duckalog.build_catalog(config, verbose=True)
     yield "connect", lambda: duckalog.connect(config).close()

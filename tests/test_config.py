@@ -1093,6 +1093,24 @@ attachments:
             "(TYPE postgres, SECRET \"__duckalog_postgres_dw\", SCHEMA 's', READ_ONLY)"
         )
 
+    def test_the_metadata_of_a_ducklake_is_a_file_or_a_declared_secret(
+        self, load: Load, tmp_path: Path
+    ) -> None:
+        text = """
+duckdb: {secrets: [{type: postgres, name: my_pg, host: h}]}
+attachments:
+  ducklake:
+  - {alias: a, metadata: sqlite, path: a.db, snapshot_time: "2026-01-31"}
+  - {alias: b, metadata: postgres, secret: my_pg, data_path: "s3://b", metadata_schema: s}
+"""
+        attached = [one for one in session_of(load(text)) if one.startswith("ATTACH")]
+        assert attached == [
+            f"ATTACH IF NOT EXISTS 'ducklake:sqlite:{tmp_path}/a.db' AS \"a\" "
+            "(SNAPSHOT_TIME '2026-01-31', READ_ONLY)",
+            "ATTACH IF NOT EXISTS 'ducklake:postgres:' AS \"b\" (DATA_PATH 's3://b', "
+            "METADATA_SCHEMA 's', META_SECRET \"my_pg\", READ_ONLY)",
+        ]
+
     def test_postgres_options_are_parameters_of_libpq_as_data(self, load: Load) -> None:
         options = '{application_name: "it\'s\\\\", connect_timeout: 3, keepalives: true}'
         attached = session_of(
@@ -1205,6 +1223,16 @@ class TestCatalogs:
                 ],
             ),
             (
+                "catalog_type: rest, uri: 'https://c', options: {secret: ice, "
+                "default_schema: d, max_table_staleness: 5 minutes, "
+                "support_nested_namespaces: true}",
+                [
+                    "ATTACH IF NOT EXISTS '' AS \"ic\" (TYPE iceberg, ENDPOINT 'https://c', "
+                    "SECRET \"ice\", DEFAULT_SCHEMA 'd', MAX_TABLE_STALENESS '5 minutes', "
+                    "SUPPORT_NESTED_NAMESPACES true, READ_ONLY)"
+                ],
+            ),
+            (
                 "catalog_type: glue, warehouse: '123456789012', options: {secret: aws}",
                 [
                     "ATTACH IF NOT EXISTS '123456789012' AS \"ic\" (TYPE iceberg, "
@@ -1224,7 +1252,7 @@ class TestCatalogs:
         self, load: Load, catalog: str, statements: list[str]
     ) -> None:
         config = load(
-            f"duckdb: {{secrets: [{{name: aws, type: s3}}]}}\n"
+            "duckdb: {secrets: [{name: aws, type: s3}, {name: ice, type: iceberg, token: t}]}\n"
             f"iceberg_catalogs: [{{name: ic, {catalog}}}]",
             T="hunter2",
         )
@@ -1501,6 +1529,16 @@ views: [{name: a, source: parquet, uri: [a/*.parquet, 's3://b']}]
             write_config(f"imports: [part{number + 1}.yaml]", f"part{number}.yaml")
         (problem,) = refused("imports: [part0.yaml]")
         assert problem.startswith("part150.yaml: there is no such file")
+
+    def test_there_may_not_be_more_files_than_the_limit(
+        self, refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("duckalog.load.MAX_FILES", 5)
+        for number in range(6):
+            (tmp_path / f"part{number}.yaml").write_text("views: []")
+        assert refused("imports: ['part*.yaml']") == [
+            "catalog.yaml:2: imports[0]: more than 5 files are imported"
+        ]
 
 
 class TestFormats:

@@ -396,13 +396,15 @@ def test_15_paths_start_from_the_file_that_states_them(
 
 
 _MODULES = """
-import sys
+import os, sys
 sys.argv[:] = ["duckalog", *sys.argv[1:]]
 from duckalog.cli import main
-try:
-    main()
-finally:
-    print(*sys.modules, sep="\\n", file=sys.stderr)
+end = os._exit
+def tell_and_end(status):
+    print(*sys.modules, sep="\\n", file=sys.stderr, flush=True)
+    end(status)
+os._exit = tell_and_end
+main()
 """
 
 

@@ -123,6 +123,8 @@ class TestRelations:
             ("FROM query_table(['a', 's.b'])", "a s.b"),
             ("FROM query_table(['a', 'b'], true)", "a b"),
             ("FROM query_table('a') JOIN c ON true", "a c"),
+            ("FROM query_table('no\"name')", 'no"name'),
+            ("FROM query_table(), a", "a"),
         ],
     )
     def test_names_that_query_table_is_given_are_relations(
@@ -258,12 +260,25 @@ class TestRefusals:
         [
             ("SELEC 1", "DuckDB cannot parse it: "),
             ("SELECT 1\nFROM a\nWHER x", "DuckDB cannot parse it in line 3 of the query: "),
+            ("SELECT 'éééééééé'\nFROM a\nWHER x\n\n\n\n\n", "DuckDB cannot parse it in line 3 of"),
             ("SELECT 'a", "DuckDB cannot parse it"),
+            ("SELECT 1 /* a", "DuckDB cannot parse it"),
             ("SELECT (1", "DuckDB cannot parse it"),
         ],
     )
     def test_a_wrong_syntax_is_told_with_its_line(self, query: str, where: str) -> None:
         assert reading_of(query).refusal.startswith(where)
+
+    def test_a_long_token_is_not_told_to_its_end(self) -> None:
+        assert len(reading_of("x" * 100_000).refusal) < 400
+
+    def test_a_tree_that_is_too_deep_to_read_is_refused(self) -> None:
+        refusal = reading_of("SELECT 1" + "::INT" * 900).refusal
+        assert refusal in ("", "the query is nested too deeply")
+        assert reading_of("SELECT " + "abs(" * 450 + "1" + ")" * 450).refusal in (
+            "",
+            "the query is nested too deeply",
+        )
 
     def test_one_refusal_leaves_the_others_readings(self) -> None:
         first, second, third = readings_of(["FROM a", "DROP TABLE x", "FROM b"])

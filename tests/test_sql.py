@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from duckalog import sql
+from duckalog import sql, user_sql
 from duckalog.sql import Bound, Spliced, Statement
 
 HOSTILE = [
@@ -337,21 +337,24 @@ class TestRegions:
     @settings(max_examples=200, deadline=None)
     def test_the_pieces_make_the_text(self, pieces: list[str]) -> None:
         text = "".join(pieces)
-        assert "".join(piece for _, piece in sql.regions_of(text)) == text
+        assert "".join(piece for _, piece in user_sql.regions_of(text)) == text
 
     @given(TEXT)
     @settings(max_examples=200, deadline=None)
     def test_the_pieces_of_any_text_make_it(self, text: str) -> None:
-        assert "".join(piece for _, piece in sql.regions_of(text)) == text
+        assert "".join(piece for _, piece in user_sql.regions_of(text)) == text
 
     @pytest.mark.parametrize(("piece", "kind"), REGIONS)
     def test_each_kind_is_found_between_others(self, piece: str, kind: str) -> None:
-        found = [(one, text.rstrip("\r\n")) for one, text in sql.regions_of(f"a {piece} b")]
+        found = [(one, text.rstrip("\r\n")) for one, text in user_sql.regions_of(f"a {piece} b")]
         assert (kind, piece.rstrip("\r\n")) in found
 
     @pytest.mark.parametrize("opening", ["'a", "E'a\\'", '"a', "$$a", "$x$a$$", "/* a", "/*/*a*/"])
     def test_what_is_not_closed_goes_to_the_end(self, opening: str) -> None:
-        assert [piece for _, piece in sql.regions_of(f"1 {opening} b")] == ["1 ", f"{opening} b"]
+        assert [piece for _, piece in user_sql.regions_of(f"1 {opening} b")] == [
+            "1 ",
+            f"{opening} b",
+        ]
 
     @pytest.mark.parametrize(
         ("text", "kinds"),
@@ -363,7 +366,7 @@ class TestRegions:
         ],
     )
     def test_what_only_looks_quoted_is_not(self, text: str, kinds: list[str]) -> None:
-        assert [kind for kind, _ in sql.regions_of(text)] == kinds
+        assert [kind for kind, _ in user_sql.regions_of(text)] == kinds
 
     @pytest.mark.parametrize("second", [one for one, kind in REGIONS if kind != "name"])
     @pytest.mark.parametrize("first", [one for one, kind in REGIONS if kind != "name"])
@@ -388,7 +391,7 @@ MARKER = re.compile(r"\{(\w+)\}")
 
 
 def replaced(text: str, value: str) -> str:
-    return sql.replace_in_sql(text, MARKER, lambda _match: value)
+    return user_sql.replace_in_sql(text, MARKER, lambda _match: value)
 
 
 class TestReplaceInSql:
@@ -444,8 +447,8 @@ class TestReplaceInSql:
             filled = plain
             reason = str(error)
             assert reason.endswith("put single quotes round it")
-        kinds = [kind for kind, _ in sql.regions_of(filled)]
-        assert kinds == [kind for kind, _ in sql.regions_of(plain)]
+        kinds = [kind for kind, _ in user_sql.regions_of(filled)]
+        assert kinds == [kind for kind, _ in user_sql.regions_of(plain)]
         assert filled == plain or re.fullmatch(r"[\w.+-]+", value, re.ASCII)
 
     @pytest.mark.parametrize("value", ["8", "-8", "1.5", "1e9", "abc", "data_2026", "a.b"])
@@ -468,21 +471,21 @@ class TestReplaceInSql:
 
 class TestShownLiterals:
     def test_a_literal_with_a_marker_becomes_an_expression(self) -> None:
-        shown = sql.with_expressions("SET a='{x}', b='c'", MARKER, lambda text: f"<{text}>")
+        shown = user_sql.with_expressions("SET a='{x}', b='c'", MARKER, lambda text: f"<{text}>")
         assert shown == "SET a=<{x}>, b='c'"
 
     def test_quotes_inside_a_literal_are_undone_for_the_expression(self) -> None:
-        shown = sql.with_expressions("'it''s {x}'", MARKER, lambda text: f"<{text}>")
+        shown = user_sql.with_expressions("'it''s {x}'", MARKER, lambda text: f"<{text}>")
         assert shown == "<it's {x}>"
 
     def test_a_marker_without_quotes_becomes_an_expression(self) -> None:
-        assert sql.with_expressions("SET a={x}", MARKER, lambda _: "getenv('X')") == (
+        assert user_sql.with_expressions("SET a={x}", MARKER, lambda _: "getenv('X')") == (
             "SET a=getenv('X')"
         )
 
     @pytest.mark.parametrize("text", ["-- {x}", "E'{x}'", '"{x}"'])
     def test_elsewhere_a_marker_stays(self, text: str) -> None:
-        assert sql.with_expressions(text, MARKER, lambda _: "getenv('X')") == text
+        assert user_sql.with_expressions(text, MARKER, lambda _: "getenv('X')") == text
 
     def test_the_name_before_a_literal_is_what_it_is_assigned_to(self) -> None:
         seen: list[tuple[str, str]] = []
@@ -492,7 +495,7 @@ class TestShownLiterals:
             return "hidden" if name == "s3_secret" else None
 
         text = "SET s3_secret TO 'it''s'; SET region = 'x'"
-        assert sql.replace_literals(text, remembered) == (
+        assert user_sql.replace_literals(text, remembered) == (
             "SET s3_secret TO 'hidden'; SET region = 'x'"
         )
         assert seen == [("s3_secret", "it's"), ("region", "x")]

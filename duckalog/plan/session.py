@@ -27,8 +27,8 @@ from duckalog.sql import (
     load,
     set_option,
     statement,
-    with_expressions,
 )
+from duckalog.user_sql import with_expressions
 
 _EXTENSION_OF_FUNCTION = {
     "delta_scan": "delta",
