@@ -342,7 +342,8 @@ def _secret(data: Data, path: KeyPath, context: Context) -> Any:
 def _local_path(data: Data, path: KeyPath, context: Context) -> Any:
     if not isinstance(data, str) or not data:
         return _wrong(data, "a path", path, context)
-    return LocalPath(absolute_path(data, context.directory))
+    local = absolute_path(data, context.directory)
+    return Filled(local, data.template) if isinstance(data, Filled) else LocalPath(local)
 
 
 def _database_path(data: Data, path: KeyPath, context: Context) -> Any:

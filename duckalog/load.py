@@ -258,9 +258,12 @@ class _Loader:
     def _setting(self, name: str, setting: Setting) -> Setting:
         """Return a setting; one that is named like a credential is shown as a variable."""
         value = setting.value
-        if not looks_secret(name) or not isinstance(value, str) or is_filled(value):
+        if not looks_secret(name) or not isinstance(value, str | int) or isinstance(value, Filled):
             return setting
-        return msgspec.structs.replace(setting, value=Filled(value, self._hide(name, value)))
+        text = str(value)
+        if is_filled(text):
+            return setting
+        return msgspec.structs.replace(setting, value=Filled(text, self._hide(name, text)))
 
     def _pragma(self, pragma: Pragma) -> Pragma:
         """Return a pragma; its literals that follow the name of a credential are shown so too."""

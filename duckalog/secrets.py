@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from duckalog.attachments.postgres import Port
-from duckalog.decode import OneOrMany, Unfit, chosen_by
+from duckalog.decode import LocalPath, OneOrMany, Unfit, chosen_by
 from duckalog.document import Data
 from duckalog.entry import Entry, NonEmpty, bound, bound_map
 from duckalog.environment import Secret
@@ -92,7 +92,7 @@ class _ObjectStoreSecret(DuckdbSecret, frozen=True, kw_only=True):
     profile: str | None = None
     assume_role_arn: str | None = None
     external_id: str | None = None
-    web_identity_token_file: str | None = None
+    web_identity_token_file: LocalPath | None = None
     refresh: Literal["auto"] | None = None
     validation: Literal["exists", "none"] | None = None
 
@@ -149,7 +149,7 @@ class AzureSecret(DuckdbSecret, frozen=True, kw_only=True):
     tenant_id: str | None = None
     client_id: str | None = None
     client_secret: Secret | None = None
-    client_certificate_path: str | None = None
+    client_certificate_path: LocalPath | None = None
     object_id: str | None = None
     resource_id: str | None = None
     access_token: Secret | None = None
@@ -185,7 +185,7 @@ class PostgresSecret(DuckdbSecret, frozen=True, kw_only=True):
     database: str | None = None
     user: str | None = None
     password: Secret | None = None
-    passfile: str | None = None
+    passfile: LocalPath | None = None
 
 
 class MysqlSecret(DuckdbSecret, frozen=True, kw_only=True):
@@ -200,15 +200,15 @@ class MysqlSecret(DuckdbSecret, frozen=True, kw_only=True):
     database: str | None = None
     user: str | None = None
     password: Secret | None = None
-    socket: str | None = None
+    socket: LocalPath | None = None
     ssl_mode: str | None = None
-    ssl_ca: str | None = None
-    ssl_capath: str | None = None
-    ssl_cert: str | None = None
+    ssl_ca: LocalPath | None = None
+    ssl_capath: LocalPath | None = None
+    ssl_cert: LocalPath | None = None
     ssl_cipher: str | None = None
-    ssl_crl: str | None = None
-    ssl_crlpath: str | None = None
-    ssl_key: str | None = None
+    ssl_crl: LocalPath | None = None
+    ssl_crlpath: LocalPath | None = None
+    ssl_key: LocalPath | None = None
 
 
 class IcebergSecret(DuckdbSecret, frozen=True, kw_only=True):

@@ -133,6 +133,8 @@ def literal(value: Value) -> str:
         raise ValueError("null cannot stand inside a list or map")
     if isinstance(value, float) and not math.isfinite(value):
         return f"'{value}'::DOUBLE"
+    if isinstance(value, float) and len(str(value)) > 16 and "e" not in str(value):
+        return f"{value}e0"  # a DECIMAL of so many digits becomes a neighbouring double (1.5.5)
     if isinstance(value, int | float | Decimal):
         return str(value)
     if isinstance(value, Mapping):

@@ -18,6 +18,7 @@ ROOT = Path(duckalog.__file__).parent.parent
 
 LAYERS = (
     {"errors", "sql", "version", "logs"},
+    {"user_sql"},
     {"document", "references"},
     {"environment"},
     {"decode"},
@@ -150,14 +151,17 @@ def part_of_duckalog(module: str) -> bool:
     return module.partition(".")[0] == "duckalog"
 
 
+# The command line ends by os._exit.
 _LOADED = """
-import runpy, sys
+import os, runpy, sys
 sys.argv = ["duckalog", *{arguments!r}]
-try:
-    {statement}
-except SystemExit as error:
-    assert not error.code, error.code
-print(*sys.modules, file=sys.stderr)
+leave = os._exit
+def tell(status):
+    print(*sys.modules, file=sys.stderr, flush=True)
+    leave(status)
+os._exit = tell
+{statement}
+tell(0)
 """
 
 
@@ -170,7 +174,9 @@ def modules_loaded_by(statement: str, *arguments: str) -> set[str]:
         timeout=60,
         check=True,
     )
-    return {name.partition(".")[0] for name in result.stderr.split()}
+    loaded = {name.partition(".")[0] for name in result.stderr.split()}
+    assert loaded & {"duckalog", "duckalog_dagster"}
+    return loaded
 
 
 RUN = 'runpy.run_module("duckalog", run_name="__main__")'

@@ -963,6 +963,28 @@ class TestSecrets:
         config = load(f"duckdb: {{secrets: [{{{secret}}}]}}", K="hunter2")
         assert session_of(config)[-1] == statement
 
+    @pytest.mark.parametrize(
+        ("kind", "key"),
+        [
+            ("s3, provider: credential_chain", "web_identity_token_file"),
+            ("azure", "client_certificate_path"),
+            ("postgres", "passfile"),
+            ("mysql", "ssl_ca"),
+            ("mysql", "ssl_key"),
+            ("mysql", "socket"),
+        ],
+    )
+    def test_paths_start_from_the_config(
+        self, load: Load, tmp_path: Path, kind: str, key: str
+    ) -> None:
+        text = f"duckdb: {{secrets: [{{type: {kind}, {key}: keys/PATH}}]}}"
+        plain = session_of(load(text.replace("PATH", "a.pem")))[-1]
+        assert f"{key.upper()} '{tmp_path}/keys/a.pem'" in plain
+        filled = plan(load(text.replace("PATH", "'${env:X}'").replace("keys/", ""), X="b.pem"))
+        statement = filled.session[-1].statements[0]
+        assert f"{tmp_path}/b.pem" in statement.values
+        assert f"{key.upper()} getenv('X')" in statement.script
+
     def test_every_type_is_tried_above(self) -> None:
         marks = self.test_each_type_is_one_statement_without_its_values.pytestmark  # type: ignore[attr-defined]
         tried = {case[0].partition(",")[0].removeprefix("type: ") for case in marks[0].args[1]}

@@ -434,7 +434,7 @@ class TestFiles:
     def test_a_file_above_the_limit_is_not_read(self, tmp_path: Path) -> None:
         with (tmp_path / "c.yaml").open("wb") as file:
             file.truncate(64 * 1024 * 1024)
-        with pytest.raises(ConfigError, match="the file is larger than 32 MiB"):
+        with pytest.raises(ConfigError, match="the file is larger than 16 MiB"):
             read_document(tmp_path / "c.yaml")
 
     def test_line_ends_of_windows_count_once(self, tmp_path: Path) -> None:

@@ -741,6 +741,30 @@ class TestWithExtensions:
                 assert catalog.columns() == [(name, None) for name in names]
                 assert catalog.query("FROM v") == [(7, {column: 1}, text)]
 
+    @pytest.mark.parametrize("login", [{}, {"token": "t"}], ids=["in ATTACH", "in the secret"])
+    @settings(max_examples=5, deadline=None)
+    @given(text=st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S"]), min_size=1))
+    @example(text='it\'s "the" \\ {key=value}, [header]; --')
+    def test_a_header_of_a_catalog_arrives_exactly_as_it_is(
+        self, login: dict[str, str], text: str
+    ) -> None:
+        heard: list[str | None] = []
+
+        class Rest(_Quiet):
+            def do_GET(self) -> None:
+                heard.append(self.headers["X-Own"])
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.end_headers()
+                self.wfile.write(b'{"defaults": {}, "overrides": {}}')
+
+        with a_catalog() as catalog, served(catalog.folder, Rest) as url:
+            options = {**login, "extra_http_headers": {"X-Own": "${env:V}"}}
+            rest = {"name": "ice", "catalog_type": "rest", "uri": url, "options": options}
+            assert catalog.is_built((), {"V": text}, iceberg_catalogs=[rest])
+            catalog.plan = None  # the server will be gone when the catalog is checked
+        assert set(heard) == {text}
+
 
 def duckdb_literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
@@ -752,9 +776,9 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
+def served(folder: Path, handler: type[_Quiet] = _Quiet) -> Iterator[str]:
     """Yield the URL under which a folder's files are served."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:

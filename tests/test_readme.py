@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import duckdb
 import pytest
 
 import duckalog
@@ -117,16 +116,8 @@ def test_the_example_answers_as_shown(
 def test_the_session_script_opens_the_catalog_in_a_shell(shop: Path) -> None:
     duckalog.build(shop / "catalog.yaml")
     (block,) = [text for text in blocks("console") if "--session" in text]
-    _preinstall("sqlite_scanner")
+    tables.install_extensions(Path.home(), "sqlite_scanner")
     assert "12.5" in _run_all(block, shop)
-
-
-def _preinstall(extension: str) -> None:
-    """Install an extension into the test's home folder, where the shell looks for it."""
-    from duckdb_extensions import import_extension
-
-    with duckdb.connect() as connection:
-        import_extension(extension, con=connection)
 
 
 def test_every_message_shown_is_what_is_said(shop: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -34,17 +33,7 @@ EXTENSIONS = ("avro", "ducklake", "httpfs", "iceberg", "postgres_scanner", "sqli
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a home folder with the extensions in it, so that INSTALL asks no network."""
     home = tmp_path / "home"
-    with duckdb.connect() as connection:
-        ((platform,),) = connection.execute("PRAGMA platform").fetchall()
-    version = f"v{duckdb.__version__}"
-    folder = home / ".duckdb" / "extensions" / version / platform
-    folder.mkdir(parents=True)
-    for name in EXTENSIONS:
-        spec = importlib.util.find_spec(f"duckdb_extension_{name}")
-        assert spec, f"the package duckdb-extension-{name} is not installed"
-        assert spec.origin
-        file = f"{name}.duckdb_extension"
-        (folder / file).symlink_to(Path(spec.origin).parent / "extensions" / version / file)
+    tables.install_extensions(home, *EXTENSIONS)
     monkeypatch.setenv("HOME", str(home))
     return home
 

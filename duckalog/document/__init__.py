@@ -18,7 +18,7 @@ from duckalog.errors import NOT_UTF8, ConfigError, KeyPath, Origin, Problem, is_
 
 __all__ = ["Data", "Document", "parse_document", "read_document", "read_text", "unfit_text"]
 
-MAX_BYTES = 32 * 1024 * 1024
+MAX_BYTES = 16 * 1024 * 1024
 
 
 class Document(NamedTuple):
