@@ -17,7 +17,6 @@ from duckalog.entry import (
 from duckalog.environment import (
     Secret,
     Use,
-    looks_secret,
     variables_in,
 )
 from duckalog.errors import MAX_PROBLEMS, Problem, nearest, sentences
@@ -169,9 +168,7 @@ def secrets_in_views(uses: Iterable[Use], secrets: Iterable[Secret]) -> Iterator
         use.name for use in uses if use.is_credential and use.origin.path[:1] != ("views",)
     }
     for use in uses:
-        if use.origin.path[:1] == ("views",) and (
-            use.name in credentials or looks_secret(use.name)
-        ):
+        if use.origin.path[:1] == ("views",) and (use.name in credentials or use.is_credential):
             message = (
                 f"{use.name} is a credential, and views are stored in the catalog file in clear"
             )

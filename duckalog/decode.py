@@ -6,6 +6,7 @@ lists, variants chosen by a key) is decided here, by the type of the field.
 
 from __future__ import annotations
 
+import glob
 import os
 import types
 import typing
@@ -361,6 +362,11 @@ def _uri(data: Data, path: KeyPath, context: Context) -> Any:
         return _wrong(data, "a path or URL", path, context)
     if is_remote(data) or (not context.is_filled and data.startswith("${")):
         return data  # which may be Filled: a URL can hold a credential
+    is_pattern = path[:1] == ("views",)
+    if is_pattern and not os.path.isabs(data) and glob.has_magic(context.directory):
+        message = "DuckDB takes the name of the config's folder for a pattern"
+        context.problem(path, message, "Rename the folder, without *, ? and [.")
+        return INVALID
     return Uri(absolute_path(data, context.directory))
 
 

@@ -32,8 +32,10 @@ PLACEHOLDER = re.compile(
 _ASSIGNED = re.compile(r"\b(\w+)=\$\{env:(\w+)")
 _LOOKS_LIKE_ONE = re.compile(r"\$\{\s*env\b[^}]*\}?", re.IGNORECASE)
 _SECRET_WORDS = re.compile(
-    r"(?:^|_)(?:PASS|PASSWD|PASSWORD|PASSPHRASE|PWD|SECRETS?|TOKEN|CREDENTIALS?|SAS|SIG|DSN|KEY_ID|"
-    r"CONNECTION_STRING|(?:API|ACCESS|ACCOUNT|PRIVATE|SECRET|SIGNING|ENCRYPTION)_?KEY)(?:$|_)",
+    # The first ones end a word too, as in libpq's PGPASSWORD.
+    r"(?:PASS|PASSWD|PASSWORD|PASSPHRASE|PWD|SECRETS?|TOKEN)(?:$|_)|"
+    r"(?:^|_)(?:CREDENTIALS?|PAT|SAS|SIG|SIGNATURE|DSN|KEY_ID|CONNECTION_STRING|"
+    r"(?:API|ACCESS|ACCOUNT|PRIVATE|SECRET|SIGNING|ENCRYPTION)_?KEY)(?:$|_)",
     re.IGNORECASE,
 )
 
@@ -124,7 +126,13 @@ class Use(NamedTuple):
         names += assigned.get(self.name, ())
         if _is_under(self.origin.path, (("duckdb", "pragmas"),)):
             names += words
-        return any(looks_secret(name) for name in names)
+        return any(looks_secret(name) for name in names) or _is_in_userinfo(self)
+
+
+def _is_in_userinfo(use: Use) -> bool:
+    """Say whether a variable stands before the @ of a URL's host."""
+    name = re.escape(use.name)
+    return bool(re.search(rf"://[^/\s'\"]*\$\{{env:{name}\b[^/\s'\"]*@", use.template))
 
 
 @lru_cache(maxsize=8)

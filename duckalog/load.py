@@ -125,9 +125,9 @@ class _Loader:
         self._decode(document, data, told, is_root=not importers)
 
     def _files_of(self, pattern: str, document: Document, origin: Origin) -> list[str]:
-        path = absolute_path(pattern, document.directory)
-        if not glob.has_magic(path):
-            return [path]
+        if not glob.has_magic(pattern):
+            return [absolute_path(pattern, document.directory)]
+        path = absolute_path(pattern, glob.escape(document.directory))
         own = os.path.realpath(document.file)
         found = [one for one in sorted(glob.glob(path, recursive=True)) if os.path.isfile(one)]
         if not found:

@@ -31,6 +31,42 @@ class Reading(NamedTuple):
         )
 
 
+_SESSION_STATEMENTS = frozenset(
+    ("ATTACH", "CALL", "DETACH", "EXTENSION", "LOAD", "MULTI", "PRAGMA", "SELECT", "SET")
+)
+_SESSION_CREATE = re.compile(
+    r"\s*CREATE\s+(?:OR\s+REPLACE\s+)?(?:(?:PERSISTENT\s+)?SECRET|TEMP(?:ORARY)?)\b", re.IGNORECASE
+)
+
+
+def writes_of(statements: Sequence[str]) -> list[str]:
+    """Return for each SQL text the kind of statement by which it would write, or an empty text.
+
+    Only what touches a session and nothing else does not write: settings,
+    secrets, temporary objects. A text that DuckDB cannot parse is not judged.
+    """
+    if not statements:
+        return []
+    import duckdb
+
+    found: list[str] = []
+    with duckdb.connect(":memory:") as connection:
+        for text in statements:
+            try:
+                parsed = connection.extract_statements(text)
+            except duckdb.Error:
+                found.append("")
+                continue
+            kinds = [
+                one.type.name
+                for one in parsed
+                if one.type.name not in _SESSION_STATEMENTS
+                and not (one.type.name == "CREATE" and _SESSION_CREATE.match(one.query))
+            ]
+            found.append(kinds[0] if kinds else "")
+    return found
+
+
 def readings_of(queries: Sequence[str]) -> list[Reading]:
     """Return what each query reads, without its own CTEs; the relations need not exist.
 

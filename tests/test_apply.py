@@ -422,7 +422,7 @@ views:
         self, build: Build, catalog: Path
     ) -> None:
         text = """\
-  pragmas: [CREATE SCHEMA IF NOT EXISTS elsewhere, USE elsewhere]
+  pragmas: ["ATTACH ':memory:' AS elsewhere", USE elsewhere]
 views: [{name: v, sql: SELECT 1 AS x}, {name: w, sql: FROM v}]
 """
         assert list(build(text)) == ["main.v", "main.w"]

@@ -1590,3 +1590,35 @@ views:
         first, second = plan(config).views
         assert (first.view, second.view) == ("a", "b")
         assert first.query == second.query
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        "sql: \"SELECT '${env:PGPASSWORD}'\"",
+        "sql: \"SELECT '${env:DBPASS}'\"",
+        "source: parquet, uri: 'https://host/x.parquet?sig=${env:AUTH}'",
+        "source: parquet, uri: 'https://me:${env:AUTH}@host/x.parquet'",
+    ],
+)
+def test_a_credential_in_a_view_is_refused_by_its_name_or_its_place(
+    stated: str, write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PGPASSWORD", "DBPASS", "AUTH"):
+        monkeypatch.setenv(name, "canary-value")
+    config = write_config(f"version: 1\nviews:\n  - {{name: v, {stated}}}\n")
+    with pytest.raises(ConfigError, match="is a credential") as caught:
+        load_config(config)
+    assert "canary-value" not in str(caught.value)
+
+
+def test_a_folder_whose_name_is_a_pattern_is_refused_for_views_and_not_for_imports(
+    write_config: WriteConfig,
+) -> None:
+    write_config("views: [{name: v, sql: SELECT 1}]", "odd[x]/other.yaml")
+    views = "views: [{name: p, source: parquet, uri: orders/a.parquet}]"
+    imports = "imports: [other.yaml, 'o*.yaml']"
+    config = write_config(f"version: 1\n{imports}\n{views}", "odd[x]/c.yaml")
+    with pytest.raises(ConfigError, match="folder for a pattern") as caught:
+        load_config(config)
+    assert len(caught.value.problems) == 1

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from duckalog.document import Document, parse_document, read_document
@@ -465,6 +465,7 @@ PLAIN = st.recursive(
 
 @given(PLAIN)
 @settings(max_examples=200, deadline=None)
+@example({"?": 1, "<<": 2, "": 3})
 def test_json_is_read_as_python_reads_it(data: Any) -> None:
     document = parse_document(json.dumps(data, indent=1), JSON)
     assert document.data == data

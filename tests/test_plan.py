@@ -549,3 +549,20 @@ views:
         first, second = plan(load_config(path, fill_environment=False)).views
         assert first.query == "SELECT '${env:X}'"
         assert "${env:BUCKET}/x" in second.query
+
+
+@pytest.mark.parametrize(
+    ("pragma", "kind"),
+    [
+        ("DROP TABLE precious", "DROP"),
+        ("CREATE MACRO m() AS 1", "CREATE"),
+        ("COPY t TO 'x'", "COPY"),
+    ],
+)
+def test_a_pragma_that_would_change_a_database_is_refused(
+    pragma: str, kind: str, write_config: WriteConfig
+) -> None:
+    config = write_config(f'version: 1\nduckdb:\n  pragmas:\n    - "{pragma}"\n')
+    with pytest.raises(ConfigError, match=f"{kind} changes a database") as caught:
+        plan(load_config(config))
+    assert caught.value.problems[0].origin.line == 4

@@ -48,8 +48,15 @@ class _Anchored(NamedTuple):
 _NOTHING: dict[Any, Any] = {}
 """What is inside a plain value; one for all of them, which halves a document's memory."""
 
-_MERGE = "<<"
-_DROPPED = "?"
+
+class _Mark(str):
+    """A key that no file can state: it is told by its identity."""
+
+    __slots__ = ()
+
+
+_MERGE = _Mark("<<")
+_DROPPED = _Mark("?")
 """Stands for the key of a value that is left out, because the key itself is wrong."""
 
 

@@ -21,7 +21,7 @@ from duckalog.errors import ConfigError, Problem
 from duckalog.plan.session import session_steps
 from duckalog.plan.steps import DatabaseStep, ExtensionStep, Step, ViewStep
 from duckalog.plan.views import view_steps
-from duckalog.references import Reading, readings_of
+from duckalog.references import Reading, readings_of, writes_of
 from duckalog.sql import Statement, create_schema
 from duckalog.views.select import SelectView
 
@@ -81,6 +81,7 @@ def plan(config: Config, database: str | None = None) -> Plan:
         )
     )
     problems += _refused(config, queries, [readings[id(view)] for view in queries])
+    problems += _pragmas_that_write(config)
     if problems:
         raise ConfigError(config.redact.problem(problem) for problem in problems)
     return Plan(
@@ -92,6 +93,18 @@ def plan(config: Config, database: str | None = None) -> Plan:
         redact=config.redact,
         extension_directory=config.duckdb.extension_directory,
     )
+
+
+def _pragmas_that_write(config: Config) -> Iterator[Problem]:
+    """Yield the pragmas that would change the catalog, and not only the session."""
+    pragmas = config.duckdb.pragmas
+    for pragma, kind in zip(pragmas, writes_of([one.sql for one in pragmas]), strict=True):
+        if kind:
+            message = f"a pragma is for the session, and {kind} changes a database"
+            remedy = (
+                "Every session runs it, also read-only ones. Write SET, PRAGMA or CREATE SECRET."
+            )
+            yield Problem(pragma.origin, message, remedy)
 
 
 def _refused(
