@@ -30,6 +30,7 @@ PLACEHOLDER = re.compile(
     r"(?P<escape>\$)?\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^}$]*(?:\$(?!\{)[^}$]*)*))?\}"
 )
 _ASSIGNED = re.compile(r"\b(\w+)=\$\{env:(\w+)")
+_LOGIN = re.compile(r"://[^/\s'\"]*@")
 _LOOKS_LIKE_ONE = re.compile(r"\$\{\s*env\b[^}]*\}?", re.IGNORECASE)
 _SECRET_WORDS = re.compile(
     # The first ones end a word too, as in libpq's PGPASSWORD.
@@ -122,26 +123,29 @@ class Use(NamedTuple):
         """Say whether the variable, or the key or setting that it fills, is named like one."""
         keys = self.origin.path[2:] if _is_under(self.origin.path, _SECRETS) else self.origin.path
         names = [self.name, *(key for key in keys if isinstance(key, str))]
-        assigned, words = _names_in(self.template)
-        names += assigned.get(self.name, ())
+        template = _template(self.template)
+        names += template.assigned.get(self.name, ())
         if _is_under(self.origin.path, (("duckdb", "pragmas"),)):
-            names += words
-        return any(looks_secret(name) for name in names) or _is_in_userinfo(self)
+            names += template.words
+        return self.name in template.logins or any(looks_secret(name) for name in names)
 
 
-def _is_in_userinfo(use: Use) -> bool:
-    """Say whether a variable stands before the @ of a URL's host."""
-    name = re.escape(use.name)
-    return bool(re.search(rf"://[^/\s'\"]*\$\{{env:{name}\b[^/\s'\"]*@", use.template))
+class _Template(NamedTuple):
+    """What a text says of its variables: the names before `=`, and those before a URL's @."""
+
+    assigned: Mapping[str, Sequence[str]]
+    logins: frozenset[str]
+    words: Sequence[str]
 
 
 @lru_cache(maxsize=8)
-def _names_in(template: str) -> tuple[Mapping[str, Sequence[str]], Sequence[str]]:
-    """Return what each variable of a text is assigned to there, and all words of the text."""
+def _template(template: str) -> _Template:
+    """Return what a text says of all its variables, which may be many."""
     assigned: dict[str, list[str]] = {}
     for key, name in _ASSIGNED.findall(template):
         assigned.setdefault(name, []).append(key)
-    return assigned, re.findall(r"\w+", template)
+    logins = frozenset(name for login in _LOGIN.findall(template) for name in variables_in(login))
+    return _Template(assigned, logins, re.findall(r"\w+", template))
 
 
 class Redactor:
