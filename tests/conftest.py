@@ -17,6 +17,7 @@ pytest_plugins = [
     "tests.servers.postgres",
     "tests.servers.iceberg_rest",
     "tests.servers.proxy",
+    "tests.golden_plugin",
 ]
 
 ROOT = Path(__file__).parent.parent
