@@ -14,6 +14,17 @@ Name = tuple[str, ...]
 """A name as the query writes it, one to three parts: catalog, schema, relation."""
 
 
+class StatedPath(NamedTuple):
+    """The path of a file in a query: its text, and the byte at which its literal begins.
+
+    `is_relation` says that it stands in place of a relation's name.
+    """
+
+    position: int
+    text: str
+    is_relation: bool
+
+
 class Reading(NamedTuple):
     """What a query reads, or why it cannot be a view."""
 
@@ -21,6 +32,7 @@ class Reading(NamedTuple):
     functions: frozenset[str] = frozenset()
     urls: frozenset[str] = frozenset()
     refusal: str = ""
+    paths: tuple[StatedPath, ...] = ()
 
     @property
     def reads_files(self) -> bool:
@@ -145,6 +157,7 @@ def _walk(root: dict[str, Any]) -> Reading:
     relations: set[Name] = set()
     functions: set[str] = set()
     urls: set[str] = set()
+    paths: set[StatedPath] = set()
     pending: list[tuple[Any, _Scope]] = [(root, frozenset())]
     while pending:
         node, scope = pending.pop()
@@ -156,10 +169,13 @@ def _walk(root: dict[str, Any]) -> Reading:
         kind = node.get("type")
         if kind == "BASE_TABLE":
             name = _name_of(node)
-            if len(name) > 1 or name[0].lower() not in scope:
+            is_own = len(name) == 1 and name[0].lower() in scope
+            if not is_own:
                 relations.add(name)
             if "://" in name[-1]:
                 urls.add(name[-1])
+            elif len(name) == 1 and not is_own and _FILE_NAME.search(name[0]):
+                paths.add(StatedPath(node["query_location"], name[0], is_relation=True))
         elif kind == "SHOW_REF":
             return Reading(refusal="a view is one SELECT, and this is DESCRIBE, SHOW or SUMMARIZE")
         elif kind in _CHANGES:
@@ -168,14 +184,62 @@ def _walk(root: dict[str, Any]) -> Reading:
             return Reading(refusal="a view has no parameters")
         elif kind == "TABLE_FUNCTION":
             function = node["function"]
-            functions.add(str(function["function_name"]).lower())
-            if function["function_name"] == "query_table":
-                arguments = function.get("children") or function.get("arguments")  # 1.x, 2.0
-                relations.update(map(_name_in, _texts((arguments or [])[:1])))
+            called = str(function["function_name"]).lower()
+            functions.add(called)
+            first = _arguments(function)[:1]
+            if called == "query_table":
+                relations.update(map(_name_in, _texts(first)))
+            elif called in _READERS_OF_FILES:
+                paths.update(_paths_in(first))
         elif node.get("class") == "CONSTANT":
             urls.update(text for text in _texts(node) if "://" in text)
         pending += _children(node, scope)
-    return Reading(frozenset(relations), frozenset(functions), frozenset(urls))
+    return Reading(
+        frozenset(relations),
+        frozenset(functions),
+        frozenset(urls),
+        paths=tuple(sorted(paths)),
+    )
+
+
+_READERS_OF_FILES = frozenset(
+    """
+    delta_scan glob iceberg_metadata iceberg_scan iceberg_snapshots parquet_bloom_probe
+    parquet_file_metadata parquet_full_metadata parquet_kv_metadata parquet_metadata parquet_scan
+    parquet_schema read_avro read_blob read_csv read_csv_auto read_json read_json_auto
+    read_json_objects read_json_objects_auto read_ndjson read_ndjson_auto read_ndjson_objects
+    read_parquet read_text read_xlsx sniff_csv sqlite_scan st_read st_read_meta
+    """.split()
+)
+"""Table functions whose first argument is a path, or a list of paths."""
+
+_FILE_NAME = re.compile(
+    r"[/\\*?]|\.(?:parquet|csv|tsv|json|jsonl|ndjson|avro|xlsx)(?:\.(?:gz|zst))?\Z", re.IGNORECASE
+)
+"""A name that DuckDB takes for a file's, where no relation has it."""
+
+
+def _arguments(function: dict[str, Any]) -> list[Any]:
+    """Return the arguments of a function call."""
+    if "arguments" in function:  # DuckDB 2.0
+        return [one.get("expression", one) for one in function["arguments"]]
+    return function.get("children") or []
+
+
+def _paths_in(arguments: list[Any]) -> Iterator[StatedPath]:
+    """Yield the paths among arguments; of one that is put together, its first part."""
+    for node in arguments:
+        kind = node.get("class")
+        if kind == "CONSTANT":
+            yield from (StatedPath(node["query_location"], text, False) for text in _texts(node))
+        elif kind == "CAST":
+            yield from _paths_in([node["child"]])
+        elif kind == "OPERATOR" and node.get("type") == "ARRAY_CONSTRUCTOR":
+            yield from _paths_in(node.get("children", []))
+        elif kind == "FUNCTION" and node["function_name"] in ("list_value", "array_value"):
+            yield from _paths_in(_arguments(node))
+        elif kind == "FUNCTION" and node["function_name"] in ("||", "concat"):
+            yield from _paths_in(_arguments(node)[:1])
 
 
 _CHANGES = ("INSERT_QUERY_NODE", "UPDATE_QUERY_NODE", "DELETE_QUERY_NODE", "MERGE_QUERY_NODE")

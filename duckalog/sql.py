@@ -83,6 +83,10 @@ def statement(*parts: str | Bound | Spliced) -> Statement:
     return Statement(parts)
 
 
+BEGIN = statement("BEGIN TRANSACTION")
+COMMIT = statement("COMMIT")
+
+
 def identifier(name: str) -> str:
     """Return `name` quoted; raises ValueError where DuckDB can have no such name."""
     if not name:
@@ -206,15 +210,15 @@ def map_literal(entries: Mapping[str, str]) -> str:
 
 def load(extension: str) -> Statement:
     """Return LOAD of an extension by name, or by the path of its file."""
-    named = extension if is_option_name(extension) else literal(extension)
+    named = identifier(extension) if is_option_name(extension) else literal(extension)
     return statement(f"LOAD {named}")
 
 
 def install(extension: str, repository: str = "") -> Statement:
     """Return INSTALL of an extension; `repository` is a name that DuckDB knows, or a place."""
-    known = is_option_name(repository)
-    source = f" FROM {repository if known else literal(repository)}" if repository else ""
-    return statement(f"INSTALL {extension}{source}")
+    named = identifier if is_option_name(repository) else literal
+    source = f" FROM {named(repository)}" if repository else ""
+    return statement(f"INSTALL {identifier(extension)}{source}")
 
 
 def set_option(name: str, value: str | Bound, scope: str = "") -> Statement:

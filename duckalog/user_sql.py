@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
-from duckalog.sql import literal
+from duckalog.sql import identifier, literal
 
 _REGIONS = re.compile(
     r"""
@@ -114,6 +114,27 @@ def replace_literals(text: str, content_of: Callable[[str, str], str | None]) ->
             name = names[-1] if names else name
         pieces.append(piece)
     return "".join(pieces)
+
+
+def replace_quoted(text: str, contents: Mapping[int, str]) -> str:
+    """Return SQL in which the quoted literals and names at given bytes have other contents.
+
+    Raises ValueError where no quotes begin, or another literal continues the one there.
+    """
+    encoded = text.encode()
+    end = len(encoded)
+    pieces: list[str] = []
+    for position in sorted(contents, reverse=True):
+        tail = encoded[position:end].decode()
+        kind, quoted = next(regions_of(tail), ("", ""))
+        if kind not in ("string", "name", "dollar"):
+            raise ValueError(f"a path is not in quotes: {contents[position]}")
+        rest = tail[len(quoted) :]
+        if kind == "string" and rest.lstrip().startswith("'"):
+            raise ValueError(f"a path is written in two pieces: {contents[position]}")
+        pieces += (rest, (identifier if kind == "name" else literal)(contents[position]))
+        end = position
+    return encoded[:end].decode() + "".join(reversed(pieces))
 
 
 def with_expressions(

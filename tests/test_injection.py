@@ -639,6 +639,7 @@ class TestEveryPlace:
     @example(text="'; DROP TABLE sentinel; --")
     @example(text='"; DROP TABLE sentinel; --')
     @example(text="\\'); DROP TABLE sentinel; --")
+    @example(text="null")
     def test_every_statement_is_one_of_its_kind_or_its_text_is_refused(self, text: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "catalog.json")

@@ -373,19 +373,40 @@ duckdb:
         text = "duckdb: {install_extensions: [fts, json], load_extensions: [json]}"
         steps = self.steps(write_config, text)
         assert [(step.name, step.is_loaded) for step in steps] == [("fts", False), ("json", True)]
-        assert [one.text for one in steps[0].statements] == ["INSTALL fts"]
+        assert [one.text for one in steps[0].statements] == ['INSTALL "fts"']
 
-    def test_queries_find_local_files_from_the_config(
+    @pytest.mark.parametrize(
+        ("stated", "value"),
+        [
+            ("temp_directory: tmp", "'{folder}/tmp'"),
+            ("temp_directory: /tmp/duck", "'/tmp/duck'"),
+            ("TEMP_DIRECTORY: tmp", "'{folder}/tmp'"),
+            ("temp_directory: ''", "''"),
+            ("allowed_directories: [a, 's3://b/c']", "['{folder}/a', 's3://b/c']"),
+            ("file_search_path: 'a,/b'", "'{folder}/a,/b'"),
+            ("memory_limit: 1GB", "'1GB'"),
+        ],
+    )
+    def test_paths_in_settings_start_from_the_file_that_states_them(
+        self, write_config: WriteConfig, tmp_path: Path, stated: str, value: str
+    ) -> None:
+        (step,) = self.steps(write_config, f"duckdb: {{settings: {{{stated}}}}}")
+        name = stated.partition(":")[0]
+        assert step.statements[0].text == f'SET "{name}" = {value.format(folder=tmp_path)}'
+
+    def test_certificates_of_an_attachment_start_from_the_file_that_states_them(
         self, write_config: WriteConfig, tmp_path: Path
     ) -> None:
-        text = "views: [{name: v, sql: \"FROM read_csv('x.csv')\"}]"
-        (step,) = self.steps(write_config, text)
-        assert step.statements[0].text == f"SET \"file_search_path\" = '{tmp_path}'"
-
-    def test_a_search_path_that_is_stated_is_left_alone(self, write_config: WriteConfig) -> None:
-        text = "duckdb: {settings: {FILE_SEARCH_PATH: /a}}\nviews: [{name: v, sql: SELECT 1}]"
-        (step,) = self.steps(write_config, text)
-        assert step.statements[0].text == "SET \"FILE_SEARCH_PATH\" = '/a'"
+        text = (
+            "attachments: {postgres: [{alias: pg, host: h, database: d, user: u, options: {%s}}]}"
+        )
+        stated = "sslrootcert: root.pem, sslcert: /c.pem, sslkey: '${env:KEY}', passfile: ''"
+        (_, step) = self.steps(write_config, text % stated, KEY="k.pem")
+        attach = step.statements[1].text
+        for value in (f"{tmp_path}/root.pem", "/c.pem", f"{tmp_path}/k.pem", ""):
+            assert f"=''{value}''" in attach
+        (_, step) = self.steps(write_config, text % "sslrootcert: system")
+        assert "sslrootcert=''system''" in step.statements[1].text
 
     def test_a_database_step_knows_the_file_that_must_exist(
         self, write_config: WriteConfig, tmp_path: Path

@@ -133,9 +133,9 @@ class TestPaths:
     ) -> None:
         (tmp_path / "own").mkdir()
         (tmp_path / "own" / "people.csv").write_text("id\n8\n")
-        config = built(f"""\
-  settings: {{file_search_path: "{tmp_path / "own"}"}}
-views: [{{name: v, sql: FROM 'people.csv'}}]
+        config = built("""\
+  settings: {file_search_path: own}
+views: [{name: v, sql: FROM 'people.csv'}]
 """)
         with duckalog.connect(config) as connection:
             assert connection.execute("FROM v").fetchall() == [(8,)]

@@ -331,3 +331,25 @@ views:
     for _time in range(2):
         result = shell(tmp_path / "again.duckdb", stdin=full + full)
         assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_statement_that_fails_leaves_nothing_of_the_script(
+    tmp_path: Path, write_config: WriteConfig
+) -> None:
+    config = write_config("""
+version: 1
+views:
+  - {name: first, schema: made, sql: SELECT 1 AS n}
+  - {name: second, sql: FROM nothing}
+""")
+    result = shell(tmp_path / "c.duckdb", stdin=script(config, "full"))
+    assert result.returncode == 1
+    assert "nothing does not exist" in result.stderr
+    with duckdb.connect(str(tmp_path / "c.duckdb")) as connection:
+        assert (
+            connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()
+            == []
+        )
+        assert (
+            connection.execute("FROM duckdb_schemas() WHERE schema_name = 'made'").fetchall() == []
+        )

@@ -253,9 +253,9 @@ class TestStatement:
         assert kinds == ["CREATE", "DROP"]
 
     def test_install_and_load_name_extensions_or_files(self) -> None:
-        assert sql.load("httpfs").text == "LOAD httpfs"
+        assert sql.load("httpfs").text == 'LOAD "httpfs"'
         assert sql.load("/a/it's.duckdb_extension").text == "LOAD '/a/it''s.duckdb_extension'"
-        assert sql.install("spatial", "community").text == "INSTALL spatial FROM community"
+        assert sql.install("spatial", "community").text == 'INSTALL "spatial" FROM "community"'
 
     def test_attach_states_the_access(self) -> None:
         assert sql.attach("'a.db'", 'x"y', {"type": "sqlite"}, read_only=True).text == (

@@ -6,14 +6,15 @@ holds only what anyone may see, because DuckDB shows it in `duckdb_databases()`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Literal
 
 import msgspec
 
-from duckalog.decode import Unfit
+from duckalog.decode import Unfit, absolute_path
 from duckalog.entry import Attachment, bound, own_secret_name, shown_text
-from duckalog.environment import Secret
+from duckalog.environment import Filled, Secret
 from duckalog.errors import nearest
 from duckalog.sql import (
     Bound,
@@ -42,6 +43,9 @@ LIBPQ_OPTIONS = frozenset(
     """.split()
 )
 """libpq's parameters (PostgreSQL 18, §34.1.2) but those with a key of their own, and passwords."""
+
+_PATHS = frozenset("passfile sslcert sslcrl sslcrldir sslkey sslrootcert".split())
+"""Those that are paths; an `sslrootcert` of "system" means the certificates of the machine."""
 
 
 class PostgresAttachment(Attachment, frozen=True, kw_only=True):
@@ -111,7 +115,7 @@ class PostgresAttachment(Attachment, frozen=True, kw_only=True):
         parameters: dict[str, str | int | bool] = {"connect_timeout": CONNECT_TIMEOUT_S}
         if self.sslmode:
             parameters["sslmode"] = self.sslmode
-        parameters.update(self.options)
+        parameters.update(self._located_options())
         target = _conninfo(parameters, str)
         shown = _conninfo(parameters, shown_text)
         secret = self.secret_name or own_secret_name("postgres", self.alias)
@@ -127,6 +131,16 @@ class PostgresAttachment(Attachment, frozen=True, kw_only=True):
             options,
             read_only=self.read_only,
         )
+
+    def _located_options(self) -> Iterator[tuple[str, str | int | bool]]:
+        """Yield the options; libpq would start their paths from the working directory."""
+        folder = os.path.dirname(self.origin.file)
+        for name, value in self.options.items():
+            if name not in _PATHS or not isinstance(value, str) or value in ("", "system"):
+                yield name, value
+                continue
+            path = absolute_path(value, folder)
+            yield name, Filled(path, value.template) if isinstance(value, Filled) else path
 
     @property
     def uses_secret(self) -> str | None:

@@ -12,7 +12,7 @@ from duckdb import DuckDBPyConnection
 from duckalog.engine.execution import execute
 from duckalog.errors import Problem
 from duckalog.plan import ViewStep
-from duckalog.sql import create_schema, statement
+from duckalog.sql import BEGIN, COMMIT, create_schema
 
 logger = logging.getLogger("duckalog.engine")
 
@@ -86,7 +86,7 @@ def _is_aborted(connection: DuckDBPyConnection) -> bool:
 @contextlib.contextmanager
 def rolled_back(connection: DuckDBPyConnection) -> Iterator[None]:
     """Run a block in a transaction of which nothing stays."""
-    execute(connection, statement("BEGIN TRANSACTION"))
+    execute(connection, BEGIN)
     try:
         yield
     finally:
@@ -96,12 +96,12 @@ def rolled_back(connection: DuckDBPyConnection) -> Iterator[None]:
 @contextlib.contextmanager
 def all_or_nothing(connection: DuckDBPyConnection) -> Iterator[None]:
     """Run a block in a transaction of which all stays, or nothing if it raises."""
-    execute(connection, statement("BEGIN TRANSACTION"))
+    execute(connection, BEGIN)
     try:
         yield
         # COMMIT of an aborted transaction answers OK and rolls back (DuckDB 1.5.5), but
         # nothing that aborts one gets here: it is raised.
-        execute(connection, statement("COMMIT"))
+        execute(connection, COMMIT)
     except BaseException:
         roll_back(connection)
         raise

@@ -18,6 +18,7 @@ from duckalog.consistency import check
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.environment import Redactor
 from duckalog.errors import ConfigError, Problem
+from duckalog.plan.paths import with_absolute_paths
 from duckalog.plan.session import session_steps
 from duckalog.plan.steps import DatabaseStep, ExtensionStep, Step, ViewStep
 from duckalog.plan.views import view_steps
@@ -73,23 +74,23 @@ def plan(config: Config, database: str | None = None) -> Plan:
         config = msgspec.structs.replace(config, duckdb=section)
         problems += check(config)
     queries = [view for view in config.views if isinstance(view, SelectView)]
-    readings = dict(
-        zip(
-            (id(view) for view in queries),
-            readings_of([view.query() for view in queries]),
-            strict=True,
-        )
-    )
-    problems += _refused(config, queries, [readings[id(view)] for view in queries])
+    readings = readings_of([view.query() for view in queries])
+    problems += _refused(config, queries, readings)
+    located = with_absolute_paths(config, queries, readings)
+    problems += (one for one in located if isinstance(one, Problem))
     problems += _pragmas_that_write(config)
     if problems:
         raise ConfigError(config.redact.problem(problem) for problem in problems)
+    by_view = {id(view): one for view, one in zip(queries, located, strict=True)}
+    views = tuple(by_view.get(id(view), view) for view in config.views)
+    config = msgspec.structs.replace(config, views=views)
+    found = {id(view): reading for view, reading in zip(located, readings, strict=True)}
     return Plan(
         file=config.origin.file,
         files=config.files,
         database=path,
-        session=tuple(session_steps(config, list(readings.values()))),
-        views=tuple(view_steps(config, readings)),
+        session=tuple(session_steps(config, readings)),
+        views=tuple(view_steps(config, found)),
         redact=config.redact,
         extension_directory=config.duckdb.extension_directory,
     )

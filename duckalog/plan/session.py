@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
-from duckalog.config import Config
+from duckalog.config import Config, Setting
+from duckalog.decode import absolute_path, is_remote
 from duckalog.entry import (
     Attachment,
     Catalog,
@@ -23,7 +24,6 @@ from duckalog.sql import (
     Statement,
     ended,
     install,
-    literal,
     load,
     set_option,
     statement,
@@ -58,7 +58,7 @@ _NAMES_OF_EXTENSIONS = {
 def session_steps(config: Config, readings: Sequence[Reading]) -> Iterator[Step]:
     """Yield the steps of the session half, in the order they run."""
     yield from _extension_steps(config, readings)
-    yield from _setting_steps(config, has_queries=bool(readings))
+    yield from _setting_steps(config)
     for number, pragma in enumerate(config.duckdb.pragmas, 1):
         yield Step(
             kind="pragma",
@@ -88,26 +88,41 @@ def _pragma(sql: str) -> Statement:
     return statement(Spliced(text, with_expressions(template, PLACEHOLDER, shell_expression)))
 
 
-def _setting_steps(config: Config, *, has_queries: bool) -> Iterator[Step]:
-    settings = config.duckdb.settings
-    stated = {name.lower() for name in settings}
-    folders = list(dict.fromkeys(os.path.dirname(file) for file in config.files))
-    # Paths inside raw SQL start from the config too. DuckDB splits the setting at commas.
-    if has_queries and "file_search_path" not in stated and "," not in "".join(folders):
-        value = literal(",".join(folders))
-        yield Step(
-            kind="setting",
-            name="file_search_path",
-            statements=(set_option("file_search_path", value),),
-            origin=config.origin,
-        )
-    for name, setting in settings.items():
+def _setting_steps(config: Config) -> Iterator[Step]:
+    for name, setting in config.duckdb.settings.items():
         yield Step(
             kind="setting",
             name=name,
-            statements=(set_option(name, bound(setting.value, name)),),
+            statements=(set_option(name, bound(_located(name, setting), name)),),
             origin=setting.origin,
         )
+
+
+_PATH_SETTINGS = frozenset(
+    """
+    allowed_directories allowed_paths ca_cert_file extension_directories extension_directory
+    home_directory log_query_path profile_output profiling_output secret_directory temp_directory
+    """.split()
+)
+"""Settings of DuckDB whose value is a path, or a list of paths."""
+
+
+def _located(name: str, setting: Setting) -> object:
+    """Return a setting's value; a relative path starts from the file that states it."""
+    if name.lower() == "file_search_path" and isinstance(setting.value, str):
+        return ",".join(str(_from_file(one, setting)) for one in setting.value.split(","))
+    if name.lower() not in _PATH_SETTINGS:
+        return setting.value
+    if isinstance(setting.value, list):
+        return [_from_file(one, setting) for one in setting.value]
+    return _from_file(setting.value, setting)
+
+
+def _from_file(path: Any, setting: Setting) -> object:
+    if not isinstance(path, str) or not path or is_remote(path):
+        return path
+    located = absolute_path(path, os.path.dirname(setting.origin.file))
+    return Filled(located, path.template) if isinstance(path, Filled) else located
 
 
 def _database_step(
