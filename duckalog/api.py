@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from duckalog.config import MEMORY
-from duckalog.load import load_config
-from duckalog.plan import Plan
+from duckalog.load import in_order_of_files, read_config
+from duckalog.plan import Plan, problems_of
 from duckalog.plan import plan as plan_of
 from duckalog.script import full_script, session_script, views_script
 
@@ -37,7 +37,11 @@ def load_plan(
     database = os.fspath(db_path) if db_path is not None else None
     if database is not None and database != MEMORY:
         database = os.path.abspath(database)
-    return plan_of(load_config(config_path, env_file=env_file), database)
+    config, problems = read_config(config_path, env_file=env_file)
+    if config is None or problems:
+        found = problems_of(config, problems) if config else []
+        raise in_order_of_files([*problems, *found])
+    return plan_of(config, database)
 
 
 def validate_config(

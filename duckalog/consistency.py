@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from duckalog.config import OWN_DATABASES, Config, catalog_name
+from duckalog.document import Data, Document
 from duckalog.entry import (
     BOOKKEEPING_SCHEMA,
     MAIN_SCHEMA,
@@ -19,21 +20,94 @@ from duckalog.environment import (
     Use,
     variables_in,
 )
-from duckalog.errors import MAX_PROBLEMS, Problem, nearest, sentences
+from duckalog.errors import MAX_PROBLEMS, KeyPath, Problem, nearest, sentences
 
-SECTIONS = ("duckdb", "attachments", "iceberg_catalogs")
-"""The sections whose entries are named in others."""
+_SECTIONS = (
+    ("duckdb", "secrets"),
+    ("attachments",),
+    ("iceberg_catalogs",),
+)
+"""Where the things are stated that others name."""
 
 
-def check(config: Config, in_doubt: Container[str] = ()) -> list[Problem]:
+class Doubts(NamedTuple):
+    """What other problems of a config may have hidden.
+
+    `names` are those that its files state in each section, also of things that
+    are wrong by themselves; `is_complete` says whether all that is stated was seen.
+    """
+
+    names: frozenset[tuple[str, str]] = frozenset()
+    is_complete: bool = True
+    has_database: bool = True
+
+    def may_have(self, section: str, name: str) -> bool:
+        """Say whether a name may be known in a section after all."""
+        return not self.is_complete or (section, name.lower()) in self.names
+
+
+NO_DOUBTS = Doubts()
+
+
+def doubts(documents: Iterable[Document], problems: Iterable[Problem]) -> Doubts:
+    """Return what the problems that were found may have hidden."""
+    paths = [problem.origin.path for problem in problems]
+    if not paths:
+        return NO_DOUBTS
+    names = frozenset(
+        (section[-1], name.lower())
+        for document in documents
+        for section in _SECTIONS
+        for name in _names_in(_at(document.data, section))
+    )
+    known = ("duckdb", "attachments", "iceberg_catalogs", "views", "version")
+    return Doubts(
+        names,
+        is_complete=not (
+            any("${" in name for _, name in names)
+            or any(path[:1] == () or path[0] not in known for path in paths)
+            or any(_is_whole_section(path) for path in paths)
+        ),
+        has_database=("duckdb",) not in paths and ("duckdb", "database") not in paths,
+    )
+
+
+def _is_whole_section(path: KeyPath) -> bool:
+    """Say whether a problem is with a section and not with one thing in it."""
+    is_named = any(path[: len(section)] == section[: len(path)] for section in _SECTIONS)
+    return is_named and not any(isinstance(key, int) for key in path)
+
+
+def _at(data: Data, path: KeyPath) -> Data:
+    for key in path:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data
+
+
+def _names_in(data: Data) -> Iterator[str]:
+    if isinstance(data, list):
+        for item in data:
+            yield from _names_in(item)
+    elif isinstance(data, dict):
+        for key, item in data.items():
+            if key in ("alias", "name") and isinstance(item, str):
+                yield item
+            elif isinstance(item, list):
+                yield from _names_in(item)
+
+
+def check(config: Config, in_doubt: Doubts = NO_DOUBTS) -> list[Problem]:
     """Return what does not go together in a config: names twice, unknown aliases and the like.
 
-    A name is not called unknown where its section is `in_doubt`: something else
-    is wrong there, which may have hidden it.
+    What is `in_doubt` is not called unknown.
     """
-    found = [_names_twice(config), _unknown_databases(config, in_doubt)]
-    if "duckdb" not in in_doubt:
-        found += [_aliases(config), _schemas(config), _unknown_secrets(config)]
+    found = [
+        _names_twice(config),
+        _unknown_databases(config, in_doubt),
+        _unknown_secrets(config, in_doubt),
+    ]
+    if in_doubt.has_database:
+        found += [_aliases(config), _schemas(config)]
     return list(islice(chain.from_iterable(found), MAX_PROBLEMS))
 
 
@@ -112,7 +186,7 @@ def _schemas(config: Config) -> Iterator[Problem]:
             yield Problem(origin, message, remedy)
 
 
-def _unknown_databases(config: Config, in_doubt: Container[str]) -> Iterator[Problem]:
+def _unknown_databases(config: Config, in_doubt: Doubts) -> Iterator[Problem]:
     attachments = {one.alias.lower(): one for one in config.attachments}
     catalogs = {one.name.lower(): one for one in config.iceberg_catalogs}
     for view in config.views:
@@ -125,7 +199,7 @@ def _unknown_databases(config: Config, in_doubt: Container[str]) -> Iterator[Pro
         known: Mapping[str, Any] = catalogs if is_catalog else attachments
         found = known.get(alias.lower())
         section = "iceberg_catalogs" if is_catalog else "attachments"
-        if found is None and section in in_doubt:
+        if found is None and in_doubt.may_have(section, alias):
             continue
         if found is None:
             noun = "catalog" if is_catalog else "attachment"
@@ -140,7 +214,7 @@ def _unknown_databases(config: Config, in_doubt: Container[str]) -> Iterator[Pro
             yield Problem(origin, message, f"Write source: {found.kind}")
 
 
-def _unknown_secrets(config: Config) -> Iterator[Problem]:
+def _unknown_secrets(config: Config, in_doubt: Doubts) -> Iterator[Problem]:
     secrets = {one.secret_name.lower(): one for one in config.duckdb.secrets}
     databases: list[Any] = [*config.attachments, *config.iceberg_catalogs]
     for database in databases:
@@ -151,6 +225,8 @@ def _unknown_secrets(config: Config) -> Iterator[Problem]:
         origin = config.at(database, *path)
         secret = secrets.get(name.lower())
         expected = database.secret_type
+        if secret is None and in_doubt.may_have("secrets", name):
+            continue
         if secret is None:
             names = [one.secret_name for one in config.duckdb.secrets]
             remedy = sentences(nearest(name, names), "add it under duckdb.secrets.")

@@ -13,7 +13,14 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import msgspec
 
 from duckalog.decode import Derived, OneOrMany, ShortForm, Unfit, Uri, is_remote
-from duckalog.environment import Filled, Secret, names_a_credential, shell_expression
+from duckalog.environment import (
+    HIDDEN,
+    Filled,
+    Secret,
+    credentials_in_urls,
+    names_a_credential,
+    shell_expression,
+)
 from duckalog.errors import NOWHERE, Origin, shown
 from duckalog.sql import Bound, Spliced, Statement, is_option_name, literal, map_literal
 
@@ -199,6 +206,8 @@ def bound(value: object, variable: str) -> str | Bound:
         return Bound(value.reveal(), shell_expression(template))
     if isinstance(value, Filled):
         return Bound(str(value), shell_expression(value.template))
+    if isinstance(value, str) and credentials_in_urls(value):
+        return Bound(value, literal(shown_text(value)))
     return literal(value)
 
 
@@ -220,10 +229,13 @@ def located(place: str) -> str | Spliced:
 
 
 def shown_text(value: object) -> str:
-    """Return a value as scripts show it: with its placeholders, where one is of a credential."""
+    """Return a value as scripts show it: without credentials, with the placeholders of some."""
     if isinstance(value, Filled) and names_a_credential(value.template):
         return value.template
-    return str(value)
+    text = str(value)
+    for credential in credentials_in_urls(text):
+        text = text.replace(credential, HIDDEN)
+    return text
 
 
 def variable_name(text: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -61,6 +61,9 @@ LOCATIONS: tuple[tuple[str, ...], ...] = (
 
 _SECRETS = (("duckdb", "secrets"),)
 
+HIDDEN = "**********"
+"""What stands for a credential that the config states in clear."""
+
 
 class Filled(str):
     """A text with environment variables filled in; `template` is how the file has it."""
@@ -91,7 +94,7 @@ class Secret:
         return self._value
 
     def __repr__(self) -> str:
-        return f"Secret({self.template or '**********'})"
+        return f"Secret({self.template or HIDDEN})"
 
     __str__ = __repr__
 
@@ -193,16 +196,23 @@ def read_environment(env_file: str | os.PathLike[str] | None = None) -> Mapping[
     """
     if env_file is None:
         return os.environ
-    from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
 
     file = os.path.abspath(os.fspath(env_file))
     try:
         with open(file, encoding="utf-8-sig") as stream:
-            stated = dotenv_values(stream=stream, interpolate=False)
+            bindings = list(parse_stream(stream))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
     else:
-        return {**{name: value or "" for name, value in stated.items()}, **os.environ}
+        broken = [binding.original.line for binding in bindings if binding.error]
+        if not broken:
+            stated = {one.key: one.value or "" for one in bindings if one.key is not None}
+            return {**stated, **os.environ}
+        remedy = "Write NAME=value, the value in quotes if it has spaces or quotes."
+        raise ConfigError(
+            Problem(Origin(file, line), "this line is not NAME=value", remedy) for line in broken
+        )
     # Outside of the handler: Python's own error holds the whole text.
     raise ConfigError(Problem(Origin(file), f"the env file cannot be read: {reason}"))
 
@@ -215,7 +225,7 @@ def fill(
     Filled texts are `Filled`. Without an environment the placeholders stay as
     they are, and only malformed ones are problems.
     """
-    if not _mentions(document.data):
+    if not any("${" in text for _, text in texts_in(document.data)):
         return document.data, [], []
     filler = _Filler(document.origin, environment)
     return filler.data(document.data, ()), filler.uses, filler.problems
@@ -270,7 +280,7 @@ class _Filler:
         try:
             return Filled(replace_in_sql(text, PLACEHOLDER, lambda _match: next(values)), text)
         except ValueError as error:
-            names = ", ".join(match["name"] for match in PLACEHOLDER.finditer(text))
+            names = ", ".join(dict.fromkeys(variables_in(text)))
             message = f"environment variable {names} cannot be filled into this SQL: {error}"
             self.problems.append(Problem(self.locate(path), message))
             return text
@@ -323,6 +333,23 @@ def names_a_credential(template: str) -> bool:
     return any(map(looks_secret, (*variables_in(template), *assigned)))
 
 
+_URL_PASSWORD = re.compile(r"://[^/\s'\":@]*:([^/\s'\"@]+)@")
+_URL_PARAMETER = re.compile(r"[?&]([^=&\s'\"]+)=([^&\s'\"]+)")
+
+
+def credentials_in_urls(text: str) -> list[str]:
+    """Return the passwords, signatures and tokens that a text states in clear, inside URLs."""
+    if "://" not in text:
+        return []
+    found = _URL_PASSWORD.findall(text)
+    found += [
+        value
+        for name, value in _URL_PARAMETER.findall(text)
+        if looks_secret(name.replace("-", "_"))
+    ]
+    return [value for value in found if not PLACEHOLDER.search(value)]
+
+
 def variables_in(template: str) -> tuple[str, ...]:
     """Return the names of the environment variables that a text mentions, in order."""
     return tuple(m["name"] for m in PLACEHOLDER.finditer(template) if not m["escape"])
@@ -336,7 +363,7 @@ def redactor_for(uses: Iterable[Use], secrets: Iterable[Secret]) -> Redactor:
             shown.setdefault(use.value, f"${{env:{use.name}}}")
     for secret in secrets:
         if secret.reveal():
-            shown.setdefault(secret.reveal(), secret.template or "**********")
+            shown.setdefault(secret.reveal(), secret.template or HIDDEN)
     return Redactor(shown)
 
 
@@ -348,14 +375,16 @@ def _malformed(text: str) -> str:
     return ""
 
 
-def _mentions(data: Data) -> bool:
+def texts_in(data: Data, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """Yield every text in a document's data, and the keys that lead to it."""
     if isinstance(data, str):
-        return "${" in data
-    if isinstance(data, list):
-        return any(_mentions(item) for item in data)
-    if isinstance(data, dict):
-        return any(_mentions(item) for item in data.values())
-    return False
+        yield path, data
+    elif isinstance(data, list):
+        for index, item in enumerate(data):
+            yield from texts_in(item, (*path, index))
+    elif isinstance(data, dict):
+        for key, item in data.items():
+            yield from texts_in(item, (*path, key))
 
 
 def _is_under(path: KeyPath, paths: tuple[tuple[str, ...], ...]) -> bool:

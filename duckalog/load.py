@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from duckalog.catalogs import catalog_type
 from duckalog.config import VERSION, Attachments, Config, DuckdbSection, Pragma, Setting
-from duckalog.consistency import SECTIONS, check, secrets_in_views
+from duckalog.consistency import check, doubts, secrets_in_views
 from duckalog.decode import (
     INVALID,
     Choice,
@@ -35,12 +35,14 @@ from duckalog.environment import (
     Filled,
     Secret,
     Use,
+    credentials_in_urls,
     fill,
     fill_text,
     is_filled,
     looks_secret,
     read_environment,
     redactor_for,
+    texts_in,
 )
 from duckalog.errors import NOWHERE, ConfigError, Origin, Problem
 from duckalog.secrets import DuckdbSecret, secret_type
@@ -66,6 +68,32 @@ def load_config(
     and below it `env_file`); with `fill_environment=False` they stay as text.
     Raises ConfigError with every problem of every file.
     """
+    loaded = read_config(
+        path, env_file=env_file, environment=environment, fill_environment=fill_environment
+    )
+    if loaded.config is None or loaded.problems:
+        raise in_order_of_files(loaded.problems)
+    return loaded.config
+
+
+class Loaded(NamedTuple):
+    """A config as far as it can be read, and what is wrong with its files."""
+
+    config: Config | None
+    problems: tuple[Problem, ...]
+
+
+def read_config(
+    path: str | os.PathLike[str],
+    *,
+    env_file: str | os.PathLike[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    fill_environment: bool = True,
+) -> Loaded:
+    """Return a config with its problems, for those who look for more; see `load_config`.
+
+    Entries with a problem may be missing in it, or stand there unfilled.
+    """
     if not fill_environment:
         environment = None
     elif environment is None:
@@ -75,7 +103,18 @@ def load_config(
         loader.read(os.path.abspath(os.fspath(path)), NOWHERE, ())
     except ConfigError as error:
         loader.problems += error.problems
-    return loader.config()
+    config = loader.config() if loader.parts else None
+    redact = redactor_for(loader.uses, loader.secrets)
+    return Loaded(config, tuple(map(redact.problem, loader.problems)))
+
+
+def in_order_of_files(problems: Iterable[Problem]) -> ConfigError:
+    """Return the error with every problem once: file by file, and in the order of its lines."""
+    told = list(dict.fromkeys(problems))
+    files = list(dict.fromkeys(problem.origin.file for problem in told))
+    return ConfigError(
+        sorted(told, key=lambda one: (files.index(one.origin.file), one.origin.line))
+    )
 
 
 class _Loader:
@@ -116,6 +155,8 @@ class _Loader:
         data, uses, unfilled = fill(document, self.environment)
         self.uses += uses
         self.problems += (*document.problems, *unfilled)
+        for path, text in texts_in(document.data):
+            self._hide_credentials(text, document.origin(path))
         for key, pattern in _imports_of(data):
             origin = document.origin(("imports", key))
             for imported in self._files_of(pattern, document, origin):
@@ -157,6 +198,15 @@ class _Loader:
         if part is not INVALID:
             self.parts.append(self._with_sql_files(part, document))
 
+    def _hide_credentials(self, text: str, origin: Origin) -> None:
+        """Remember the credentials in a text's URLs as secrets; a view cannot have them."""
+        found = credentials_in_urls(text)
+        self.secrets += map(Secret, found)
+        if found and origin.path[:1] == ("views",):
+            message = "a URL has a credential, and views are stored in the catalog file in clear"
+            remedy = "Put it in a secret under duckdb.secrets, which DuckDB finds by its scope."
+            self.problems.append(Problem(origin, message, remedy))
+
     def _with_sql_files(self, part: Config, document: Document) -> Config:
         views = tuple(
             self._with_sql(view, document)
@@ -175,6 +225,7 @@ class _Loader:
             message = f"{problem.origin.location}: {problem.message}"
             self.problems.append(Problem(origin, message))
             return view
+        self._hide_credentials(text, origin)
         text, uses, problems = fill_text(text, origin, self.environment)
         self.uses += uses
         self.problems += problems
@@ -185,9 +236,7 @@ class _Loader:
         return msgspec.structs.replace(view, sql=text)
 
     def config(self) -> Config:
-        """Return the merged config, or raise ConfigError with every problem."""
-        if not self.parts:
-            raise self._refusal()
+        """Return the merged config, and find what does not go together in it."""
         duckdb = self._duckdb()
         config = Config(
             version=VERSION,
@@ -204,27 +253,9 @@ class _Loader:
             documents=self.documents,
             redact=redactor_for(self.uses, self.secrets),
         )
-        self.problems += check(config, self._sections_in_doubt())
+        self.problems += check(config, doubts(self.documents.values(), self.problems))
         self.problems += secrets_in_views(self.uses, self.secrets)
-        if self.problems:
-            raise self._refusal()
         return config
-
-    def _sections_in_doubt(self) -> frozenset[str]:
-        """Return the sections of which a problem may have hidden a part."""
-        paths = [problem.origin.path for problem in self.problems]
-        keys = {str(path[0]) if path else "" for path in paths}
-        return frozenset(SECTIONS) if keys - {*SECTIONS, "version", "views"} else frozenset(keys)
-
-    def _refusal(self) -> ConfigError:
-        """Return the error with every problem: file by file, and in the order of its lines."""
-        redact = redactor_for(self.uses, self.secrets)
-        files = list(dict.fromkeys(problem.origin.file for problem in self.problems))
-        ordered = sorted(
-            dict.fromkeys(self.problems),
-            key=lambda one: (files.index(one.origin.file), one.origin.line),
-        )
-        return ConfigError(redact.problem(problem) for problem in ordered)
 
     def _all(self, *keys: str) -> tuple[Any, ...]:
         found: list[Any] = []

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import pytest
 
+import duckalog
 from duckalog.attachments.postgres import LIBPQ_OPTIONS
 from duckalog.config import Config, catalog_name
 from duckalog.errors import MAX_PROBLEMS, ConfigError
@@ -171,10 +172,14 @@ class TestRequirements:
             "hive_partitioning = true, union_by_name = true)"
         )
 
-    def test_uc_6_is_three_statements_of_each_session(self, load: Load, tmp_path: Path) -> None:
+    def test_uc_6_is_three_statements_of_each_session_and_their_extension(
+        self, load: Load, tmp_path: Path
+    ) -> None:
         made = self.planned(load, UC_6)
         assert made.database == str(tmp_path / "my_catalog.duckdb")
         assert [one.text for step in made.session for one in step.statements] == [
+            'INSTALL "httpfs"',
+            'LOAD "httpfs"',
             "SET s3_region='eu-central-1'",
             "SET s3_access_key_id='AKIA'",
             "SET s3_secret_access_key='it''s'",
@@ -590,6 +595,23 @@ class TestAllAtOnce:
         ):
             (problem,) = refused(view + wrong)
             assert "no attachment" not in problem
+
+    def test_doubt_is_about_one_name_and_not_about_its_section(self, refused: Refused) -> None:
+        problems = refused("""\
+views:
+- {name: v, source: sqlite, database: a, table: t}
+- {name: w, source: sqlite, database: b, table: t}
+attachments: {sqlite: [{alias: a, path: 5}]}
+duckdb: {secrets: [{type: s3, key_id: "${env:MISSING}", secret: x}]}
+iceberg_catalogs: [{name: main, catalog_type: rest, uri: u, options: {secret: ice}}]
+""")
+        assert [problem.partition(": ")[2].partition(": ")[2] for problem in problems] == [
+            'no attachment is called "b"',
+            "expected a path, got a whole number",
+            "environment variable MISSING is not set",
+            'no secret is called "ice"',
+            '"main" is a name of DuckDB\'s own',
+        ]
 
     def test_a_hostile_file_is_not_told_to_its_end(self, refused: Refused) -> None:
         problems = refused("views: [" + "5, " * 20_000 + "]")
@@ -1029,10 +1051,12 @@ duckdb:
             LIMIT="1GB",
         )
         assert session_of(config) == [
-            "INSTALL fts",
-            "INSTALL h3 FROM community",
-            "INSTALL json",
-            "LOAD json",
+            'INSTALL "fts"',
+            'INSTALL "h3" FROM "community"',
+            'INSTALL "json"',
+            'LOAD "json"',
+            'INSTALL "httpfs"',
+            'LOAD "httpfs"',
             'SET "threads" = 2',
             "SET \"memory_limit\" = getenv('LIMIT')",
             "SET \"s3_region\" = 'it''s'",
@@ -1622,3 +1646,63 @@ def test_a_folder_whose_name_is_a_pattern_is_refused_for_views_and_not_for_impor
     with pytest.raises(ConfigError, match="folder for a pattern") as caught:
         load_config(config)
     assert len(caught.value.problems) == 1
+
+
+def test_what_is_wrong_with_sql_is_told_beside_what_is_wrong_with_keys(
+    write_config: WriteConfig,
+) -> None:
+    config = write_config("""\
+version: 1
+duckdb: {pragmas: [DROP TABLE t]}
+views:
+- {name: a, source: sqlite, database: nothing, table: t}
+- {name: b, sql: SELEC 1}
+- {name: c, sql: FROM d}
+- {name: d, sql: FROM c}
+- {name: e, sql: "SELECT '${env:MISSING}' || "}
+- {name: f, sql: SELECT 1, tag: x}
+""")
+    with pytest.raises(duckalog.ConfigError) as raised:
+        duckalog.load_plan(config)
+    told = [f"{one.origin.line}: {one.message}" for one in raised.value.problems]
+    assert [one.partition(" at ")[0] for one in told] == [
+        "2: a pragma is for the session, and DROP changes a database",
+        '4: no attachment is called "nothing"',
+        "5: DuckDB cannot parse it: syntax error",
+        "6: views read each other in a circle: c → d → c",
+        "8: environment variable MISSING is not set",
+        '9: unknown key "tag"',
+    ]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://ann:hunter2@host/a.csv",
+        "https://host/a.csv?sv=1&sig=hunter2",
+        "https://host/a.csv?X-Amz-Signature=hunter2",
+    ],
+)
+class TestCredentialsInUrls:
+    @pytest.mark.parametrize(
+        "view", ["source: csv, uri: '{}'", "sql: \"FROM read_csv('{}')\"", "sql_file: v.sql"]
+    )
+    def test_a_view_with_one_is_refused(
+        self, write_config: WriteConfig, tmp_path: Path, view: str, url: str
+    ) -> None:
+        (tmp_path / "v.sql").write_text(f"FROM '{url}'")
+        text = f"version: 1\nviews: [{{name: v, {view.format(url)}}}]"
+        with pytest.raises(duckalog.ConfigError, match="a URL has a credential") as raised:
+            duckalog.load_plan(write_config(text))
+        assert "hunter2" not in str(raised.value)
+
+    def test_elsewhere_it_is_not_shown(self, write_config: WriteConfig, url: str) -> None:
+        text = f"""
+version: 1
+attachments: {{duckdb: [{{alias: a, path: '{url}'}}]}}
+iceberg_catalogs: [{{name: c, catalog_type: rest, uri: '{url}'}}]
+duckdb: {{secrets: [{{type: http, http_proxy: '{url}'}}], settings: {{http_proxy: '{url}'}}}}
+"""
+        plan = duckalog.load_plan(write_config(text))
+        assert "hunter2" not in plan.redact(f"IO Error: cannot open {url}")
+        assert "hunter2" not in duckalog.generate_sql(write_config(text), part="full")

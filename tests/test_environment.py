@@ -578,3 +578,19 @@ class TestShellExpressions:
 
     def test_variables_are_found_in_order_and_escapes_are_none(self) -> None:
         assert variables_in("${env:B}${env:A:x}$${env:C}") == ("B", "A")
+
+
+def test_the_lines_of_an_env_file_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    (tmp_path / "catalog.yaml").write_text("version: 1")
+    (tmp_path / "own.env").write_text("A=1\nthis is hunter2\n# fine\nB='unclosed\nC=2\n")
+    with pytest.raises(ConfigError) as raised:
+        load_config(tmp_path / "catalog.yaml", env_file=tmp_path / "own.env")
+    told = [(one.origin.file, one.origin.line, one.message) for one in raised.value.problems]
+    file = str(tmp_path / "own.env")
+    assert told == [(file, line, "this line is not NAME=value") for line in (2, 4)]
+
+
+def test_a_variable_that_stands_twice_in_sql_is_named_once() -> None:
+    text = "SELECT ${env:V}, ${env:V}"
+    (problem,) = fill_text(text, Origin("f"), {"V": "not a word"})[2]
+    assert problem.message.startswith("environment variable V cannot be filled into this SQL")

@@ -15,9 +15,9 @@ import msgspec
 
 from duckalog.config import MEMORY, Config, catalog_name
 from duckalog.consistency import check
-from duckalog.entry import MAIN_SCHEMA
+from duckalog.entry import MAIN_SCHEMA, View
 from duckalog.environment import Redactor
-from duckalog.errors import ConfigError, Problem
+from duckalog.errors import ConfigError, KeyPath, Origin, Problem
 from duckalog.plan.paths import with_absolute_paths
 from duckalog.plan.session import session_steps
 from duckalog.plan.steps import DatabaseStep, ExtensionStep, Step, ViewStep
@@ -26,7 +26,15 @@ from duckalog.references import Reading, readings_of, writes_of
 from duckalog.sql import Statement, create_schema
 from duckalog.views.select import SelectView
 
-__all__ = ["DatabaseStep", "ExtensionStep", "Plan", "Step", "ViewStep", "plan"]
+__all__ = [
+    "DatabaseStep",
+    "ExtensionStep",
+    "Plan",
+    "Step",
+    "ViewStep",
+    "plan",
+    "problems_of",
+]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -67,33 +75,64 @@ def plan(config: Config, database: str | None = None) -> Plan:
     Raises ConfigError for SQL that cannot be a view, and for views that read
     each other in a circle; all of them at once.
     """
-    path = database or config.database
-    problems = []
-    if path != config.database:
-        section = msgspec.structs.replace(config.duckdb, database=path)
-        config = msgspec.structs.replace(config, duckdb=section)
-        problems += check(config)
-    queries = [view for view in config.views if isinstance(view, SelectView)]
-    readings = readings_of([view.query() for view in queries])
-    problems += _refused(config, queries, readings)
-    located = with_absolute_paths(config, queries, readings)
-    problems += (one for one in located if isinstance(one, Problem))
-    problems += _pragmas_that_write(config)
-    if problems:
-        raise ConfigError(config.redact.problem(problem) for problem in problems)
-    by_view = {id(view): one for view, one in zip(queries, located, strict=True)}
-    views = tuple(by_view.get(id(view), view) for view in config.views)
-    config = msgspec.structs.replace(config, views=views)
-    found = {id(view): reading for view, reading in zip(located, readings, strict=True)}
+    draft = _Draft(config, database)
+    if draft.problems:
+        raise ConfigError(draft.problems)
+    config = draft.config
     return Plan(
         file=config.origin.file,
         files=config.files,
-        database=path,
-        session=tuple(session_steps(config, readings)),
-        views=tuple(view_steps(config, found)),
+        database=config.database,
+        session=tuple(session_steps(config, draft.readings)),
+        views=tuple(draft.steps),
         redact=config.redact,
         extension_directory=config.duckdb.extension_directory,
     )
+
+
+def problems_of(config: Config, problems: Sequence[Problem]) -> list[Problem]:
+    """Return what is wrong with the SQL of a config of which `problems` are known.
+
+    An entry that has one of these is not asked a second time.
+    """
+    told = {_entry_of(problem.origin) for problem in problems}
+    return [one for one in _Draft(config).problems if _entry_of(one.origin) not in told]
+
+
+def _entry_of(origin: Origin) -> tuple[str, KeyPath]:
+    return origin.file, origin.path[:2]
+
+
+class _Draft:
+    """A plan's making: the views' steps as far as they can be made, and every problem."""
+
+    def __init__(self, config: Config, database: str | None = None) -> None:
+        self.problems: list[Problem] = []
+        if database and database != config.database:
+            section = msgspec.structs.replace(config.duckdb, database=database)
+            config = msgspec.structs.replace(config, duckdb=section)
+            self.problems += check(config)
+        queries = [view for view in config.views if isinstance(view, SelectView)]
+        self.readings = readings_of([view.query() for view in queries])
+        self.problems += _refused(config, queries, self.readings)
+        located = with_absolute_paths(config, queries, self.readings)
+        self.problems += (one for one in located if isinstance(one, Problem))
+        self.problems += _pragmas_that_write(config)
+        by_view = {id(view): one for view, one in zip(queries, located, strict=True)}
+        views = tuple(
+            found if isinstance(found := by_view.get(id(view), view), View) else view
+            for view in config.views
+        )
+        self.config = msgspec.structs.replace(config, views=views)
+        reading_of = {
+            id(view): reading for view, reading in zip(located, self.readings, strict=True)
+        }
+        self.steps: list[ViewStep] = []
+        try:
+            self.steps = view_steps(self.config, reading_of)
+        except ConfigError as error:
+            self.problems += error.problems
+        self.problems = [config.redact.problem(problem) for problem in self.problems]
 
 
 def _pragmas_that_write(config: Config) -> Iterator[Problem]:

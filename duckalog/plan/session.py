@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -43,6 +44,30 @@ _EXTENSION_OF_FUNCTION = {
     "st_read": "spatial",
     "read_xlsx": "excel",
 }
+_EXTENSION_OF_SETTING = {
+    "azure_": "azure",
+    "ca_cert_file": "httpfs",
+    "delta_": "delta",
+    "ducklake_": "ducklake",
+    "enable_server_cert_verification": "httpfs",
+    "force_download": "httpfs",
+    "hf_": "httpfs",
+    "http_keep_alive": "httpfs",
+    "http_retr": "httpfs",
+    "http_timeout": "httpfs",
+    "httpfs_": "httpfs",
+    "iceberg_": "iceberg",
+    "mysql_": "mysql_scanner",
+    "pg_": "postgres_scanner",
+    "s3_": "httpfs",
+    "sqlite_": "sqlite_scanner",
+    "unsafe_disable_etag_checks": "httpfs",
+    "unsafe_enable_version_guessing": "iceberg",
+}
+"""The extension that knows a setting, by the name's beginning (1.5.5: duckdb_settings())."""
+_NAME_OF_SETTING = re.compile(
+    r"\s*(?:SET|PRAGMA)\s+(?:GLOBAL\s+|SESSION\s+|LOCAL\s+)?\"?(\w+)", re.IGNORECASE
+)
 _NEEDED_BY_EXTENSION = {"iceberg": ("httpfs", "avro"), "delta": ("httpfs",), "aws": ("httpfs",)}
 _NAMES_OF_EXTENSIONS = {
     "sqlite": "sqlite_scanner",
@@ -156,6 +181,14 @@ def _extension_steps(config: Config, readings: Sequence[Reading]) -> Iterator[Ex
         if _canonical(one.name) not in listed
     }
     needed = [name for part in _parts(config) for name in part.extensions()]
+    settings = [*section.settings]
+    settings += [match[1] for one in section.pragmas if (match := _NAME_OF_SETTING.match(one.sql))]
+    needed += [
+        extension
+        for name in settings
+        for beginning, extension in _EXTENSION_OF_SETTING.items()
+        if name.lower().startswith(beginning)
+    ]
     for reading in readings:
         known = sorted(reading.functions & _EXTENSION_OF_FUNCTION.keys())
         needed += [_EXTENSION_OF_FUNCTION[function] for function in known]

@@ -52,8 +52,8 @@ class _Needs:
     def of(self, view: View, reading: Reading | None) -> tuple[str, ...]:
         """Return the keys of the steps that a view needs, in the order of their names."""
         if reading is None:
-            alias = view.reads_from
-            return (self.databases[alias.lower()],) if alias else ()
+            key = self.databases.get((view.reads_from or "").lower())
+            return (key,) if key else ()
         found = (self._step(view.schema, name) for name in reading.relations)
         return tuple(sorted({key for key in found if key}))
 
