@@ -138,6 +138,9 @@ def _reading(query: str, serialized: str) -> Reading:
 
 def _refusal(query: str, tree: dict[str, Any]) -> str:
     if tree.get("error_type") != "parser":
+        unquoted = " ".join(piece for kind, piece in regions_of(query) if not kind)
+        if re.search(r"\bPIVOT\b", unquoted, re.IGNORECASE):
+            return "the PIVOT of a view lists its values: PIVOT … ON column IN (value, …)"
         return "a view is one SELECT, and this is something else or more"
     position = int(tree.get("position") or 0)
     # DuckDB 1.x counts characters, 2.0 (which tells a location, too) bytes.

@@ -211,6 +211,34 @@ views:
         assert "No files found that match the pattern" in rest[0]
         assert rest[-1] == "    The catalog was left as it was."
 
+    def test_a_column_that_is_not_there_is_told_at_its_own_line(self, build: Build) -> None:
+        with pytest.raises(duckalog.EngineError) as caught:
+            build("""\
+views:
+  - name: v
+    sql: SELECT 1 AS a
+    description: Some text
+    columns:
+      a: There.
+      b: Not there.
+""")
+        (problem,) = caught.value.problems
+        assert (problem.origin.line, problem.origin.path[2:]) == (10, ("columns", "b"))
+
+    def test_refusals_are_in_the_order_of_the_file(self, build: Build) -> None:
+        with pytest.raises(duckalog.EngineError) as caught:
+            build("""\
+views:
+  - {name: reads_a_view, sql: "SELECT nothing FROM fine"}
+  - {name: broken, sql: FROM missing}
+  - {name: fine, sql: SELECT 1 AS a}
+""")
+        assert [one.name for one in caught.value.problems] == ["reads_a_view", "broken"]
+
+    def test_what_stops_the_session_left_the_catalog_as_it_was(self, build: Build) -> None:
+        with pytest.raises(duckalog.EngineError, match="The catalog was left as it was"):
+            build("attachments: {sqlite: [{alias: a, path: missing.db}]}\n")
+
     @pytest.mark.usefixtures("earlier")
     def test_a_conflict_names_the_way_out(self, build: Build) -> None:
         with pytest.raises(duckalog.EngineError) as caught:

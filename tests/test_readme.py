@@ -97,7 +97,7 @@ def test_every_config_is_valid(name: str, shop: Path, monkeypatch: pytest.Monkey
     if name == "team.yaml":
         views = (shop / "views.yaml").read_text("utf-8")
         (shop / "views.yaml").write_text(views.replace("duckdb: {database: views.duckdb}", ""))
-    duckalog.validate_config(shop / name)
+    assert duckalog.load_plan(shop / name).file == str(shop / name)
 
 
 def test_the_example_answers_as_shown(

@@ -308,3 +308,11 @@ class TestRefusals:
 
     def test_an_expression_without_brackets_that_is_too_deep_is_refused(self) -> None:
         assert reading_of("SELECT " + "NOT " * 20_000 + "true").refusal
+
+
+@pytest.mark.parametrize("query", ["PIVOT t ON k USING sum(n)", "FROM (pivot t ON k USING sum(n))"])
+def test_a_pivot_without_its_values_says_how_to_list_them(query: str) -> None:
+    (reading,) = readings_of([query])
+    assert reading.refusal.startswith("the PIVOT of a view lists its values: ")
+    (reading,) = readings_of([query.replace("ON k", "ON k IN ('a')")])
+    assert not reading.refusal

@@ -6,6 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import duckdb
 import pytest
 
 import duckalog
@@ -98,6 +99,9 @@ class TestValid:
         )
         (tmp_path / "gone.duckdb").unlink()
         try_out(write_config(HEAD + "views: [{name: v, sql: SELECT 1 AS x}]"))
+        with duckdb.connect(str(catalog), read_only=True) as connection:
+            views = connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal")
+            assert ("over_gone",) in views.fetchall()
 
     def test_readers_and_writers_go_on(self, catalog: Path, write_config: WriteConfig) -> None:
         config = write_config(HEAD + "views: [{name: v, sql: SELECT 1 AS x}]")

@@ -13,7 +13,7 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column, Memory, folded, forget, prepare, remember
 from duckalog.changes import Action, Diff
-from duckalog.engine.execution import UNCHANGED, execute, refused
+from duckalog.engine.execution import execute, refused
 from duckalog.engine.probe import Answer, stubbed
 from duckalog.engine.refusals import all_or_nothing, every_refusal
 from duckalog.errors import EngineError, Origin, Problem
@@ -59,14 +59,14 @@ def apply_catalog(
     can be made are, and those that failed are in the report.
     """
     if wanted.conflicts:
-        raise EngineError(_with_a_comfort(problem) for problem in wanted.conflicts)
+        raise EngineError(wanted.conflicts)
     # Whatever a pragma did: a view must bind as it does for those who open the file.
     execute(connection, reset_option("search_path"))
     application = _Application(connection, plan, memory, wanted, answers, states)
     failed = application.run()
     if failed and not keep_going:
-        in_order = (failed[step.key] for step in plan.views if step.key in failed)
-        raise EngineError(_with_a_comfort(problem) for problem in in_order)
+        in_order = sorted(failed.values(), key=lambda problem: _stated_order(plan, problem))
+        raise EngineError(in_order)
     if failed:
         application.leave_out(failed)
         again = application.run()
@@ -78,8 +78,9 @@ def apply_catalog(
     return application.reports(failed)
 
 
-def _with_a_comfort(problem: Problem) -> Problem:
-    return problem._replace(remedy=f"{problem.remedy}\n{UNCHANGED}".lstrip())
+def _stated_order(plan: Plan, problem: Problem) -> tuple[int, int]:
+    file = problem.origin.file
+    return plan.files.index(file) if file in plan.files else len(plan.files), problem.origin.line
 
 
 @contextlib.contextmanager
@@ -160,8 +161,7 @@ class _Application:
             failure = self.plan.redact(str(error)).strip()
         if failure is not None:
             message = "DuckDB cannot write the catalog"
-            remedy = f"{failure}\n{UNCHANGED}"
-            raise EngineError(Problem(Origin(self.plan.database), message, remedy))
+            raise EngineError(Problem(Origin(self.plan.database), message, failure))
         return every_refusal(self.connection, self.steps, known, self._refusal_of)
 
     def _write(self, refused_views: dict[str, Problem], gone: list[tuple[str, str]]) -> None:
@@ -185,12 +185,18 @@ class _Application:
 
     def _refusal_of(self, step: ViewStep) -> Problem | None:
         """Return why DuckDB refuses a view, after trying to make it."""
+        rest = list(step.statements)
         try:
             with stubbed(self.connection, step, self.answers):
-                for one in step.statements:
-                    execute(self.connection, one)
+                while rest:
+                    execute(self.connection, rest[0])
+                    rest.pop(0)
         except duckdb.Error as error:
-            return refused(step, error, self.plan.redact)
+            problem = refused(step, error, self.plan.redact)
+            described = [one for one in step.columns.values() if one.description is not None]
+            if len(rest) <= len(described):  # the comments of columns come last
+                return problem._replace(origin=described[-len(rest)].origin)
+            return problem
         return None
 
     def leave_out(self, failed: Mapping[str, Problem]) -> None:

@@ -75,7 +75,8 @@ def build(plan: Plan, options: BuildOptions = DEFAULTS) -> BuildReport:
         opened = open_file(path, shown_as=plan.database, lock_timeout_s=options.lock_timeout_s)
         with closing(opened) as connection:
             memory = read_memory(connection, plan.database)
-            views = _build(connection, plan, memory, options)
+            with _saying_that_nothing_changed():
+                views = _build(connection, plan, memory, options)
         columns = memory.columns
         if any(view.action != "unchanged" or view.seconds for view in views):
             columns = _learn(path, options.lock_timeout_s)
@@ -83,6 +84,20 @@ def build(plan: Plan, options: BuildOptions = DEFAULTS) -> BuildReport:
     report = BuildReport(plan.database, tuple(views), time.perf_counter() - start)
     logger.info("built %s: %d views", plan.database, len(plan.views))
     return report
+
+
+@contextlib.contextmanager
+def _saying_that_nothing_changed() -> Iterator[None]:
+    try:
+        yield
+    except EngineError as error:
+        problems = [
+            one._replace(remedy=f"{one.remedy}\nThe catalog was left as it was.".lstrip())
+            for one in error.problems
+        ]
+    else:
+        return
+    raise EngineError(problems)
 
 
 def _with_columns(

@@ -23,8 +23,6 @@ logger = logging.getLogger("duckalog.engine")
 
 Result = TypeVar("Result")
 
-UNCHANGED = "The catalog was left as it was."
-
 _REFUSALS = {
     "extension": "the extension cannot be had",
     "setting": "DuckDB refused the setting",
