@@ -54,6 +54,27 @@ def s3_secret(s3: S3) -> str:
 
 
 class TestS3:
+    @pytest.mark.parametrize(("kind", "scheme"), [("gcs", "gs"), ("r2", "r2")])
+    def test_google_cloud_storage_and_r2_are_read_by_the_same_protocol(
+        self,
+        s3: S3,
+        tmp_path: Path,
+        build: Build,
+        query_in_new_process: Query,
+        kind: str,
+        scheme: str,
+    ) -> None:
+        tables.write_parquet(tmp_path / "orders.parquet")
+        s3.make_bucket(f"{kind}-orders")
+        s3.put(f"{kind}-orders", "orders/a.parquet", tmp_path / "orders.parquet")
+        config = build(
+            s3_secret(s3).replace("type: s3", f"type: {kind}")
+            + f"views: [{{name: o, source: parquet, uri: '{scheme}://{kind}-orders/orders/*.parquet'}}]",
+            KEY_ID=s3.key_id,
+            SECRET_KEY=s3.secret,
+        )
+        assert query_in_new_process(config, READ.format("o")) == ORDERS
+
     def test_parquet_is_read_with_a_secret(
         self, s3: S3, tmp_path: Path, build: Build, query_in_new_process: Query
     ) -> None:
