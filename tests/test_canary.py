@@ -593,11 +593,12 @@ def test_the_secrets_of_an_env_file_are_not_told(
     config = write(pragma("SET VARIABLE x = '{}'::INTEGER"))
     monkeypatch.delenv("IN_PRAGMA")
     value = canary("IN_PRAGMA").replace("\\", "\\\\").replace("'", "\\'")
-    (tmp_path / "secrets.env").write_text(f"IN_PRAGMA='{value}'\nnonsense {MOTIF}\n", "utf-8")
-    result = run_cli("build", config, "--verbose", "--env-file", "secrets.env")
-    assert result.returncode == 1
-    assert "${env:IN_PRAGMA}" in result.stderr
-    assert_silent({"stderr": result.stderr, "stdout": result.stdout})
+    for line, told in (("", "${env:IN_PRAGMA}"), (f"nonsense {MOTIF}\n", "secrets.env:2: ")):
+        (tmp_path / "secrets.env").write_text(f"IN_PRAGMA='{value}'\n{line}", "utf-8")
+        result = run_cli("build", config, "--verbose", "--env-file", "secrets.env")
+        assert result.returncode == 1
+        assert told in result.stderr
+        assert_silent({"stderr": result.stderr, "stdout": result.stdout})
 
 
 @pytest.mark.parametrize(

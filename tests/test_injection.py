@@ -665,6 +665,7 @@ def assert_one_statement_each(plan: Plan) -> None:
                 (found,) = statement_types(text)
                 assert found in TYPES[step.kind]
     count = sum(len(step.statements) for step in steps) + len(plan.schemas)
+    count += 2 if plan.views else 0  # the transaction
     assert len(statement_types(full_script(plan))) == count
 
 
