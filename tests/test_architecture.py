@@ -28,7 +28,7 @@ LAYERS = (
     {"config"},
     {"consistency"},
     {"load", "plan"},
-    {"bookkeeping"},
+    {"bookkeeping", "lineage"},
     {"changes", "script"},
     {"engine"},
     {"api"},
