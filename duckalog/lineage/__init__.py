@@ -39,6 +39,7 @@ __all__ = [
     "ViewLineage",
     "lineage_of",
     "relation_of_view",
+    "relations_read",
     "tables_read",
 ]
 
@@ -66,6 +67,23 @@ def tables_read(plan: Plan) -> dict[str, tuple[tuple[Name, Relation], ...]]:
         step.key: tuple(databases.tables(readings[step.key])) if step.key in readings else ()
         for step in plan.views
     }
+
+
+def relations_read(plan: Plan) -> dict[str, tuple[Relation, ...]]:
+    """Return what each view reads, by its key, as far as its SQL says so."""
+    readings = _readings(plan)
+    databases = _Databases(plan)
+    views = {step.key: relation_of_view(step) for step in plan.views}
+    found: dict[str, tuple[Relation, ...]] = {}
+    for step in plan.views:
+        read = [views[need] for need in step.needs if need in views]
+        if step.scan:
+            read.append(Relation("files", step.scan.uris))
+        elif step.key in readings:
+            read += (relation for _, relation in databases.tables(readings[step.key]))
+            read += (Relation("files", (file,)) for file in sorted(readings[step.key].files))
+        found[step.key] = tuple(dict.fromkeys(read))
+    return found
 
 
 def lineage_of(plan: Plan, known: KnownColumns) -> Lineage:
@@ -119,6 +137,7 @@ class _Work:
         self.to_trace: list[ViewStep] = []
         self.lineages: dict[str, ViewLineage] = {}
         self.whole: dict[str, Relation] = {}
+        self.views = {step.key: relation_of_view(step) for step in plan.views}
         self.planned = {(step.schema.lower(), step.view.lower()) for step in plan.views}
         self._learn_from_whole_tables()
 
@@ -163,11 +182,12 @@ class _Work:
         refusal = self.stubs.derive(step, relation)
         if not refusal:
             self.to_trace.append(step)
+        elif self.readings[step.key].files:
+            return "it reads files by itself: declare them as a view of their own"
         return self.plan.redact(refusal)
 
     def _reads(self, step: ViewStep) -> Iterator[Relation]:
-        views = {one.key: relation_of_view(one) for one in self.plan.views}
-        yield from (views[need] for need in step.needs if need in views)
+        yield from (self.views[need] for need in step.needs if need in self.views)
         yield from (relation for _, relation in self._tables(step))
 
     def _stand_in_for_table(self, name: Name, relation: Relation) -> None:
