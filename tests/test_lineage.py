@@ -120,4 +120,126 @@ def test_a_query_has_the_lineage_written_by_hand(at: int, answers: Lineage) -> N
 
 def test_there_are_more_than_fifty_hard_queries() -> None:
     assert len({case["sql"] for case in QUERIES}) >= 50
-    assert Relation("view", ("main", "t"))
+
+
+QUERIES_OF_UNKNOWN = {
+    "a query that is computed": "FROM query('SELECT a FROM ' || 'missing')",
+    "files that the query reads itself": "FROM read_parquet('/data/more.parquet')",
+    "a file in place of a name": "FROM '/data/more.csv'",
+    "a table that nobody knows": "SELECT a FROM nowhere.missing",
+    "a table of an attached database, its columns unknown": "SELECT id FROM dw.public.secrets",
+    "a function of an extension": "SELECT ST_Area(a) FROM t",
+    "a column that is not there": "SELECT missing FROM t",
+    "a database inside the query": "FROM postgres_query('dw', 'SELECT 1 AS a')",
+}
+
+
+@pytest.mark.parametrize("what", QUERIES_OF_UNKNOWN)
+def test_what_cannot_be_known_is_told_as_unknown(what: str, write_config: WriteConfig) -> None:
+    views = (
+        {"name": "v", "sql": QUERIES_OF_UNKNOWN[what]},
+        {"name": "above", "sql": "SELECT * FROM v"},
+        {"name": "beside", "sql": "SELECT a FROM t"},
+    )
+    lineage = lineage_of(planned(write_config, *views), COLUMNS)
+    assert lineage.view("v").unknown
+    assert not lineage.view("v").columns
+    assert lineage.view("above").unknown == "the columns of main.v are not known"
+    assert columns_of(lineage, "beside") == {"a": {"t.a"}}
+
+
+def test_a_name_that_is_found_elsewhere_is_never_taken_for_one_that_is_unknown(
+    write_config: WriteConfig,
+) -> None:
+    known = {name: columns for name, columns in COLUMNS.items() if name != ("other", "t")}
+    views = (
+        {"name": "v", "schema": "other", "sql": "SELECT a FROM t"},
+        {"name": "w", "schema": "other", "sql": "SELECT a FROM query('FROM t')"},
+        {
+            "name": "x",
+            "schema": "other",
+            "sql": "SELECT (SELECT a FROM t) AS a FROM main.t AS outside",
+        },
+    )
+    lineage = lineage_of(planned(write_config, *views), known)
+    assert lineage.view("v", "other").unknown == "the columns of other.t are not known"
+    assert lineage.view("w", "other").unknown
+    assert lineage.view("x", "other").unknown
+
+
+def test_views_over_one_that_cannot_be_traced_are_traced_to_it(write_config: WriteConfig) -> None:
+    views = (
+        {"name": "v", "sql": "FROM read_parquet('/data/more.parquet')"},
+        {"name": "above", "sql": "SELECT k + 1 AS k FROM v"},
+    )
+    known = {**COLUMNS, ("main", "v"): (("k", "INTEGER"),)}
+    lineage = lineage_of(planned(write_config, *views), known)
+    assert lineage.view("v").unknown.startswith("it reads files by itself")
+    assert columns_of(lineage, "above") == {"k": {"of v.k"}}
+    assert [shown(one) for one in lineage.origins("above", "k")] == ["of v.k"]
+
+
+def test_nothing_outside_is_opened(write_config: WriteConfig, tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    file.write_text("a\n1\n")
+    view = {"name": "v", "sql": f"SELECT * FROM read_csv('{file}')"}
+    assert lineage_of(planned(write_config, view), COLUMNS).view("v").unknown
+
+
+def test_origins_go_through_views_to_files_and_tables(write_config: WriteConfig) -> None:
+    views = (
+        {"name": "one", "sql": "SELECT a, b + 1 AS b, 1 AS k FROM t"},
+        {"name": "two", "sql": "SELECT a, sum(b) AS b, k FROM one GROUP BY ALL"},
+        {"name": "three", "sql": "SELECT CASE WHEN a > 1 THEN b END AS c, b AS b, k FROM two"},
+        {"name": "four", "sql": "SELECT max(amount) AS most FROM orders"},
+    )
+    lineage = lineage_of(planned(write_config, *views), COLUMNS)
+    files = Relation("files", ("s3://bucket/t/*.parquet",))
+    assert lineage.origins("three", "c") == (
+        Source(files, "a", "condition"),
+        Source(files, "b", "aggregation"),
+    )
+    assert lineage.origins("three", "K") == ()
+    table = Relation("table", ("dw", "public", "orders"))
+    assert lineage.origins("four", "most") == (Source(table, "amount", "aggregation"),)
+    with pytest.raises(KeyError):
+        lineage.origins("three", "missing")
+    with pytest.raises(KeyError):
+        lineage.view("three").sources_of("missing")
+
+
+@pytest.mark.parametrize(
+    "name", ['odd "name', "größe 数", "semi;colon--", "o'clock", "a.b", "select"]
+)
+def test_names_are_names_whatever_is_in_them(name: str, write_config: WriteConfig) -> None:
+    quoted = '"' + name.replace('"', '""') + '"'
+    views = (
+        {"name": name, "schema": name, "sql": f"SELECT a AS {quoted} FROM t"},
+        {"name": "over", "schema": name, "sql": f"SELECT {quoted} AS k FROM {quoted}"},
+    )
+    lineage = lineage_of(planned(write_config, *views), COLUMNS)
+    (source,) = lineage.view("over", name).sources_of("k")
+    assert source == Source(Relation("view", (name, name)), name, "identity")
+
+
+def test_what_a_view_reads_is_told_where_no_column_comes_from_it(write_config: WriteConfig) -> None:
+    view = {"name": "v", "sql": "SELECT count(*) AS n FROM t, (SELECT 1 FROM u)"}
+    lineage = lineage_of(planned(write_config, view), COLUMNS)
+    assert lineage.view("v").reads == (
+        Relation("view", ("main", "t")),
+        Relation("view", ("main", "u")),
+    )
+
+
+def test_a_query_nested_too_deeply_is_unknown(write_config: WriteConfig) -> None:
+    sql = " UNION ALL ".join(f"(SELECT a + {n} AS a FROM t)" for n in range(400))
+    nested = "SELECT a FROM t"
+    for _ in range(120):
+        nested = f"SELECT a FROM ({nested}) LIMIT 1"
+    views = ({"name": "wide", "sql": sql}, {"name": "deep", "sql": nested})
+    lineage = lineage_of(planned(write_config, *views), COLUMNS)
+    for name in ("wide", "deep"):
+        view = lineage.view(name)
+        assert view.unknown or {one.field for one in view.sources_of("a")} == {
+            Field(Relation("view", ("main", "t")), "a")
+        }

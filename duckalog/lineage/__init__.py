@@ -7,8 +7,10 @@ what a query means, the answer is that the lineage is unknown, and why.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 
+from duckalog.decode import is_remote
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.lineage.bound_plan import TableName, trace
 from duckalog.lineage.expressions import Untraceable
@@ -81,9 +83,15 @@ def relations_read(plan: Plan) -> dict[str, tuple[Relation, ...]]:
             read.append(Relation("files", step.scan.uris))
         elif step.key in readings:
             read += (relation for _, relation in databases.tables(readings[step.key]))
-            read += (Relation("files", (file,)) for file in sorted(readings[step.key].files))
+            files = sorted(readings[step.key].files)
+            read += (Relation("files", (_placed(file, step),)) for file in files)
         found[step.key] = tuple(dict.fromkeys(read))
     return found
+
+
+def _placed(file: str, step: ViewStep) -> str:
+    """Return the path that raw SQL states, as seen from the folder of its config."""
+    return file if is_remote(file) else os.path.join(os.path.dirname(step.origin.file), file)
 
 
 def lineage_of(plan: Plan, known: KnownColumns) -> Lineage:
