@@ -7,10 +7,8 @@ what a query means, the answer is that the lineage is unknown, and why.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 
-from duckalog.decode import is_remote
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.lineage.bound_plan import TableName, trace
 from duckalog.lineage.expressions import Untraceable
@@ -83,15 +81,15 @@ def relations_read(plan: Plan) -> dict[str, tuple[Relation, ...]]:
             read.append(Relation("files", step.scan.uris))
         elif step.key in readings:
             read += (relation for _, relation in databases.tables(readings[step.key]))
-            files = sorted(readings[step.key].files)
-            read += (Relation("files", (_placed(file, step),)) for file in files)
+            read += (Relation("files", (file,)) for file in _files(readings[step.key]))
         found[step.key] = tuple(dict.fromkeys(read))
     return found
 
 
-def _placed(file: str, step: ViewStep) -> str:
-    """Return the path that raw SQL states, as seen from the folder of its config."""
-    return file if is_remote(file) else os.path.join(os.path.dirname(step.origin.file), file)
+def _files(reading: Reading) -> list[str]:
+    """Return the paths and URLs that raw SQL states where it reads them."""
+    urls = {name[0] for name in reading.relations if len(name) == 1 and "://" in name[0]}
+    return sorted({*urls, *(path.text for path in reading.paths)})
 
 
 def lineage_of(plan: Plan, known: KnownColumns) -> Lineage:
@@ -190,7 +188,7 @@ class _Work:
         refusal = self.stubs.derive(step, relation)
         if not refusal:
             self.to_trace.append(step)
-        elif self.readings[step.key].files:
+        elif _files(self.readings[step.key]):
             return "it reads files by itself: declare them as a view of their own"
         return self.plan.redact(refusal)
 
