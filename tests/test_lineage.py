@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from duckalog.lineage import Field, Lineage, Relation, Source, lineage_of
+from duckalog.lineage.bound_plan import trace
+from duckalog.lineage.expressions import Untraceable
 from duckalog.load import load_config
 from duckalog.plan import Plan, plan
 from tests.conftest import WriteConfig
@@ -243,3 +245,73 @@ def test_a_query_nested_too_deeply_is_unknown(write_config: WriteConfig) -> None
         assert view.unknown or {one.field for one in view.sources_of("a")} == {
             Field(Relation("view", ("main", "t")), "a")
         }
+
+
+GET = {"type": "LOGICAL_DUMMY_SCAN"}
+ONE = {"expression_class": "BOUND_CONSTANT", "type": "VALUE_CONSTANT"}
+STRANGE_PLANS: dict[str, dict[str, Any]] = {
+    "an operator": {"type": "LOGICAL_TIME_TRAVEL"},
+    "an expression": {
+        "type": "LOGICAL_PROJECTION",
+        "children": [GET],
+        "expressions": [{"expression_class": "BOUND_WISH", "type": "WISH"}],
+    },
+    "a column that is not there": {
+        "type": "LOGICAL_PROJECTION",
+        "children": [GET],
+        "expressions": [{"expression_class": "BOUND_REF", "type": "BOUND_REF", "index": 7}],
+    },
+    "a name that is not there": {
+        "type": "LOGICAL_PROJECTION",
+        "children": [GET],
+        "expressions": [
+            {
+                "expression_class": "BOUND_COLUMN_REF",
+                "type": "COLUMN",
+                "binding": {"table_index": 9},
+            }
+        ],
+    },
+    "a join": {"type": "LOGICAL_COMPARISON_JOIN", "children": [GET, GET], "join_type": "MAYBE"},
+    "a correlated join that is turned round": {
+        "type": "LOGICAL_DELIM_JOIN",
+        "children": [GET, GET],
+        "join_type": "SINGLE",
+        "delim_flipped": True,
+    },
+    "correlated columns of nothing": {"type": "LOGICAL_DELIM_GET", "chunk_types": [{}]},
+    "a CTE that is not defined": {"type": "LOGICAL_CTE_REF", "cte_index": 3, "chunk_types": [{}]},
+    "sides of different widths": {
+        "type": "LOGICAL_UNION",
+        "children": [
+            GET,
+            {"type": "LOGICAL_PROJECTION", "children": [GET], "expressions": [ONE, ONE]},
+        ],
+    },
+    "a PIVOT": {
+        "type": "LOGICAL_PIVOT",
+        "children": [GET],
+        "bound_pivot": {"types": [{}, {}, {}]},
+    },
+    "a table that lineage did not make": {
+        "type": "LOGICAL_GET",
+        "name": "seq_scan",
+        "function_data": {"catalog": "c", "schema": "s", "table": "t"},
+        "column_indexes": [{"index": 0}],
+        "names": ["a"],
+    },
+}
+
+
+@pytest.mark.parametrize("what", STRANGE_PLANS)
+def test_a_plan_that_is_not_understood_is_refused(what: str) -> None:
+    with pytest.raises(Untraceable):
+        trace(STRANGE_PLANS[what], {})
+
+
+def test_a_plan_of_endless_depth_is_refused() -> None:
+    deep: dict[str, Any] = dict(GET)
+    for _ in range(5_000):
+        deep = {"type": "LOGICAL_LIMIT", "children": [deep]}
+    with pytest.raises(Untraceable, match="nested too deeply"):
+        trace(deep, {})
