@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from duckalog.api import (
         build,
         build_catalog,
+        column_lineage,
         connect,
         diff,
+        generate_graph,
         generate_sql,
         load_plan,
         validate_config,
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from duckalog.config import Config
     from duckalog.engine.apply import ViewReport
     from duckalog.engine.build import BuildReport
+    from duckalog.lineage import Lineage
     from duckalog.load import load_config
     from duckalog.plan import Plan
 
@@ -32,13 +35,16 @@ __all__ = [
     "Diff",
     "DuckalogError",
     "EngineError",
+    "Lineage",
     "Plan",
     "ViewReport",
     "__version__",
     "build",
     "build_catalog",
+    "column_lineage",
     "connect",
     "diff",
+    "generate_graph",
     "generate_sql",
     "load_config",
     "load_plan",
@@ -50,8 +56,10 @@ _HOME = {
         (
             "build",
             "build_catalog",
+            "column_lineage",
             "connect",
             "diff",
+            "generate_graph",
             "generate_sql",
             "load_plan",
             "validate_config",
@@ -61,6 +69,7 @@ _HOME = {
     "Config": "duckalog.config",
     "load_config": "duckalog.load",
     "Diff": "duckalog.changes",
+    "Lineage": "duckalog.lineage",
     "Plan": "duckalog.plan",
     "BuildReport": "duckalog.engine.build",
     "ViewReport": "duckalog.engine.apply",

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     import duckdb
 
     from duckalog.changes import Diff
+    from duckalog.diagram import Format
     from duckalog.engine.build import BuildReport
+    from duckalog.lineage import Lineage
 
     Part = Literal["views", "session", "full"]
 
@@ -130,6 +132,58 @@ def diff(
 
     plan = load_plan(config_path, db_path, env_file=env_file)
     return forecast(plan, BuildOptions(prune=prune, adopt=adopt, refresh=refresh))
+
+
+def column_lineage(
+    config: PathLike | Plan,
+    db_path: PathLike | None = None,
+    *,
+    env_file: PathLike | None = None,
+    connect: bool = False,
+    report: BuildReport | None = None,
+    lock_timeout_s: float = LOCK_TIMEOUT_S,
+) -> Lineage:
+    """Return where each column of each view comes from, as DuckDB's binder has it.
+
+    `config` is the path of a config, or its plan. The columns of the sources
+    are those that the catalog remembers of its last build, or that the
+    `report` of a build has; no source is asked, unless `connect` is true.
+    Where they are not known, and for what DuckDB does not tell, a view's
+    lineage says why it is unknown. Raises ConfigError or EngineError.
+    """
+    from duckalog.engine.columns import asked_columns, remembered_columns, reported_columns
+    from duckalog.lineage import lineage_of
+
+    plan = config if isinstance(config, Plan) else load_plan(config, db_path, env_file=env_file)
+    if connect:
+        known = asked_columns(plan)
+    elif report is not None:
+        known = reported_columns(report)
+    else:
+        known = remembered_columns(plan, lock_timeout_s=lock_timeout_s)
+    return lineage_of(plan, known)
+
+
+def generate_graph(
+    config: PathLike | Plan,
+    *,
+    format: Format = "mermaid",
+    columns: bool = False,
+    env_file: PathLike | None = None,
+    connect: bool = False,
+) -> str:
+    """Return which view reads what, as text: Mermaid, DOT or JSON.
+
+    With `columns`, and in JSON always, the lineage of the columns is in it (see
+    `column_lineage`, also for `connect`). Otherwise nothing is opened. Raises
+    ConfigError or EngineError.
+    """
+    from duckalog.diagram import graph_of, render
+
+    plan = config if isinstance(config, Plan) else load_plan(config, env_file=env_file)
+    has_columns = columns or format == "json"
+    lineage = column_lineage(plan, connect=connect) if has_columns else None
+    return render(graph_of(plan, lineage), format)
 
 
 def build_catalog(

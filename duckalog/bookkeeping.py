@@ -112,7 +112,7 @@ def read_memory(connection: duckdb.DuckDBPyConnection, file: str) -> Memory:
     remembered = {
         folded((schema, name)): Remembered((schema, name), *rest) for schema, name, *rest in rows
     }
-    return Memory(remembered, views, tables, _columns(connection), is_prepared=True)
+    return Memory(remembered, views, tables, columns_in(connection), is_prepared=True)
 
 
 def prepare(connection: duckdb.DuckDBPyConnection) -> None:
@@ -199,10 +199,11 @@ def learn(connection: duckdb.DuckDBPyConnection) -> dict[ViewName, tuple[Column,
         " AND lower(found.schema_name) = lower(own.schema_name)"
         " AND lower(found.view_name) = lower(own.view_name)"
     )
-    return _columns(connection)
+    return columns_in(connection)
 
 
-def _columns(connection: duckdb.DuckDBPyConnection) -> dict[ViewName, tuple[Column, ...]]:
+def columns_in(connection: duckdb.DuckDBPyConnection) -> dict[ViewName, tuple[Column, ...]]:
+    """Return the columns of each relation of the catalog; no other database may be attached."""
     rows = connection.execute(
         "SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns()"
         " WHERE NOT internal AND database_name = current_database()"

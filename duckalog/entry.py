@@ -57,6 +57,8 @@ class Scan(NamedTuple):
     is_remote: bool
     files: tuple[str, ...] = ()
     """Patterns of the local files whose change is a change of the source."""
+    uris: tuple[str, ...] = ()
+    """What it reads, local or remote."""
 
 
 class View(Entry, frozen=True, kw_only=True):
@@ -117,6 +119,11 @@ class Attachment(Entry, frozen=True, kw_only=True):
     def file(self) -> str | None:
         """The local file that must exist before attaching: DuckDB may create it otherwise."""
         return None
+
+    @property
+    def default_schema(self) -> str:
+        """The schema of a table whose name has none."""
+        return MAIN_SCHEMA
 
     secret_type: ClassVar[str] = "postgres"
 

@@ -273,14 +273,35 @@ def reset_option(name: str) -> Statement:
     return statement(f"RESET {identifier(name)}")
 
 
-def create_schema(name: str) -> Statement:
-    """Return CREATE SCHEMA IF NOT EXISTS."""
-    return statement(f"CREATE SCHEMA IF NOT EXISTS {identifier(name)}")
+def create_schema(*name: str) -> Statement:
+    """Return CREATE SCHEMA IF NOT EXISTS; the name may have its catalog before it."""
+    return statement(f"CREATE SCHEMA IF NOT EXISTS {qualified(*name)}")
 
 
 def create_view(relation: str, query: str) -> Statement:
     """Return CREATE OR REPLACE VIEW."""
     return statement(f"CREATE OR REPLACE VIEW {relation} AS\n{ended(query)}")
+
+
+def create_table(relation: str, columns: Iterable[tuple[str, str]]) -> Statement:
+    """Return CREATE TABLE, unless there is one; the columns' types are SQL."""
+    stated = ", ".join(f"{identifier(name)} {kind}" for name, kind in columns)
+    return statement(f"CREATE TABLE IF NOT EXISTS {relation} ({stated})")
+
+
+def create_table_of(relation: str, query: str) -> Statement:
+    """Return CREATE TABLE with the columns of a query, and no rows."""
+    return statement(f"CREATE TABLE {relation} AS\n{ended(query)}\nWITH NO DATA")
+
+
+def attach_in_memory(alias: str) -> Statement:
+    """Return ATTACH of a new database that is never stored."""
+    return statement(f"ATTACH IF NOT EXISTS ':memory:' AS {identifier(alias)}")
+
+
+def search_path(*schemas: Sequence[str]) -> str:
+    """Return the value of the setting search_path; each schema is a catalog and a name."""
+    return literal(",".join(qualified(*schema) for schema in schemas))
 
 
 def describe(query: str) -> Statement:

@@ -40,7 +40,7 @@ def measured() -> dict[str, Any]:
 
 def test_each_action_is_measured_on_each_catalog(measured: dict[str, Any]) -> None:
     rows = [(row["catalog"], row["views"], row["action"]) for row in measured["cases"]]
-    actions = ("validate", "generate-sql", "build", "rebuild")
+    actions = ("validate", "generate-sql", "build", "rebuild", "graph")
     catalogs = ("parquet", "sql")
     assert rows == [("", 0, "--help"), *((one, 3, what) for one in catalogs for what in actions)]
 

@@ -384,6 +384,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("generate-sql", "--full", "--json"),
     ("generate-sql", "--session"),
     ("plan", "--json"),
+    ("graph", "--format", "json", "--json"),
     ("build", "--dry-run"),
     ("build", "--verbose"),
     ("build", "--keep-going", "--json"),
@@ -413,6 +414,8 @@ def in_every_way(config: Path) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "generate_sql", lambda: duckalog.generate_sql(config, part="full")
     yield "build", lambda: duckalog.build(config)
     yield "diff", lambda: duckalog.diff(config)
+    yield "generate_graph", lambda: duckalog.generate_graph(config, format="dot", columns=True)
+    yield "column_lineage", lambda: duckalog.column_lineage(config, connect=True)
     yield "dry run", lambda: duckalog.build_catalog(config, dry_run=True)
     yield "verbose", lambda: duckalog.build_catalog(config, verbose=True)
     yield "connect", lambda: duckalog.connect(config).close()

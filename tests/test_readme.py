@@ -84,10 +84,26 @@ def _run_all(block: str, folder: Path) -> str:
 
 def test_the_python_block_works(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     duckalog.build(shop / "catalog.yaml")
-    exec(blocks("python")[2], {})
+    exec(blocks("python")[3], {})
     printed = capsys.readouterr().out
     assert printed.startswith("3 views are as they were\n")
     assert 'CREATE OR REPLACE VIEW "revenue"' in printed
+
+
+def test_the_lineage_block_works(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    duckalog.build(shop / "catalog.yaml")
+    exec(blocks("python")[2], {})
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[:2] == [
+        "country [('main.customers', 'country', 'identity')]",
+        "revenue [('main.orders', 'amount', 'aggregation')]",
+    ]
+    assert str(shop / "orders" / "*.parquet") in printed[2]
+
+
+def test_the_example_is_drawn_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert [duckalog.generate_graph("example_project/catalog.yaml")] == blocks("mermaid")
 
 
 @pytest.mark.parametrize("name", ["catalog.yaml", "views.yaml", "warehouse.yaml", "team.yaml"])

@@ -110,6 +110,11 @@ class PostgresAttachment(Attachment, frozen=True, kw_only=True):
                 fields[key] = bound(value, f"{self.alias}_{key}")
         return create_secret(own_secret_name("postgres", self.alias), "postgres", fields)
 
+    @property
+    def default_schema(self) -> str:
+        """The only schema that is attached, or PostgreSQL's own."""
+        return self.schema or "public"
+
     def attach(self) -> Statement:
         """Return the ATTACH statement, its string with what is no secret."""
         parameters: dict[str, str | int | bool] = {"connect_timeout": CONNECT_TIMEOUT_S}

@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from duckalog.cli.group import config_argument, echo_json, env_file_option, json_option
-from duckalog.errors import ConfigError, Origin, Problem
+from duckalog.cli.group import (
+    config_argument,
+    echo_json,
+    env_file_option,
+    json_option,
+    write_output,
+)
 
 if TYPE_CHECKING:
     from duckalog.api import Part
@@ -38,20 +43,10 @@ def generate_sql(
     part: Part = "full" if full else "session" if session else "views"
     text = api.generate_sql(config, part=part, env_file=env_file)
     if output != "-":
-        _write(output, text)
+        write_output(output, text)
     if as_json:
         echo_json(
             {"ok": True, "output": None if output == "-" else os.path.abspath(output), "sql": text}
         )
     elif output == "-":
         click.echo(text, nl=False)
-
-
-def _write(output: str, text: str) -> None:
-    try:
-        with open(output, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        return
-    except OSError as error:
-        reason = error.strerror
-    raise ConfigError(Problem(Origin(os.path.abspath(output)), f"cannot be written: {reason}"))

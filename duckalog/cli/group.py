@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 
-from duckalog.errors import DuckalogError, Problem, shown_path
+from duckalog.errors import ConfigError, DuckalogError, Origin, Problem, shown_path
 from duckalog.version import __version__
 
 _COMMANDS = {
     "build": "duckalog.cli.build",
     "plan": "duckalog.cli.plan",
     "generate-sql": "duckalog.cli.generate",
+    "graph": "duckalog.cli.graph",
     "validate": "duckalog.cli.validate",
     "version": "duckalog.cli.group",
 }
@@ -89,6 +90,17 @@ def problem_as_document(problem: Problem) -> dict[str, object]:
 def echo_json(document: object) -> None:
     """Print a document as JSON on one line, for machines."""
     click.echo(json.dumps(document, ensure_ascii=False))
+
+
+def write_output(output: str, text: str) -> None:
+    """Write what a command made to the file that `--output` names."""
+    try:
+        with open(output, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        return
+    except OSError as error:
+        reason = error.strerror
+    raise ConfigError(Problem(Origin(os.path.abspath(output)), f"cannot be written: {reason}"))
 
 
 def json_option(command: Any) -> Any:

@@ -147,7 +147,12 @@ def try_out(plan: Plan) -> None:
     Raises EngineError with all that failed.
     """
     with scratch_catalog(plan) as (connection, memory):
-        _build(connection, plan, memory, BuildOptions(refresh=True))
+        bind_all(connection, plan, memory)
+
+
+def bind_all(connection: DuckDBPyConnection, plan: Plan, memory: Memory) -> list[ViewReport]:
+    """Bind every view of a plan in a scratch catalog; raises EngineError with all that failed."""
+    return _build(connection, plan, memory, BuildOptions(refresh=True))
 
 
 def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
@@ -173,7 +178,7 @@ def drift_of_sources(plan: Plan) -> dict[str, tuple[str, ...]]:
     Every source is asked. Raises EngineError with all that failed.
     """
     with scratch_catalog(plan) as (connection, memory):
-        views = _build(connection, plan, memory, BuildOptions(refresh=True))
+        views = bind_all(connection, plan, memory)
         found: dict[str, tuple[str, ...]] = {}
         for step, view in zip(plan.views, views, strict=False):
             if view.action == "unchanged":

@@ -168,6 +168,7 @@ def _database_step(
         origin=database.origin,
         database_type=database_type,
         file=getattr(database, "file", None),
+        default_schema=getattr(database, "default_schema", None),
     )
 
 

@@ -36,10 +36,14 @@ class ExtensionStep(Step, frozen=True, kw_only=True):
 
 
 class DatabaseStep(Step, frozen=True, kw_only=True):
-    """A database to attach: its secret first, then ATTACH; `file` must exist before."""
+    """A database to attach: its secret first, then ATTACH; `file` must exist before.
+
+    `default_schema` is where a table is whose name has no schema, if there is such a place.
+    """
 
     database_type: str
     file: str | None = None
+    default_schema: str | None = None
 
 
 class ViewStep(Step, frozen=True, kw_only=True):

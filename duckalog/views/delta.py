@@ -30,10 +30,11 @@ class DeltaView(View, frozen=True, kw_only=True):
     @property
     def scan(self) -> Scan:
         """The table function over the table; every commit adds a file to its log."""
+        options = tuple(rendered_options(self.options))
         if is_remote(self.uri):
-            return Scan("delta_scan", tuple(rendered_options(self.options)), True)
+            return Scan("delta_scan", options, True, uris=(self.uri,))
         log = os.path.join(glob.escape(self.uri), "_delta_log", "*")
-        return Scan("delta_scan", tuple(rendered_options(self.options)), False, (log,))
+        return Scan("delta_scan", options, False, (log,), (self.uri,))
 
     def extensions(self) -> Iterator[str]:
         """Yield `delta`, and what the URL needs."""

@@ -36,7 +36,7 @@ class FilesView(View, frozen=True, kw_only=True):
         """The table function over the files."""
         local = tuple(uri for uri in self.uri if not is_remote(uri))
         options = tuple(self.rendered_options())
-        return Scan(self.function, options, len(local) < len(self.uri), local)
+        return Scan(self.function, options, len(local) < len(self.uri), local, self.uri)
 
     def extensions(self) -> Iterator[str]:
         """Yield what the URLs need."""

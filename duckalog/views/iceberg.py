@@ -118,9 +118,10 @@ class IcebergView(View, frozen=True, kw_only=True):
             return None
         options = tuple(self._scan_options())
         if is_remote(self.uri):
-            return Scan("iceberg_scan", options, True)
+            return Scan("iceberg_scan", options, True, uris=(self.uri,))
         path = glob.escape(self.uri)
-        return Scan("iceberg_scan", options, False, (path, os.path.join(path, "metadata", "*")))
+        files = (path, os.path.join(path, "metadata", "*"))
+        return Scan("iceberg_scan", options, False, files, (self.uri,))
 
     @property
     def reads_from(self) -> str | None:

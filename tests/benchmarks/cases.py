@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +71,8 @@ def catalog_cases(workload: Workload, peer: Path | None) -> Iterator[Case]:
             fresh = workload.folder / f"{contestant}.duckdb" if action == "build" else None
             commands[contestant] = Command(built, fresh)
         yield _case(action, workload, commands)
+    graph = Command((*_OURS, "graph", config, "--columns", "--output", os.devnull))
+    yield _case("graph", workload, {"duckalog": graph})
 
 
 def _builds(workload: Workload, peer: Path | None) -> Iterator[tuple[Contestant, tuple[str, ...]]]:
