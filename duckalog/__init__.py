@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         connect,
         diff,
         generate_sql,
+        init_config,
         load_plan,
         validate_config,
     )
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from duckalog.config import Config
     from duckalog.engine.apply import ViewReport
     from duckalog.engine.build import BuildReport
+    from duckalog.init.draft import Note, StartingConfig
     from duckalog.load import load_config
     from duckalog.plan import Plan
 
@@ -32,7 +34,9 @@ __all__ = [
     "Diff",
     "DuckalogError",
     "EngineError",
+    "Note",
     "Plan",
+    "StartingConfig",
     "ViewReport",
     "__version__",
     "build",
@@ -40,6 +44,7 @@ __all__ = [
     "connect",
     "diff",
     "generate_sql",
+    "init_config",
     "load_config",
     "load_plan",
     "validate_config",
@@ -53,6 +58,7 @@ _HOME = {
             "connect",
             "diff",
             "generate_sql",
+            "init_config",
             "load_plan",
             "validate_config",
         ),
@@ -63,6 +69,8 @@ _HOME = {
     "Diff": "duckalog.changes",
     "Plan": "duckalog.plan",
     "BuildReport": "duckalog.engine.build",
+    "Note": "duckalog.init.draft",
+    "StartingConfig": "duckalog.init.draft",
     "ViewReport": "duckalog.engine.apply",
 }
 

@@ -12,12 +12,14 @@ from duckalog.plan import plan as plan_of
 from duckalog.script import full_script, session_script, views_script
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Literal
 
     import duckdb
 
     from duckalog.changes import Diff
     from duckalog.engine.build import BuildReport
+    from duckalog.init.draft import StartingConfig
 
     Part = Literal["views", "session", "full"]
 
@@ -130,6 +132,26 @@ def diff(
 
     plan = load_plan(config_path, db_path, env_file=env_file)
     return forecast(plan, BuildOptions(prune=prune, adopt=adopt, refresh=refresh))
+
+
+def init_config(
+    source: PathLike | None = None,
+    config_path: PathLike = "catalog.yaml",
+    *,
+    attach: Iterable[str] = (),
+) -> StartingConfig:
+    """Return a config to start from: its text, and what is to be known of it; nothing is written.
+
+    Without a `source` it is small and commented. From a DuckDB file it builds
+    the same views; from a folder or an `s3://` prefix it has a view for each
+    dataset. `config_path` is where it is to stand, from where its paths start.
+    `attach` says as `alias=place` where the databases are that a file's views
+    read. Raises ConfigError or EngineError.
+    """
+    from duckalog.init import starting_config
+
+    place = os.fspath(source) if source is not None else None
+    return starting_config(place, os.fspath(config_path), attach)
 
 
 def build_catalog(

@@ -31,6 +31,7 @@ LAYERS = (
     {"bookkeeping"},
     {"changes", "script"},
     {"engine"},
+    {"init"},
     {"api"},
     {"cli"},
     {"", "__main__"},
@@ -47,7 +48,9 @@ PUBLIC = [
     "Diff",
     "DuckalogError",
     "EngineError",
+    "Note",
     "Plan",
+    "StartingConfig",
     "ViewReport",
     "__version__",
     "build",
@@ -55,6 +58,7 @@ PUBLIC = [
     "connect",
     "diff",
     "generate_sql",
+    "init_config",
     "load_config",
     "load_plan",
     "validate_config",
@@ -196,6 +200,7 @@ class TestLazyImports:
             (RUN, ("build", "--help")),
             (RUN, ("validate", "--help")),
             (RUN, ("generate-sql", "--help")),
+            (RUN, ("init", "--help")),
         ],
     )
     def test_help_and_version_load_nothing_heavy(

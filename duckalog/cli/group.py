@@ -17,6 +17,7 @@ _COMMANDS = {
     "build": "duckalog.cli.build",
     "plan": "duckalog.cli.plan",
     "generate-sql": "duckalog.cli.generate",
+    "init": "duckalog.cli.init",
     "validate": "duckalog.cli.validate",
     "version": "duckalog.cli.group",
 }
