@@ -135,6 +135,13 @@ def split_name(text: str) -> tuple[str, ...]:
         position += 1
 
 
+def joined_name(parts: Iterable[str]) -> str:
+    """Return the parts of a name as `split_name` reads them, quoted only where they have to be."""
+    return ".".join(
+        part if part and not set(part) & {'"', "."} else identifier(part) for part in parts
+    )
+
+
 def literal(value: Value) -> str:
     """Return the SQL literal of a value; raises ValueError where there is none."""
     if isinstance(value, str):

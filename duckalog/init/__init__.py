@@ -66,21 +66,21 @@ def starting_config(
     if source is None:
         text = _FROM_NOTHING.format(name=name, database=f'"{stem}.duckdb"')
         return StartingConfig(head + text, 1, ())
-    draft = _draft_of(source, attach, folder, database)
+    draft = _draft_of(source, attach, database)
     from duckalog.init.rendering import rendered
 
     return StartingConfig(rendered(draft, folder, head=head), len(draft.views), tuple(draft.notes))
 
 
-def _draft_of(source: str, attach: Iterable[str], folder: str, database: str) -> Draft:
+def _draft_of(source: str, attach: Iterable[str], database: str) -> Draft:
     from duckalog.decode import is_remote
 
     if is_remote(source) or os.path.isdir(source):
         from duckalog.init.data_files import draft_of_files
 
-        return draft_of_files(source, folder, database)
+        return draft_of_files(source, database)
     from duckalog.init.given import given_attachment
     from duckalog.init.migration import draft_of_catalog
 
     given = [given_attachment(one) for one in attach]
-    return draft_of_catalog(source, given, folder, database)
+    return draft_of_catalog(source, given, database)

@@ -8,12 +8,13 @@ from graphlib import CycleError, TopologicalSorter
 from typing import NamedTuple
 
 from duckalog.bookkeeping import Column, ViewName
-from duckalog.config import OWN_DATABASES, catalog_name
+from duckalog.config import OWN_DATABASES
 from duckalog.decode import is_remote
 from duckalog.engine.execution import closing
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.init.catalog_file import StoredCatalog, StoredView, read_catalog_file
 from duckalog.init.credentials import credential_in, credential_in_sql
+from duckalog.init.databases import free_database
 from duckalog.init.draft import Data, Draft, Entry, Note
 from duckalog.init.given import Given
 from duckalog.init.names import Names, Reach
@@ -37,26 +38,24 @@ class Carried(NamedTuple):
     is_remote: bool
 
 
-def draft_of_catalog(file: str, given: Iterable[Given], folder: str, database: str) -> Draft:
-    """Return the draft of a config in `folder` for what stands in a DuckDB file.
+def draft_of_catalog(file: str, given: Iterable[Given], database: str) -> Draft:
+    """Return the draft of a config for what stands in a DuckDB file.
 
     Raises EngineError where the file cannot be read.
     """
-    return _Migration(read_catalog_file(file), list(given), folder, database).draft()
+    return _Migration(read_catalog_file(file), list(given), database).draft()
 
 
 class _Migration:
-    def __init__(
-        self, stored: StoredCatalog, given: list[Given], folder: str, database: str
-    ) -> None:
+    def __init__(self, stored: StoredCatalog, given: list[Given], database: str) -> None:
         self.stored = stored
         self.given = {one.alias.lower(): one for one in given}
-        self.folder = folder
         self.notes: list[Note] = []
         self.left_out: dict[ViewName, str] = {}
         self.schemas = {view.schema.lower() for view in stored.views}
         self.alias = self._free_name(stored.name, taken=self.given.keys() - {stored.name.lower()})
-        self.database = self._free_database(database)
+        known = {self.alias.lower(), stored.name.lower(), *self.given, *self.schemas}
+        self.database = free_database(database, known)
 
     def _free_name(self, name: str, taken: Iterable[str]) -> str:
         """Return a name for the file as an attachment that means nothing else."""
@@ -64,16 +63,6 @@ class _Migration:
         while name.lower() in refused:
             name = f"{name}_file"
         return name
-
-    def _free_database(self, database: str) -> str:
-        """Return a path for the new catalog by whose name DuckDB knows nothing else."""
-        stem, ending = os.path.splitext(database)
-        known = {self.alias.lower(), self.stored.name.lower(), *self.given, *self.schemas}
-        number = 1
-        while catalog_name(database).lower() in known or os.path.exists(database):
-            number += 1
-            database = f"{stem}_{number}{ending}"
-        return database
 
     def draft(self) -> Draft:
         pragmas, notes = session_objects(self.stored)

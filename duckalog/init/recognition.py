@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from duckalog.init.draft import Data
-from duckalog.sql import qualified, split_name
+from duckalog.sql import joined_name
 from duckalog.views import VIEW_TYPES
 
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ class Recognizer:
         kind = self.kinds.get(alias.lower())
         if kind is None or not table:
             return None
-        shown = ".".join(part if _is_plain(part) else qualified(part) for part in table)
-        return {"source": kind, "database": alias, "table": shown}
+        return {"source": kind, "database": alias, "table": joined_name(table)}
 
     def _tree(self, query: str) -> dict[str, Any] | None:
         ((text,),) = self.connection.execute(
@@ -76,13 +75,6 @@ class Recognizer:
 
 class _Unknown(Exception):
     """Raised for a part of a query that no key stands for."""
-
-
-def _is_plain(part: str) -> bool:
-    try:
-        return split_name(part) == (part,)
-    except ValueError:
-        return False
 
 
 def _converted(data: Data) -> Data:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from duckalog.bookkeeping import Column, ViewName, folded
-from duckalog.engine.build import BuildOptions, build
+from duckalog.config import MEMORY
+from duckalog.engine.build import BuildOptions, build, build_in_memory
+from duckalog.engine.execution import closing
 from duckalog.errors import EngineError, Problem
 from duckalog.init.draft import Draft
 from duckalog.init.rendering import rendered
 from duckalog.load import load_config
-from duckalog.plan import plan
+from duckalog.plan import Plan, plan
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 
 class Outcome(NamedTuple):
@@ -29,13 +36,7 @@ class Outcome(NamedTuple):
 
 def tried(draft: Draft) -> Outcome:
     """Return what building a draft gives; raises ConfigError where it is no config at all."""
-    with tempfile.TemporaryDirectory(prefix="duckalog-") as folder:
-        # The same file name: queries may name their own catalog.
-        database = os.path.join(folder, os.path.basename(draft.database))
-        file = Path(folder, "catalog.yaml")
-        file.write_text(rendered(draft, folder), encoding="utf-8")
-        environment = {**os.environ, **draft.variables}
-        steps = plan(load_config(file, environment=environment), database)
+    with _planned(draft) as steps:
         try:
             report = build(steps, BuildOptions(keep_going=True))
         except EngineError as error:
@@ -49,6 +50,27 @@ def tried(draft: Draft) -> Outcome:
         else:
             columns[key] = view.columns
     return Outcome(columns, failures)
+
+
+@contextlib.contextmanager
+def connected(draft: Draft) -> Iterator[DuckDBPyConnection]:
+    """Yield a connection to a draft of a catalog in memory; raises EngineError."""
+    with _planned(draft) as steps, closing(build_in_memory(steps)) as connection:
+        yield connection
+
+
+@contextlib.contextmanager
+def _planned(draft: Draft) -> Iterator[Plan]:
+    """Yield the plan of a draft, in a folder that is gone when the block ends."""
+    with tempfile.TemporaryDirectory(prefix="duckalog-") as folder:
+        file = Path(folder, "catalog.yaml")
+        file.write_text(rendered(draft, folder), encoding="utf-8")
+        environment = {**os.environ, **draft.variables}
+        database = draft.database
+        if database != MEMORY:
+            # The same file name: queries may name their own catalog.
+            database = os.path.join(folder, os.path.basename(database))
+        yield plan(load_config(file, environment=environment), database)
 
 
 def _reason(problem: Problem) -> str:
