@@ -38,7 +38,8 @@ _ID = re.compile(
 )
 _NUMBER = re.compile(r"\d[\d._-]*")
 _SAYS_NOTHING = re.compile(
-    r"[-_.# ]+|(?:part|chunk|data|file|export|output|run|batch|c|snappy|zstd|gzip|lz4|brotli)(?![a-z])",
+    r"[-_.# ]+"
+    r"|(?:part|chunk|data|file|export|output|run|batch|c|snappy|zstd|gzip|lz4|brotli)(?![a-z])",
     re.IGNORECASE,
 )
 _ICEBERG_METADATA = re.compile(r"(.*?)/?metadata/(?:v|0*)(\d+)(?:-[^/]*)?\.(?:gz\.)?metadata\.json")
