@@ -11,6 +11,8 @@ from typing import Any
 
 import duckdb
 
+from duckalog.sql import qualified
+
 Rows = list[tuple[Any, ...]]
 
 _OWN = "NOT internal AND database_name = current_database()"
@@ -32,7 +34,7 @@ def content_of(file: Path) -> dict[str, Rows]:
         }
         ((database,),) = connection.execute("SELECT current_database()").fetchall()
         for schema, table, *_ in content["tables"]:
-            relation = f'"{database}"."{schema}"."{table}"'
+            relation = qualified(database, schema, table)
             rows = connection.execute(f"FROM {relation} ORDER BY ALL").fetchall()
             content[f"rows of {schema}.{table}"] = rows
     return content

@@ -452,9 +452,9 @@ def test_there_are_thirty_catalogs() -> None:
 
 
 class TestOddNames:
-    @given(names=st.lists(NAME, min_size=2, max_size=6, unique_by=str.lower), text=NAME)
+    @given(names=st.lists(NAME, min_size=3, max_size=5, unique_by=str.lower), text=NAME)
     @settings(
-        max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+        max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
     )
     def test_whatever_names_and_texts_are_they_are_carried_over(
         self, names: list[str], text: str, tmp_path_factory: pytest.TempPathFactory

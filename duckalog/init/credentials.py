@@ -13,7 +13,7 @@ MIN_VALUE = 8
 
 _FOLDERS = ("PWD", "OLDPWD")
 _LOGIN = re.compile(r"://[^/\s'\"@:]*:[^/\s'\"@]+@")
-_ASSIGNED = re.compile(r"([A-Za-z][\w-]*)\s*[=:]\s*(?=[^\s&;,)])")
+_ASSIGNED = re.compile(r"([A-Za-z][\w-]*)\s*[=:]\s*(?=[^\s&;,)]|\Z)")
 _KNOWN = re.compile(
     r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[pousr]_\w{20,}|\beyJ[\w-]{8,}\.[\w-]+\."
     r"|-----BEGIN [A-Z ]*PRIVATE KEY|\bBearer\s+\S|\bxox[abprs]-\w|\bmotherduck_token\b",
