@@ -142,11 +142,13 @@ class TestFromAFile:
             tmp_path / "old.duckdb",
             f"CREATE VIEW whole AS FROM read_parquet('{tmp_path}/data/one.parquet')",
             "CREATE VIEW relative AS FROM read_parquet('data/*.parquet')",
+            "CREATE VIEW in_sql AS SELECT i FROM 'data/one.parquet' WHERE i > 0",
         )
         text = invoke("--from", "old.duckdb", "--output", "-").stdout
         assert text.count("source: parquet") == 2
         assert "uri: data/one.parquet" in text
         assert "uri: data/*.parquet" in text
+        assert f'FROM "{tmp_path}/data/one.parquet" WHERE' in " ".join(text.split())
 
     def test_a_database_of_unknown_place_is_marked_and_named(
         self, invoke: Invoke, tmp_path: Path

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from typing import NamedTuple
 
-from duckalog.bookkeeping import Column, ViewName
+from duckalog.bookkeeping import Column, ViewName, folded
 from duckalog.config import OWN_DATABASES
 from duckalog.decode import is_remote
 from duckalog.engine.execution import closing
@@ -23,8 +23,9 @@ from duckalog.init.recognition import Recognizer
 from duckalog.init.rendering import Place, Query
 from duckalog.init.session_objects import notes_of_objects, session_objects
 from duckalog.init.trial import Outcome, tried
-from duckalog.references import mentions_of, readings_of
+from duckalog.references import Reading, mentions_of, readings_of
 from duckalog.sql import select_renamed
+from duckalog.user_sql import replace_quoted
 
 PLACEHOLDER_PATH = "/path/to/be/filled/in"
 
@@ -87,35 +88,57 @@ class _Migration:
         """Return the views that can be carried over, as far as their texts tell."""
         import duckdb
 
-        known = [view for view in self.stored.views if self._is_readable(view)]
-        queries = [view.query or "" for view in known]
-        kinds = {one.alias: one.kind for one in self.given.values()}
+        readable = [view for view in self.stored.views if self._is_readable(view)]
+        readings = readings_of([view.query or "" for view in readable])
+        queries = [
+            (view, query, reading)
+            for view, reading in zip(readable, readings, strict=True)
+            if (query := self._with_absolute_paths(view, reading)) is not None
+        ]
+        mentions = mentions_of([query for _, query, _ in queries])
         found: list[Carried] = []
         with closing(
             duckdb.connect(":memory:", config={"python_enable_replacements": False})
         ) as connection:
             keywords = connection.execute("SELECT keyword_name FROM duckdb_keywords()").fetchall()
             names = Names(self.stored, self.alias, {keyword for (keyword,) in keywords})
+            kinds = {one.alias: one.kind for one in self.given.values()}
             recognizer = Recognizer(connection, kinds)
-            read = zip(known, queries, readings_of(queries), mentions_of(queries), strict=True)
-            for view, query, reading, mentions in read:
-                if reading.refusal:
-                    self.left_out[view.key] = reading.refusal
-                    continue
-                rewritten = names.rewritten(query, view.schema, mentions)
+            for (view, query, reading), named in zip(queries, mentions, strict=True):
+                rewritten = names.rewritten(query, view.schema, named)
                 if rewritten is None:
                     self.left_out[view.key] = "a name in it cannot be found in its text"
                     continue
                 text, reach = rewritten
                 source = None if view.aliases else recognizer.source_of(text)
-                is_far = bool(reading.urls) or any(
-                    self.given[one.lower()].kind == "postgres"
-                    for one in reach.databases
-                    if one.lower() in self.given
-                )
+                is_far = bool(reading.urls) or self._reads_a_server(reach)
                 found.append(Carried(view, self._data(view, text, source), reach, is_far))
         self._leave_out_circles(found)
         return self._without_left_out(found)
+
+    def _reads_a_server(self, reach: Reach) -> bool:
+        known = (self.given.get(one.lower()) for one in reach.databases)
+        return any(one is not None and one.kind == "postgres" for one in known)
+
+    def _with_absolute_paths(self, view: StoredView, reading: Reading) -> str | None:
+        """Return a view's query with relative paths made to start from the working directory."""
+        if reading.refusal:
+            self.left_out[view.key] = reading.refusal
+            return None
+        own = {one.key for one in self.stored.views}
+        own |= {folded((one.schema, one.name)) for one in self.stored.objects}
+        paths = {
+            path.position: os.path.abspath(path.text)
+            for path in reading.paths
+            if not (is_remote(path.text) or path.text.startswith(("/", "~")) or not path.text)
+            and not own & {folded((view.schema, path.text)), folded((MAIN_SCHEMA, path.text))}
+        }
+        query = view.query or ""
+        try:
+            return replace_quoted(query, paths) if paths else query
+        except ValueError as error:
+            self.left_out[view.key] = str(error)
+            return None
 
     def _is_readable(self, view: StoredView) -> bool:
         if view.query is None:
