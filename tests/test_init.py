@@ -13,7 +13,10 @@ import pytest
 
 import duckalog
 from duckalog.cli.group import cli
+from duckalog.init.given import given_attachment
 from duckalog.init.layout import laid_out
+from duckalog.init.object_stores import secrets_for
+from duckalog.init.recognition import Recognizer
 from duckalog.references import mentions_of, readings_of
 from tests.catalogs import change
 
@@ -282,3 +285,97 @@ class TestMentions:
 
     def test_what_does_not_parse_names_nothing(self) -> None:
         assert mentions_of(["SELECT FROM FROM", "(" * 600]) == [[], []]
+
+
+class TestSources:
+    @pytest.mark.parametrize(
+        ("query", "source"),
+        [
+            ("FROM read_parquet('a.parquet')", "parquet"),
+            ("FROM read_parquet(['a.parquet'], filename := true, hive_types = {'k': INT})", None),
+            ("FROM read_csv('a.csv', delim = ';', nullstr = ['x', 'y'], skip = 1)", "csv"),
+            ("FROM read_csv('a.csv', columns = {'a': 'INT'}, header = false)", "csv"),
+            ("FROM read_json('a.json', sample_size = -1)", "json"),
+            ("FROM read_parquet('a' || '.parquet')", None),
+            ("FROM read_parquet('a.parquet') AS t", None),
+            ("FROM read_parquet('a.parquet') LIMIT 3", None),
+            ("SELECT * EXCLUDE (i) FROM read_parquet('a.parquet')", None),
+            ("FROM parquet_scan('a.parquet')", None),
+            ("FROM read_csv('a.csv', quote = chr(34))", None),
+            ("FROM read_csv('a.csv', sample_size = 1.5)", None),
+            ("FROM range(3)", None),
+            ("SELECT * FROM crm.users", "duckdb"),
+            ('SELECT * FROM crm."a.b"."c"', "duckdb"),
+            ("SELECT * FROM other.users", None),
+            ("SELECT id FROM crm.users", None),
+        ],
+    )
+    def test_a_source_gives_the_very_view(self, query: str, source: str | None) -> None:
+        query = query if query.startswith("SELECT") else f"SELECT * {query}"
+        with duckdb.connect() as connection:
+            found = Recognizer(connection, {"crm": "duckdb"}).source_of(query)
+        assert (found or {}).get("source") == source
+
+
+class TestMacrosAndTypes:
+    def test_what_a_session_cannot_have_is_named(self, invoke: Invoke, tmp_path: Path) -> None:
+        change(
+            tmp_path / "old.duckdb",
+            "CREATE SCHEMA s",
+            "CREATE MACRO twice(x) AS 2 * x",
+            "CREATE MACRO s.twice(x) AS 3 * x",
+            "CREATE MACRO key() AS {'secret': 'sw0rdfish'}",
+            "CREATE TYPE amount AS DECIMAL(10, 2)",
+            "CREATE VIEW v AS SELECT twice(1)::amount AS a",
+        )
+        result = invoke("--from", "old.duckdb")
+        assert 'left out: macro "s.twice": another schema has one of the same name' in result.stderr
+        assert 'left out: macro "key": its definition holds a value for "secret"' in result.stderr
+        assert "sw0rdfish" not in (tmp_path / "catalog.yaml").read_text() + result.stderr
+        duckalog.build("catalog.yaml")
+        with duckalog.connect("catalog.yaml") as connection:
+            assert connection.execute("SELECT typeof(a), a::INT FROM v").fetchall() == [
+                ("DECIMAL(10,2)", 2)
+            ]
+
+
+class TestObjectStores:
+    def test_each_bucket_has_a_secret_of_placeholders(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        urls = ["s3://a-b.c/x", "s3://a-b.c/y", "gs://g/x", "r2://r/x", "https://h/x", "file.csv"]
+        first, gcs, r2 = (entry.data for entry in secrets_for(urls))
+        assert first == {
+            "type": "s3",
+            "name": "s3_a_b_c",
+            "provider": "credential_chain",
+            "scope": "s3://a-b.c",
+        }
+        assert (gcs["key_id"], r2["account_id"]) == (
+            "${env:GCS_ACCESS_KEY_ID}",
+            "${env:R2_ACCOUNT_ID}",
+        )
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "sw0rdfish")
+        monkeypatch.setenv("AWS_SESSION_TOKEN", "sw0rdfish")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "https://me:sw0rdfish@host")
+        (entry,) = secrets_for(["s3://a/x"])
+        assert entry.data["session_token"] == "${env:AWS_SESSION_TOKEN}"
+        assert "sw0rdfish" not in str(entry)
+
+
+def test_files_are_given_by_their_kind(tmp_path: Path) -> None:
+    (tmp_path / "meta.ducklake").touch()
+    kinds = {
+        text: given_attachment(f"a={text}").kind
+        for text in (
+            f"ducklake:{tmp_path}/meta.ducklake",
+            f"sqlite:{tmp_path}/meta.ducklake",
+            f"{tmp_path}/meta.ducklake",
+            "s3://bucket/x.duckdb",
+            "dbname=x",
+        )
+    }
+    assert list(kinds.values()) == ["ducklake", "sqlite", "duckdb", "duckdb", "postgres"]
+    for bad in ("postgres://host:port/x", "host='unclosed", "host=a oops"):
+        with pytest.raises(duckalog.ConfigError, match="cannot be read"):
+            given_attachment(f"a={bad}")

@@ -14,7 +14,7 @@ from duckalog.errors import ConfigError
 from duckalog.init.rendering import Place, Template
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
-_CONNINFO = re.compile(r"\s*(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s\\]|\\.)*))\s*")
+_CONNINFO = re.compile(r"\s*(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?!')(?:[^\s\\]|\\.)*))\s*")
 _FORMS = (
     "Write alias=file.duckdb, alias=file.db, alias=ducklake:meta.ducklake or alias=postgres://…"
 )
