@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         diff,
         generate_graph,
         generate_sql,
+        init_config,
         load_plan,
         validate_config,
     )
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from duckalog.config import Config
     from duckalog.engine.apply import ViewReport
     from duckalog.engine.build import BuildReport
+    from duckalog.init.draft import Note, StartingConfig
     from duckalog.lineage import Lineage
     from duckalog.load import load_config
     from duckalog.plan import Plan
@@ -36,7 +38,9 @@ __all__ = [
     "DuckalogError",
     "EngineError",
     "Lineage",
+    "Note",
     "Plan",
+    "StartingConfig",
     "ViewReport",
     "__version__",
     "build",
@@ -46,6 +50,7 @@ __all__ = [
     "diff",
     "generate_graph",
     "generate_sql",
+    "init_config",
     "load_config",
     "load_plan",
     "validate_config",
@@ -61,6 +66,7 @@ _HOME = {
             "diff",
             "generate_graph",
             "generate_sql",
+            "init_config",
             "load_plan",
             "validate_config",
         ),
@@ -72,6 +78,8 @@ _HOME = {
     "Lineage": "duckalog.lineage",
     "Plan": "duckalog.plan",
     "BuildReport": "duckalog.engine.build",
+    "Note": "duckalog.init.draft",
+    "StartingConfig": "duckalog.init.draft",
     "ViewReport": "duckalog.engine.apply",
 }
 

@@ -12,6 +12,7 @@ from duckalog.plan import plan as plan_of
 from duckalog.script import full_script, session_script, views_script
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Literal
 
     import duckdb
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from duckalog.changes import Diff
     from duckalog.diagram import Format
     from duckalog.engine.build import BuildReport
+    from duckalog.init.draft import StartingConfig
     from duckalog.lineage import Lineage
 
     Part = Literal["views", "session", "full"]
@@ -184,6 +186,26 @@ def generate_graph(
     has_columns = columns or format == "json"
     lineage = column_lineage(plan, connect=connect) if has_columns else None
     return render(graph_of(plan, lineage), format)
+
+
+def init_config(
+    source: PathLike | None = None,
+    config_path: PathLike = "catalog.yaml",
+    *,
+    attach: Iterable[str] = (),
+) -> StartingConfig:
+    """Return a config to start from: its text, and what is to be known of it; nothing is written.
+
+    Without a `source` it is small and commented. From a DuckDB file it builds
+    the same views; from a folder or an `s3://` prefix it has a view for each
+    dataset. `config_path` is where it is to stand, from where its paths start.
+    `attach` says as `alias=place` where the databases are that a file's views
+    read. Raises ConfigError or EngineError.
+    """
+    from duckalog.init import starting_config
+
+    place = os.fspath(source) if source is not None else None
+    return starting_config(place, os.fspath(config_path), attach)
 
 
 def build_catalog(

@@ -27,11 +27,13 @@ from duckalog.sql import environment_expression
 from duckalog.user_sql import replace_in_sql
 
 PLACEHOLDER = re.compile(
-    r"(?P<escape>\$)?\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^}$]*(?:\$(?!\{)[^}$]*)*))?\}"
+    r"(?P<escape>\$\$\{\s*(?i:env)\b)"
+    r"|\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^}$]*(?:\$(?!\{)[^}$]*)*))?\}"
 )
 _ASSIGNED = re.compile(r"\b(\w+)=\$\{env:(\w+)")
 _LOGIN = re.compile(r"://[^/\s'\"]*@")
 _LOOKS_LIKE_ONE = re.compile(r"\$\{\s*env\b[^}]*\}?", re.IGNORECASE)
+_START = re.compile(r"\$\{\s*env\b", re.IGNORECASE)
 _SECRET_WORDS = re.compile(
     # The first ones end a word too, as in libpq's PGPASSWORD.
     r"(?:PASS|PASSWD|PASSWORD|PASSPHRASE|PWD|SECRETS?|TOKEN)(?:$|_)|"
@@ -306,24 +308,31 @@ class _Filler:
         return value
 
 
+def escaped(text: str) -> str:
+    """Return how a config states `text`, where that would look like a placeholder."""
+    return _START.sub(lambda match: f"${match.group()}", text)
+
+
 def shell_expression(template: str) -> str:
     """Return the SQL expression that a DuckDB shell evaluates to the filled `template`."""
     pieces: list[tuple[str, bool]] = []
     defaults: dict[str, str] = {}
     position = 0
+    before = ""
     for match in PLACEHOLDER.finditer(template):
-        before = template[position : match.start()]
+        before += template[position : match.start()]
+        position = match.end()
         if match["escape"]:
             before += match.group()[1:]
+            continue
         if before:
             pieces.append((before, False))
-        if not match["escape"]:
-            pieces.append((match["name"], True))
-            if match["default"] and not names_a_credential(template):
-                defaults[match["name"]] = match["default"]
-        position = match.end()
-    if position < len(template):
-        pieces.append((template[position:], False))
+            before = ""
+        pieces.append((match["name"], True))
+        if match["default"] and not names_a_credential(template):
+            defaults[match["name"]] = match["default"]
+    if before + template[position:]:
+        pieces.append((before + template[position:], False))
     return environment_expression(pieces, defaults)
 
 
@@ -370,7 +379,8 @@ def redactor_for(uses: Iterable[Use], secrets: Iterable[Secret]) -> Redactor:
 def _malformed(text: str) -> str:
     """Return the first thing in a text that is nearly a placeholder, or an empty string."""
     for found in _LOOKS_LIKE_ONE.finditer(text):
-        if not PLACEHOLDER.match(text, found.start()):
+        is_escaped = text.startswith("$", found.start() - 1)
+        if not is_escaped and not PLACEHOLDER.match(text, found.start()):
             return found.group()
     return ""
 

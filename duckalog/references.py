@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from duckalog.sql import split_name
 from duckalog.user_sql import regions_of
@@ -85,6 +85,14 @@ def readings_of(queries: Sequence[str]) -> list[Reading]:
     A query that is not exactly one SELECT without parameters has a refusal.
     Relations that a query only computes the name of (`query()`) are not found.
     """
+    return [
+        Reading(refusal=_TOO_DEEP) if _is_deep(query) else _reading(query, text)
+        for query, text in zip(queries, _serialized(queries), strict=True)
+    ]
+
+
+def _serialized(queries: Sequence[str]) -> list[str]:
+    """Return DuckDB's tree of each query as JSON, of an empty one where it is nested too deeply."""
     if not queries:
         return []
     import duckdb
@@ -95,10 +103,7 @@ def readings_of(queries: Sequence[str]) -> list[Reading]:
             " FROM (SELECT unnest(?::JSON::VARCHAR[]) AS query)",
             [json.dumps(["" if _is_deep(query) else query for query in queries])],
         ).fetchall()
-    return [
-        Reading(refusal=_TOO_DEEP) if _is_deep(query) else _reading(query, text)
-        for query, (text,) in zip(queries, rows, strict=True)
-    ]
+    return [text for (text,) in rows]
 
 
 MAX_BRACKETS = 500
@@ -243,6 +248,79 @@ def _paths_in(arguments: list[Any]) -> Iterator[StatedPath]:
             yield from _paths_in(_arguments(node))
         elif kind == "FUNCTION" and node["function_name"] in ("||", "concat"):
             yield from _paths_in(_arguments(node)[:1])
+
+
+class Mention(NamedTuple):
+    """A name in a query, and the bytes of the query where it stands.
+
+    A place that cannot be found has an `end` of 0.
+    """
+
+    kind: Literal["relation", "function", "column"]
+    name: Name
+    start: int
+    end: int
+
+
+_PART = rb'(?:"(?:[^"]|"")+"|[^\s".,;()\[\]]+)'
+_MENTIONED = re.compile(_PART + rb"(?:\s*\.\s*" + _PART + rb")*")
+
+
+def mentions_of(queries: Sequence[str]) -> list[list[Mention]]:
+    """Return for each query the relations, CTEs left out, functions and columns that it names.
+
+    Empty for what DuckDB cannot parse.
+    """
+    return [
+        [] if _is_deep(query) else _mentions(query, json.loads(text))
+        for query, text in zip(queries, _serialized(queries), strict=True)
+    ]
+
+
+def _mentions(query: str, tree: dict[str, Any]) -> list[Mention]:
+    if tree["error"]:
+        return []
+    found: list[Mention] = []
+    raw = query.encode()
+    pending: list[tuple[Any, _Scope]] = [(one["node"], frozenset()) for one in tree["statements"]]
+    while pending:
+        node, scope = pending.pop()
+        if isinstance(node, list):
+            pending += ((child, scope) for child in node)
+            continue
+        if not isinstance(node, dict):
+            continue
+        if node.get("type") == "BASE_TABLE":
+            name = _name_of(node)
+            if len(name) > 1 or name[0].lower() not in scope:
+                found.append(_mention("relation", name, node, raw))
+        elif node.get("type") == "TABLE_FUNCTION":
+            function = node["function"]
+            found.append(_mention("function", _function_name(function), node, raw))
+            node = {**function, "class": ""}
+        elif node.get("class") == "FUNCTION" and not node.get("is_operator"):
+            found.append(_mention("function", _function_name(node), node, raw))
+        elif node.get("class") == "COLUMN_REF":
+            found.append(_mention("column", tuple(node["column_names"]), node, raw))
+        pending += _children(node, scope)
+    return found
+
+
+def _function_name(node: dict[str, Any]) -> Name:
+    parts = (node.get("catalog"), node.get("schema"), node["function_name"])
+    return tuple(part for part in parts if part)
+
+
+def _mention(
+    kind: Literal["relation", "function", "column"], name: Name, node: dict[str, Any], raw: bytes
+) -> Mention:
+    start = int(node.get("query_location") or 0)
+    match = _MENTIONED.match(raw, start) if start < len(raw) else None
+    if match:
+        written = _name_in(match.group().decode(errors="replace"))
+        if [part.lower() for part in written] == [part.lower() for part in name]:
+            return Mention(kind, name, start, match.end())
+    return Mention(kind, name, 0, 0)
 
 
 _CHANGES = ("INSERT_QUERY_NODE", "UPDATE_QUERY_NODE", "DELETE_QUERY_NODE", "MERGE_QUERY_NODE")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from decimal import Decimal
 from types import MappingProxyType
 from typing import NamedTuple
@@ -101,6 +101,16 @@ def qualified(*parts: str) -> str:
     return ".".join(identifier(part) for part in parts)
 
 
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*\Z")
+
+
+def qualified_plainly(parts: Iterable[str], keywords: Container[str]) -> str:
+    """Return the parts of a name joined by dots, quoted only where they have to be."""
+    return ".".join(
+        part if _PLAIN.match(part) and part not in keywords else identifier(part) for part in parts
+    )
+
+
 _NAME_PART = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
 
 
@@ -123,6 +133,13 @@ def split_name(text: str) -> tuple[str, ...]:
         if text[position] != ".":
             raise ValueError(f'"{text}" is not a name: quotes go round a whole part')
         position += 1
+
+
+def joined_name(parts: Iterable[str]) -> str:
+    """Return the parts of a name as `split_name` reads them, quoted only where they have to be."""
+    return ".".join(
+        part if part and not set(part) & {'"', "."} else identifier(part) for part in parts
+    )
 
 
 def literal(value: Value) -> str:
@@ -266,6 +283,27 @@ def detach(alias: str) -> Statement:
 def copy_schema(source: str, target: str) -> Statement:
     """Return the COPY of everything but rows from one attached database to another."""
     return statement(f"COPY FROM DATABASE {identifier(source)} TO {identifier(target)} (SCHEMA)")
+
+
+def export_database(source: str, folder: str) -> Statement:
+    """Return EXPORT of a whole database to a folder."""
+    return statement(f"EXPORT DATABASE {identifier(source)} TO {literal(folder)}")
+
+
+def create_temporary(kind: str, name: str, definition: str) -> Statement:
+    """Return the statement that makes a macro or type for a session; `definition` is SQL."""
+    return statement(f"CREATE OR REPLACE TEMP {kind.upper()} {identifier(name)} {definition}")
+
+
+def enum(labels: Iterable[str]) -> str:
+    """Return what makes a type of some texts."""
+    return f"AS ENUM ({', '.join(map(literal, labels))})"
+
+
+def select_renamed(query: str, name: str, columns: Iterable[str]) -> str:
+    """Return a query that gives the columns of another one names of its own."""
+    names = ", ".join(map(identifier, columns))
+    return f"SELECT * FROM (\n{ended(query)}\n) AS {identifier(name)} ({names})"
 
 
 def reset_option(name: str) -> Statement:

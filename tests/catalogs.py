@@ -11,6 +11,8 @@ from typing import Any
 
 import duckdb
 
+from duckalog.sql import qualified
+
 Rows = list[tuple[Any, ...]]
 
 _OWN = "NOT internal AND database_name = current_database()"
@@ -30,8 +32,10 @@ def content_of(file: Path) -> dict[str, Rows]:
             what: connection.execute(f"{query} ORDER BY ALL").fetchall()
             for what, query in _STANDING.items()
         }
+        ((database,),) = connection.execute("SELECT current_database()").fetchall()
         for schema, table, *_ in content["tables"]:
-            rows = connection.execute(f'FROM "{schema}"."{table}" ORDER BY ALL').fetchall()
+            relation = qualified(database, schema, table)
+            rows = connection.execute(f"FROM {relation} ORDER BY ALL").fetchall()
             content[f"rows of {schema}.{table}"] = rows
     return content
 

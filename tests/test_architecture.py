@@ -31,6 +31,7 @@ LAYERS = (
     {"bookkeeping", "lineage"},
     {"changes", "diagram", "script"},
     {"engine"},
+    {"init"},
     {"api"},
     {"cli"},
     {"", "__main__"},
@@ -48,7 +49,9 @@ PUBLIC = [
     "DuckalogError",
     "EngineError",
     "Lineage",
+    "Note",
     "Plan",
+    "StartingConfig",
     "ViewReport",
     "__version__",
     "build",
@@ -58,6 +61,7 @@ PUBLIC = [
     "diff",
     "generate_graph",
     "generate_sql",
+    "init_config",
     "load_config",
     "load_plan",
     "validate_config",
@@ -200,6 +204,7 @@ class TestLazyImports:
             (RUN, ("validate", "--help")),
             (RUN, ("generate-sql", "--help")),
             (RUN, ("graph", "--help")),
+            (RUN, ("init", "--help")),
         ],
     )
     def test_help_and_version_load_nothing_heavy(

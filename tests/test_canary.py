@@ -672,3 +672,44 @@ class TestViews:
         views = [{"name": "v", "source": "parquet", "uri": "${env:BUCKET}/*.parquet"}]
         config = write(lambda _stated: catalog({"secrets": [secret]}, views=views))
         assert "'s3://sales/*.parquet'" in duckalog.generate_sql(config)
+
+
+OLD_VIEWS = {
+    "a named column": "SELECT {} AS api_key",
+    "a key of a map": "SELECT MAP {{'client_secret': {}}} AS m",
+    "a field": "SELECT {{'password': {}}} AS s",
+    "a comparison": "SELECT * FROM (SELECT 'x' AS passwd) WHERE passwd = {}",
+    "a DSN": "SELECT 'host=h password=' || {} AS dsn",
+    "the environment's": "SELECT {} AS innocent",
+}
+
+
+@pytest.mark.parametrize("query", OLD_VIEWS.values(), ids=list(OLD_VIEWS))
+def test_a_config_that_is_made_of_a_file_has_no_credential_of_its_views(
+    query: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listener: Listener
+) -> None:
+    secret = canary("IN_A_VIEW")
+    if "innocent" in query:
+        monkeypatch.setenv("MY_TOKEN", secret)
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    new.mkdir()
+    with duckdb.connect(str(old / "old.duckdb")) as connection:
+        connection.execute(f"CREATE VIEW v AS {query.format(literal(secret))}")
+        connection.execute("CREATE VIEW w AS SELECT * FROM v")
+        connection.execute(f"CREATE MACRO m() AS {{'secret': {literal(secret)}}}")
+        connection.execute("CREATE VIEW u AS SELECT 1 AS i")
+        connection.execute(f"COMMENT ON VIEW u IS {literal('token=' + secret)}")
+    monkeypatch.chdir(new)
+    dsn = f"host=h user=u password={libpq_value(secret)}"
+    arguments = ["init", "--from", str(old / "old.duckdb"), "--attach", f"dw={dsn}"]
+    heard: dict[str, str] = {}
+    for output in ("-", "catalog.yaml", "other.yaml"):
+        result = click.testing.CliRunner().invoke(cli, [*arguments, "--output", output])
+        assert result.exit_code == 0, result.output
+        heard[f"output {output}"] = result.output
+    failed = click.testing.CliRunner().invoke(cli, [*arguments, "--attach", f"x={dsn} oops"])
+    assert failed.exit_code == 1
+    heard["failure"] = failed.output + "".join(all_of(failed.exception or SystemExit()))
+    assert 'view "u"' not in heard["output -"]
+    assert_silent({**heard, **files_under(new), **listener.heard})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import pickle
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from duckalog.environment import (
     Redactor,
     Secret,
     Use,
+    escaped,
     fill,
     fill_text,
     looks_secret,
@@ -594,3 +596,24 @@ def test_a_variable_that_stands_twice_in_sql_is_named_once() -> None:
     text = "SELECT ${env:V}, ${env:V}"
     (problem,) = fill_text(text, Origin("f"), {"V": "not a word"})[2]
     assert problem.message.startswith("environment variable V cannot be filled into this SQL")
+
+
+class TestEscapes:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "${env:X}",
+            "$${env:X}",
+            "${env:}",
+            "${ ENV }",
+            "${env:${env:X}} b",
+            "${env",
+            "$$$${env:X",
+        ],
+    )
+    def test_a_text_that_looks_like_a_placeholder_can_be_stated(self, text: str) -> None:
+        sql = f"SELECT '{text}''s'"
+        origin = Origin("catalog.yaml", 1, ("views", 0, "sql"))
+        assert fill_text(escaped(sql), origin, {"X": "no"}) == (sql, [], [])
+        document = parse_document(json.dumps({"a": escaped(text)}), "catalog.json")
+        assert fill(document, {"X": "no"}) == ({"a": text}, [], [])

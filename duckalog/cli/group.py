@@ -18,6 +18,7 @@ _COMMANDS = {
     "plan": "duckalog.cli.plan",
     "generate-sql": "duckalog.cli.generate",
     "graph": "duckalog.cli.graph",
+    "init": "duckalog.cli.init",
     "validate": "duckalog.cli.validate",
     "version": "duckalog.cli.group",
 }
