@@ -309,6 +309,21 @@ def describe(query: str) -> Statement:
     return statement(f"DESCRIBE {query}")
 
 
+def copy_to(query: str, file: str, options: Mapping[str, str]) -> Statement:
+    """Return the COPY of a query's rows to a file, the query on lines of its own.
+
+    The options' values are SQL.
+    """
+    stated = ", ".join(f"{name.upper()} {value}" for name, value in options.items())
+    return statement(f"COPY (\n{query}\n) TO {literal(file)} ({stated})")
+
+
+def rows_of(statement_text: str, limit: int | None = None) -> str:
+    """Return the query of the rows of a statement such as DESCRIBE, the first `limit` of them."""
+    head = f" LIMIT {limit}" if limit is not None else ""
+    return f"FROM (\n{statement_text}\n){head}"
+
+
 def drop_view(relation: str) -> Statement:
     """Return DROP VIEW."""
     return statement(f"DROP VIEW {relation}")

@@ -19,6 +19,7 @@ _COMMANDS = {
     "generate-sql": "duckalog.cli.generate",
     "graph": "duckalog.cli.graph",
     "validate": "duckalog.cli.validate",
+    "query": "duckalog.cli.query",
     "version": "duckalog.cli.group",
 }
 
