@@ -20,6 +20,8 @@ _COMMANDS = {
     "graph": "duckalog.cli.graph",
     "validate": "duckalog.cli.validate",
     "query": "duckalog.cli.query",
+    "ls": "duckalog.cli.listing",
+    "describe": "duckalog.cli.listing",
     "version": "duckalog.cli.group",
 }
 
