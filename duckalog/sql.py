@@ -203,6 +203,11 @@ def drop_stub(name: str) -> Statement:
     return statement(f"DROP MACRO TABLE temp.main.{name}")
 
 
+def call(function: str, argument: str, options: Mapping[str, str]) -> Statement:
+    """Return CALL of a table function; `argument` and the options' values are SQL."""
+    return statement(f"CALL {table_function(function, argument, options)}")
+
+
 def map_literal(entries: Mapping[str, str]) -> str:
     """Return a MAP whose keys and values are SQL already."""
     return "MAP {" + ", ".join(f"{key}: {value}" for key, value in entries.items()) + "}"

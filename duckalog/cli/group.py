@@ -22,6 +22,7 @@ _COMMANDS = {
     "query": "duckalog.cli.query",
     "ls": "duckalog.cli.listing",
     "describe": "duckalog.cli.listing",
+    "serve": "duckalog.cli.serve",
     "version": "duckalog.cli.group",
 }
 

@@ -69,7 +69,7 @@ def _is_setting(step: Step) -> bool:
 
 def _apply(connection: DuckDBPyConnection, step: Step, plan: Plan, probe_limit_s: float) -> None:
     if isinstance(step, ExtensionStep):
-        _have_extension(connection, step, plan.redact)
+        have_extension(connection, step, plan.redact)
     elif isinstance(step, DatabaseStep) and step.kind == "catalog":
         # On a cursor of its own: DuckDB 1.5.5 sends one catalog's token to the host of
         # another, if that one was attached, or refused, on the same connection before.
@@ -85,7 +85,7 @@ def _apply(connection: DuckDBPyConnection, step: Step, plan: Plan, probe_limit_s
         run(connection, step, plan.redact)
 
 
-def _have_extension(connection: DuckDBPyConnection, step: ExtensionStep, redact: Redactor) -> None:
+def have_extension(connection: DuckDBPyConnection, step: ExtensionStep, redact: Redactor) -> None:
     """Have an extension: loaded already, from its PyPI package, or by INSTALL, in that order."""
     name = step.name
     is_installed, is_loaded = _state_of(connection, name)
