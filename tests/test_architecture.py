@@ -30,7 +30,7 @@ LAYERS = (
     {"load", "plan"},
     {"bookkeeping", "lineage"},
     {"changes", "diagram", "script"},
-    {"engine"},
+    {"engine", "clients"},
     {"api"},
     {"cli"},
     {"", "__main__"},
@@ -145,7 +145,11 @@ class TestLayers:
 
     def test_nothing_needs_what_the_package_does_not_depend_on(self) -> None:
         allowed = {"click", "dotenv", "duckdb", "msgspec", "yaml", "duckalog"}
-        allowed |= {"pyarrow", "prompt_toolkit", "pygments"}  # extras, each told where it is missing
+        allowed |= {
+            "pyarrow",
+            "prompt_toolkit",
+            "pygments",
+        }  # extras, each told where it is missing
         for module, tree in DUCKALOG.items():
             roots = {imported.partition(".")[0] for imported in imports_of(tree)}
             assert roots - sys.stdlib_module_names <= allowed, module

@@ -135,7 +135,7 @@ def test_a_port_that_is_taken_is_told(config: Path, run_cli: RunCli) -> None:
 
 
 def test_a_duckdb_without_the_protocol_says_how_to_get_it(
-    write_config: WriteConfig, run_cli: RunCli, tmp_path: Path
+    write_config: WriteConfig, tmp_path: Path
 ) -> None:
     empty = tmp_path / "nowhere"
     config = write_config(

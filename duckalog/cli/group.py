@@ -23,6 +23,7 @@ _COMMANDS = {
     "ls": "duckalog.cli.listing",
     "describe": "duckalog.cli.listing",
     "serve": "duckalog.cli.serve",
+    "connect": "duckalog.cli.connect",
     "version": "duckalog.cli.group",
 }
 
