@@ -22,6 +22,7 @@ _COMMANDS = {
     "query": "duckalog.cli.query",
     "ls": "duckalog.cli.listing",
     "describe": "duckalog.cli.listing",
+    "shell": "duckalog.cli.shell",
     "serve": "duckalog.cli.serve",
     "connect": "duckalog.cli.connect",
     "version": "duckalog.cli.group",

@@ -134,9 +134,11 @@ def _echo_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _echo_row(row: Sequence[str], widths: Sequence[int], limit: int, *, bold: bool = False) -> None:
+    while row and not row[-1]:
+        row = row[:-1]
     room = limit or sum(widths) + 2 * len(widths)
     cells = []
-    for place, (cell, width) in enumerate(zip(row, widths, strict=True), 1):
+    for place, (cell, width) in enumerate(zip(row, widths, strict=False), 1):
         if room <= 0:
             break
         shown = cell if len(cell) <= room else f"{cell[: room - 1]}…"

@@ -93,7 +93,7 @@ def have_extension(connection: DuckDBPyConnection, step: ExtensionStep, redact: 
         return
     if is_installed and _loads(connection, name):
         return
-    for file in _packaged(name):
+    for file in packaged(name):
         if not step.is_loaded or _loads(connection, file):
             return
     try:
@@ -132,7 +132,7 @@ def _loads(connection: DuckDBPyConnection, extension: str) -> bool:
     return True
 
 
-def _packaged(name: str) -> Iterator[str]:
+def packaged(name: str) -> Iterator[str]:
     """Yield the file of an extension that its PyPI package has for this DuckDB."""
     found = importlib.util.find_spec(f"duckdb_extension_{name}")
     for folder in (found.submodule_search_locations or ()) if found else ():
