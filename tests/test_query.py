@@ -178,7 +178,8 @@ class TestErrors:
         )
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr.startswith("DuckDB refused the query\n    Binder Error: ")
-        assert "    LINE 5:   nope FROM orders\n" in result.stderr
+        if kind == "csv" or duckdb.__version__ < "2":  # of a table's query 2.0 tells no place
+            assert "    LINE 5:   nope FROM orders\n" in result.stderr
 
     def test_a_syntax_error_is_told_with_the_file(self, ask: Ask, tmp_path: Path) -> None:
         (tmp_path / "q.sql").write_text("SELECT 1;\nSELEC 2")

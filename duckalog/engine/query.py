@@ -94,7 +94,13 @@ def _check_names(script: Script, questions: list[Question]) -> None:
 
 def _has_rows(connection: DuckDBPyConnection, question: Question) -> bool:
     (*_, last) = connection.extract_statements(question.text)
+    if _kind(last) == "MULTI":  # PIVOT, in 2.0
+        return True
     return list(last.expected_result_type) == [duckdb.ExpectedResultType.QUERY_RESULT]
+
+
+def _kind(parsed: duckdb.Statement) -> str:
+    return str(parsed.type).rpartition(".")[2]
 
 
 def run(connection: DuckDBPyConnection, question: Question) -> None:
@@ -119,7 +125,9 @@ def _stoppable(connection: DuckDBPyConnection, action: Callable[[], None]) -> No
 
 def write(connection: DuckDBPyConnection, question: Question, file: str, kind: str) -> None:
     """Write the answer to a file in one of the formats of `COPIED`, as its rows come."""
-    queries = (question.text, rows_of(question.text))
+    (*_, last) = connection.extract_statements(question.text)
+    is_query = _kind(last) in ("SELECT", "MULTI")
+    queries = (question.text, rows_of(question.text)) if is_query else ()
     copies = [copy_to(query, file, COPIED[kind]).text for query in queries]
     copy = next((one for one in copies if _parses(connection, one)), None)
     if copy is None:
