@@ -243,9 +243,16 @@ def connect(
     in a plain connection. A catalog in memory is built on the spot. Raises
     ConfigError or EngineError, also where the catalog is not built yet.
     """
+    plan = load_plan(config_path, db_path, env_file=env_file)
+    return connect_plan(plan, read_only=read_only, lock_timeout_s=lock_timeout_s)
+
+
+def connect_plan(
+    plan: Plan, *, read_only: bool = True, lock_timeout_s: float = LOCK_TIMEOUT_S
+) -> duckdb.DuckDBPyConnection:
+    """Return what `connect` returns, for a plan that is loaded already."""
     from duckalog.engine.build import build_in_memory, open_session
 
-    plan = load_plan(config_path, db_path, env_file=env_file)
     if plan.is_in_memory:
         return build_in_memory(plan)
     return open_session(plan, read_only=read_only, lock_timeout_s=lock_timeout_s)

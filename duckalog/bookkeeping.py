@@ -77,6 +77,16 @@ class Column(NamedTuple):
     type: str
 
 
+class Built(NamedTuple):
+    """How a view came to be: when (in UTC), from which line of which file, by which duckalog."""
+
+    fingerprint: str
+    stated_at: str
+    built_at: datetime
+    query: str
+    catalog_built_by: str
+
+
 def folded(name: ViewName) -> ViewName:
     """Return a name as DuckDB compares it."""
     return name[0].lower(), name[1].lower()
@@ -113,6 +123,20 @@ def read_memory(connection: duckdb.DuckDBPyConnection, file: str) -> Memory:
         folded((schema, name)): Remembered((schema, name), *rest) for schema, name, *rest in rows
     }
     return Memory(remembered, views, tables, columns_in(connection), is_prepared=True)
+
+
+def read_built(connection: duckdb.DuckDBPyConnection, file: str) -> dict[ViewName, Built]:
+    """Return how each view that a build made came to be; none where no build was before.
+
+    The keys are lower case, as in Memory. Raises EngineError as `read_memory` does.
+    """
+    if not read_memory(connection, file).is_prepared:
+        return {}
+    rows = connection.execute(
+        "SELECT schema_name, view_name, fingerprint, stated_at, built_at, query,"
+        f" (SELECT max(built_by) FROM {_CATALOG}) FROM {_VIEWS}"
+    ).fetchall()
+    return {folded((schema, name)): Built(*rest) for schema, name, *rest in rows}
 
 
 def prepare(connection: duckdb.DuckDBPyConnection) -> None:

@@ -220,6 +220,11 @@ def drop_stub(name: str) -> Statement:
     return statement(f"DROP MACRO TABLE temp.main.{name}")
 
 
+def call(function: str, argument: str, options: Mapping[str, str]) -> Statement:
+    """Return CALL of a table function; `argument` and the options' values are SQL."""
+    return statement(f"CALL {table_function(function, argument, options)}")
+
+
 def map_literal(entries: Mapping[str, str]) -> str:
     """Return a MAP whose keys and values are SQL already."""
     return "MAP {" + ", ".join(f"{key}: {value}" for key, value in entries.items()) + "}"
@@ -345,6 +350,21 @@ def search_path(*schemas: Sequence[str]) -> str:
 def describe(query: str) -> Statement:
     """Return DESCRIBE of a query, which binds it and reads no rows."""
     return statement(f"DESCRIBE {query}")
+
+
+def copy_to(query: str, file: str, options: Mapping[str, str]) -> Statement:
+    """Return the COPY of a query's rows to a file, the query on lines of its own.
+
+    The options' values are SQL.
+    """
+    stated = ", ".join(f"{name.upper()} {value}" for name, value in options.items())
+    return statement(f"COPY (\n{query}\n) TO {literal(file)} ({stated})")
+
+
+def rows_of(statement_text: str, limit: int | None = None) -> str:
+    """Return the query of the rows of a statement such as DESCRIBE, the first `limit` of them."""
+    head = f" LIMIT {limit}" if limit is not None else ""
+    return f"FROM (\n{statement_text}\n){head}"
 
 
 def drop_view(relation: str) -> Statement:

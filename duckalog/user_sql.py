@@ -47,6 +47,31 @@ def regions_of(text: str) -> Iterator[tuple[str, str]]:
         yield "", text[position:]
 
 
+def statements_in(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the statements of a script, each with the line (from 1) that it starts on.
+
+    Semicolons between them are left out, and what holds nothing but comments.
+    """
+    line, piece, is_something = 1, "", False
+    for kind, region in regions_of(text):
+        first, *others = region.split(";") if kind == "" else (region,)
+        piece += first
+        is_something = is_something or (kind not in ("line", "block") and bool(first.strip()))
+        for other in others:
+            if is_something:
+                yield _stripped(line, piece)
+            line += piece.count("\n")
+            piece, is_something = other, bool(other.strip())
+    if is_something:
+        yield _stripped(line, piece)
+
+
+def _stripped(line: int, piece: str) -> tuple[int, str]:
+    """Return a statement without blank space round it, and the line it then starts on."""
+    text = piece.lstrip()
+    return line + piece[: len(piece) - len(text)].count("\n"), text.rstrip()
+
+
 def _end_of_block(text: str, start: int) -> int:
     """Return where a comment ends; comments nest."""
     depth = 0

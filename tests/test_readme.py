@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,8 @@ def _run_all(block: str, folder: Path) -> str:
 
 def test_the_python_block_works(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     duckalog.build(shop / "catalog.yaml")
-    exec(blocks("python")[3], {})
+    (program,) = [text for text in blocks("python") if "generate_sql" in text]
+    exec(program, {})
     printed = capsys.readouterr().out
     assert printed.startswith("3 views are as they were\n")
     assert 'CREATE OR REPLACE VIEW "revenue"' in printed
@@ -92,7 +94,8 @@ def test_the_python_block_works(shop: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_the_lineage_block_works(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     duckalog.build(shop / "catalog.yaml")
-    exec(blocks("python")[2], {})
+    (program,) = [text for text in blocks("python") if "column_lineage" in text]
+    exec(program, {})
     printed = capsys.readouterr().out.splitlines()
     assert printed[:2] == [
         "country [('main.customers', 'country', 'identity')]",
@@ -104,6 +107,21 @@ def test_the_lineage_block_works(shop: Path, capsys: pytest.CaptureFixture[str])
 def test_the_example_is_drawn_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert [duckalog.generate_graph("example_project/catalog.yaml")] == blocks("mermaid")
+
+
+def test_the_catalog_answers_as_shown(shop: Path) -> None:
+    duckalog.build(shop / "catalog.yaml")
+    _commands_then(shop, "query")
+
+
+def test_data_frames_come_from_connect(shop: Path) -> None:
+    duckalog.build(shop / "catalog.yaml")
+    (program,) = [text for text in blocks("python") if "polars" in text]
+    names: dict[str, Any] = {}
+    exec(program, names)
+    assert sorted(names["pandas_frame"]["revenue"]) == [7.0, 12.5]
+    assert sorted(names["polars_frame"]["revenue"]) == [7.0, 12.5]
+    assert names["arrow_table"].num_rows == 2
 
 
 @pytest.mark.parametrize("name", ["catalog.yaml", "views.yaml", "warehouse.yaml", "team.yaml"])

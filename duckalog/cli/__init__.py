@@ -6,8 +6,10 @@ import gc
 import os
 import signal
 import sys
+import threading
 
 INTERRUPTED = 130
+_GRACE_S = 2.0
 
 
 def main() -> None:
@@ -19,6 +21,10 @@ def main() -> None:
     def interrupt(*_: object) -> None:
         nonlocal is_interrupted
         is_interrupted = True
+        # DuckDB swallows what is raised while it looks for Python's libraries (1.5.5).
+        watchdog = threading.Timer(_GRACE_S, _end_interrupted)
+        watchdog.daemon = True
+        watchdog.start()
         raise _Interrupted
 
     is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -33,10 +39,14 @@ def main() -> None:
     if is_heard:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if is_interrupted:
-        message = "Interrupted: the catalog is whole, as it was or as the config has it."
-        print(message, file=sys.stderr)
-        status = INTERRUPTED
+        _end_interrupted()
     _leave(status)
+
+
+def _end_interrupted() -> None:
+    message = "Interrupted: the catalog is whole, as it was or as the config has it."
+    print(message, file=sys.stderr)
+    _leave(INTERRUPTED)
 
 
 class _Interrupted(BaseException):
@@ -45,6 +55,9 @@ class _Interrupted(BaseException):
 
 def _run() -> int:
     """Return the exit status of the command that the arguments name."""
+    # DuckDB imports pandas to run a query, where it is installed, which takes over a second
+    # (1.5.5); no command makes a data frame.
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
     gc.disable()  # a command is short: looking for garbage costs more than it finds
     # Text is UTF-8 whatever the locale: LC_ALL=C cannot print a user's own names otherwise.
     for stream in (sys.stdout, sys.stderr):

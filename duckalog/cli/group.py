@@ -20,6 +20,12 @@ _COMMANDS = {
     "graph": "duckalog.cli.graph",
     "init": "duckalog.cli.init",
     "validate": "duckalog.cli.validate",
+    "query": "duckalog.cli.query",
+    "ls": "duckalog.cli.listing",
+    "describe": "duckalog.cli.listing",
+    "shell": "duckalog.cli.shell",
+    "serve": "duckalog.cli.serve",
+    "connect": "duckalog.cli.connect",
     "version": "duckalog.cli.group",
 }
 

@@ -69,7 +69,7 @@ def _is_setting(step: Step) -> bool:
 
 def _apply(connection: DuckDBPyConnection, step: Step, plan: Plan, probe_limit_s: float) -> None:
     if isinstance(step, ExtensionStep):
-        _have_extension(connection, step, plan.redact)
+        have_extension(connection, step, plan.redact)
     elif isinstance(step, DatabaseStep) and step.kind == "catalog":
         # On a cursor of its own: DuckDB 1.5.5 sends one catalog's token to the host of
         # another, if that one was attached, or refused, on the same connection before.
@@ -85,7 +85,7 @@ def _apply(connection: DuckDBPyConnection, step: Step, plan: Plan, probe_limit_s
         run(connection, step, plan.redact)
 
 
-def _have_extension(connection: DuckDBPyConnection, step: ExtensionStep, redact: Redactor) -> None:
+def have_extension(connection: DuckDBPyConnection, step: ExtensionStep, redact: Redactor) -> None:
     """Have an extension: loaded already, from its PyPI package, or by INSTALL, in that order."""
     name = step.name
     is_installed, is_loaded = _state_of(connection, name)
@@ -93,7 +93,7 @@ def _have_extension(connection: DuckDBPyConnection, step: ExtensionStep, redact:
         return
     if is_installed and _loads(connection, name):
         return
-    for file in _packaged(name):
+    for file in packaged(name):
         if not step.is_loaded or _loads(connection, file):
             return
     try:
@@ -132,7 +132,7 @@ def _loads(connection: DuckDBPyConnection, extension: str) -> bool:
     return True
 
 
-def _packaged(name: str) -> Iterator[str]:
+def packaged(name: str) -> Iterator[str]:
     """Yield the file of an extension that its PyPI package has for this DuckDB."""
     found = importlib.util.find_spec(f"duckdb_extension_{name}")
     for folder in (found.submodule_search_locations or ()) if found else ():

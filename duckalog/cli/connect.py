@@ -1,0 +1,41 @@
+"""`duckalog connect`."""
+
+from __future__ import annotations
+
+import click
+
+from duckalog.cli.group import config_argument, env_file_option
+
+
+@click.command()
+@config_argument
+@click.option(
+    "--as",
+    "kind",
+    type=click.Choice(("sqlalchemy", "dbt", "init-sql")),
+    required=True,
+    help="For SQLAlchemy, as Python; for dbt-duckdb, as a profile; or as SQL for any client.",
+)
+@env_file_option
+def connect(config: str, kind: str, env_file: str | None) -> None:
+    """Print how another tool opens the catalog of CONFIG, its session applied.
+
+    Nothing is opened. Secrets are not in it: they are read from the environment
+    when it is used.
+    """
+    from duckalog.clients import dbt_profile, sqlalchemy_recipe
+    from duckalog.config import MEMORY
+    from duckalog.load import load_config
+    from duckalog.plan import plan as plan_of
+    from duckalog.script import session_script
+
+    loaded = load_config(config, env_file=env_file)
+    plan = plan_of(loaded)
+    if kind == "sqlalchemy":
+        click.echo(sqlalchemy_recipe(plan), nl=False)
+    elif kind == "init-sql":
+        click.echo(session_script(plan), nl=False)
+    elif plan.database == MEMORY:
+        raise click.UsageError("A catalog in memory cannot be attached: state duckdb.database.")
+    else:
+        click.echo(dbt_profile(loaded, plan), nl=False)

@@ -1,0 +1,168 @@
+"""`duckalog ls` and `duckalog describe`: what a catalog holds."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from duckalog.cli.group import config_argument, echo_json, env_file_option, json_option
+from duckalog.errors import shown_path
+
+if TYPE_CHECKING:
+    from duckalog.engine.inventory import Listed
+    from duckalog.plan import Plan
+
+_LEAST_WIDTH = 40
+_COLOURS = {"built": "green", "not built": "yellow", "changed since": "yellow"}
+
+
+@click.command()
+@config_argument
+@env_file_option
+@json_option
+def ls(config: str, env_file: str | None, as_json: bool) -> None:
+    """List the views of CONFIG and of the catalog that it built.
+
+    No source is asked. Exits with 1 where the catalog is not built.
+    """
+    plan, views = _inventory(config, env_file)
+    from duckalog.engine.inventory import is_built
+
+    built = is_built(plan)
+    if as_json:
+        documents = [_as_document(view) for view in views]
+        echo_json({"ok": built, "database": plan.database, "views": documents})
+    else:
+        rows = [(*_row(view), view.comment or _first_line(view)) for view in views]
+        _echo_table(("view", "source", "columns", "state", "comment"), rows)
+        _tell_not_built(plan, built)
+    if not built:
+        click.get_current_context().exit(1)
+
+
+@click.command()
+@config_argument
+@click.argument("view")
+@env_file_option
+@json_option
+def describe(config: str, view: str, env_file: str | None, as_json: bool) -> None:
+    """Tell the columns of VIEW, its source, where it is stated and when it was built.
+
+    VIEW is a name, or schema.name. No source is asked. Exits with 1 where it is
+    not built.
+    """
+    from duckalog.sql import split_name
+
+    try:
+        name = split_name(view)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    plan, views = _inventory(config, env_file)
+    from duckalog.engine.inventory import find
+
+    found = find(views, name, view)
+    if as_json:
+        echo_json({"ok": found.columns is not None, **_as_document(found)})
+    else:
+        _tell(found)
+    if found.columns is None:
+        if not as_json:
+            _tell_not_built(plan, False)
+        click.get_current_context().exit(1)
+
+
+def _inventory(config: str, env_file: str | None) -> tuple[Plan, list[Listed]]:
+    from duckalog import api
+    from duckalog.engine.inventory import inventory
+
+    plan = api.load_plan(config, env_file=env_file)
+    return plan, inventory(plan, api.LOCK_TIMEOUT_S)
+
+
+def _tell_not_built(plan: Plan, is_built: bool) -> None:
+    if plan.is_in_memory:
+        click.echo("The catalog is in memory: it lives only in duckalog.connect().", err=True)
+    elif not is_built:
+        place = shown_path(plan.database)
+        click.echo(f"{place}: not all is built yet. Run: duckalog build", err=True)
+
+
+def _row(view: Listed) -> tuple[str, str, str, str]:
+    name = view.name if view.schema == "main" else f"{view.schema}.{view.name}"
+    columns = "" if view.columns is None else str(len(view.columns))
+    return name, view.step.source if view.step else "", columns, view.state
+
+
+def _first_line(view: Listed) -> str:
+    return (view.step.description or "") if view.step else ""
+
+
+def _tell(view: Listed) -> None:
+    name, source, _, state = _row(view)
+    facts = {"source": source, "state": state, "comment": view.comment or _first_line(view)}
+    if view.step:
+        facts["stated at"] = view.step.origin.location
+        facts["tags"] = ", ".join(view.step.tags)
+        facts["meta"] = ", ".join(f"{key}: {value}" for key, value in view.step.meta.items())
+    if view.built:
+        facts["built at"] = f"{view.built.built_at:%Y-%m-%d %H:%M:%S} UTC"
+        facts["built by"] = f"duckalog {view.built.catalog_built_by}"
+    click.secho(name, bold=True)
+    for fact, text in facts.items():
+        if text:
+            click.echo(f"  {fact:9} {text}")
+    if view.columns is not None:
+        click.echo()
+        rows = [(column.name, column.type, column.comment or "") for column in view.columns]
+        _echo_table(("column", "type", "comment"), rows)
+
+
+def _echo_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns; the last one is cut where the terminal ends, and elsewhere never."""
+    rows = [[" ".join(cell.split()) for cell in row] for row in rows]
+    widths = [max(map(len, cells)) for cells in zip(heads, *rows, strict=True)]
+    limit = 0
+    if sys.stdout.isatty():
+        limit = max(shutil.get_terminal_size().columns, _LEAST_WIDTH)
+    _echo_row(heads, widths, limit, bold=True)
+    for row in rows:
+        _echo_row(row, widths, limit)
+
+
+def _echo_row(row: Sequence[str], widths: Sequence[int], limit: int, *, bold: bool = False) -> None:
+    while row and not row[-1]:
+        row = row[:-1]
+    room = limit or sum(widths) + 2 * len(widths)
+    cells = []
+    for place, (cell, width) in enumerate(zip(row, widths, strict=False), 1):
+        if room <= 0:
+            break
+        shown = cell if len(cell) <= room else f"{cell[: room - 1]}…"
+        padded = shown.ljust(min(width, room)) if place < len(row) else shown
+        cells.append(click.style(padded, fg=_COLOURS.get(cell), bold=bold))
+        room -= width + 2
+    click.echo("  ".join(cells).rstrip())
+
+
+def _as_document(view: Listed) -> dict[str, object]:
+    step, built = view.step, view.built
+    return {
+        "schema": view.schema,
+        "name": view.name,
+        "state": view.state,
+        "source": step.source if step else None,
+        "comment": view.comment if view.columns is not None else _first_line(view) or None,
+        "tags": list(step.tags) if step else [],
+        "meta": dict(step.meta) if step else {},
+        "query": (step.query if step else built.query if built else view.query) or None,
+        "columns": None if view.columns is None else [one._asdict() for one in view.columns],
+        "file": step.origin.file or None if step else None,
+        "line": step.origin.line or None if step else None,
+        "stated_at": built.stated_at if built else None,
+        "built_at": f"{built.built_at.isoformat()}Z" if built else None,
+        "built_by": built.catalog_built_by if built else None,
+    }

@@ -1,0 +1,116 @@
+"""A prompt of our own, for machines without the DuckDB shell: history, colours, completion."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from duckalog.errors import DuckalogError, EngineError, Origin
+from duckalog.version import __version__
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+    from prompt_toolkit import PromptSession
+
+    from duckalog.plan import Plan
+
+_WORD = re.compile(r"[\w.]+")
+_LEAVE = (".exit", ".quit", "exit", "quit")
+_ROWS = 40
+
+
+def converse(connection: DuckDBPyConnection, plan: Plan) -> None:
+    """Answer statements until the user leaves.
+
+    Raises EngineError where the libraries of the prompt are not installed.
+    """
+    from duckalog.engine.query import Script, ask, show
+
+    session = _session(connection)
+    click.echo(f"duckalog {__version__}: {plan.catalog_name}, for reading. Ctrl-D leaves.")
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        while True:
+            try:
+                text = session.prompt()
+            except KeyboardInterrupt:
+                continue
+            except EOFError:
+                return
+            if text.strip().rstrip(";").lower() in _LEAVE:
+                return
+            if not text.strip():
+                continue
+            try:
+                question = ask(connection, Script(text, Origin(), {}, plan.redact))
+                if question is not None:
+                    width = shutil.get_terminal_size().columns
+                    show(connection, question, max_rows=_ROWS, max_width=width)
+            except KeyboardInterrupt:
+                connection.interrupt()
+                click.echo("Interrupted.", err=True)
+            except DuckalogError as error:
+                click.secho(str(error), fg="red", err=True)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _session(connection: DuckDBPyConnection) -> PromptSession[str]:
+    try:
+        from prompt_toolkit import PromptSession
+        from prompt_toolkit.completion import WordCompleter
+        from prompt_toolkit.filters import Condition
+        from prompt_toolkit.history import FileHistory
+        from prompt_toolkit.key_binding import KeyBindings
+        from prompt_toolkit.lexers import PygmentsLexer
+        from prompt_toolkit.output import ColorDepth
+        from pygments.lexers.sql import SqlLexer  # type: ignore[import-untyped]
+    except ImportError:
+        raise EngineError(
+            "the prompt needs prompt_toolkit and pygments",
+            "Run: pip install 'duckalog[shell]'; or install the DuckDB shell: "
+            "pip install duckdb-cli",
+        ) from None
+    folder = click.get_app_dir("duckalog")
+    os.makedirs(folder, exist_ok=True)
+    keys = KeyBindings()
+    session: PromptSession[str] = PromptSession(
+        "duckalog> ",
+        history=FileHistory(os.path.join(folder, "history")),
+        lexer=PygmentsLexer(SqlLexer),
+        completer=WordCompleter(sorted(_words(connection)), ignore_case=True, pattern=_WORD),
+        complete_while_typing=False,
+        multiline=True,
+        prompt_continuation="       -> ",
+        key_bindings=keys,
+        color_depth=ColorDepth.DEPTH_1_BIT if os.environ.get("NO_COLOR") else None,
+    )
+
+    @Condition
+    def is_whole() -> bool:
+        text = session.default_buffer.text.strip()
+        return not text or text.endswith(";") or text.lower() in _LEAVE
+
+    @keys.add("enter", filter=is_whole)
+    def _accept(_event: object) -> None:
+        session.default_buffer.validate_and_handle()
+
+    return session
+
+
+def _words(connection: DuckDBPyConnection) -> Iterator[str]:
+    """Yield what a user may mean to type: keywords, relations and columns of the catalog."""
+    for (word,) in connection.execute(
+        "SELECT upper(keyword_name) FROM duckdb_keywords() WHERE keyword_category = 'reserved'"
+        " UNION SELECT schema_name || '.' || view_name FROM duckdb_views() WHERE NOT internal"
+        " UNION SELECT view_name FROM duckdb_views() WHERE NOT internal"
+        " UNION SELECT column_name FROM duckdb_columns() WHERE NOT internal"
+        " AND database_name = current_database() AND schema_name <> '_duckalog'"
+    ).fetchall():
+        yield word

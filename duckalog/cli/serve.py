@@ -1,0 +1,55 @@
+"""`duckalog serve`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import threading
+
+import click
+
+from duckalog.cli.group import config_argument, env_file_option
+from duckalog.errors import shown_path
+
+TOKEN_VARIABLE = "DUCKALOG_SERVE_TOKEN"
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@click.command()
+@config_argument
+@click.option("--host", default="localhost", show_default=True, help="Where to listen.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=9494, show_default=True, help="On which port."
+)
+@env_file_option
+def serve(config: str, host: str, port: int, env_file: str | None) -> None:
+    """Serve the catalog that CONFIG built to many readers (experimental).
+
+    They need neither its files nor its credentials, only DuckDB with the
+    extension quack, and a token: that of the environment variable
+    DUCKALOG_SERVE_TOKEN, else one that is made up and printed once. Whoever has
+    it may run any query, and so read any file that this process may. Nothing is
+    encrypted: beyond this machine, put a proxy with TLS before it.
+    """
+    from duckalog import api
+    from duckalog.engine.serve import served
+
+    plan = api.load_plan(config, env_file=env_file)
+    token = os.environ.get(TOKEN_VARIABLE, "")
+    is_own = bool(token)
+    token = token or secrets.token_urlsafe(24)
+    ended = threading.Event()
+    connection = api.connect_plan(plan)
+    is_remote = host not in _LOOPBACK
+    with served(connection, host, port, token, may_be_remote=is_remote) as address:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: ended.set())
+        click.echo(f"Serving {shown_path(plan.database)} at {address} (experimental)")
+        shown = f"<{TOKEN_VARIABLE}>" if is_own else token
+        click.echo(f"  CREATE SECRET (TYPE quack, TOKEN '{shown}');")
+        click.echo(f"  ATTACH '{address}' AS {plan.catalog_name} (DISABLE_SSL true);")
+        click.echo("Ctrl-C ends it.")
+        while not ended.wait(0.5):
+            pass
+    click.echo("Ended.")

@@ -1,0 +1,120 @@
+"""What stands in a catalog: its views, columns and comments, without asking any source."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from duckdb import DuckDBPyConnection
+
+from duckalog.bookkeeping import Built, folded, read_built
+from duckalog.engine.execution import closing
+from duckalog.engine.publish import open_catalog
+from duckalog.entry import MAIN_SCHEMA
+from duckalog.errors import EngineError, Problem, nearest, sentences
+from duckalog.errors import Origin as Place
+from duckalog.plan import Plan, ViewStep
+
+
+class Column(NamedTuple):
+    """A column as the catalog has it, with its comment."""
+
+    name: str
+    type: str
+    comment: str | None
+
+
+class Listed(NamedTuple):
+    """A view that the config declares, or that stands in the catalog, or both.
+
+    `step` is None where the config has it not, `columns` are None where it is
+    not built, and `built` is None where duckalog did not make it.
+    """
+
+    schema: str
+    name: str
+    step: ViewStep | None
+    columns: tuple[Column, ...] | None = None
+    comment: str | None = None
+    query: str = ""
+    built: Built | None = None
+
+    @property
+    def state(self) -> str:
+        """How config and catalog stand to each other, in a few words."""
+        if self.columns is None:
+            return "not built"
+        if self.built is None:
+            return "made by hand"
+        if self.step is None:
+            return "left the config"
+        return "built" if self.step.fingerprint == self.built.fingerprint else "changed since"
+
+
+def is_built(plan: Plan) -> bool:
+    """Say whether the catalog's file is there."""
+    return not plan.is_in_memory and os.path.exists(plan.database)
+
+
+def inventory(plan: Plan, lock_timeout_s: float) -> list[Listed]:
+    """Return every view: in the order of the config, then those that it does not have.
+
+    The catalog's file is opened without its attachments, because DuckDB's own
+    functions would ask each of them.
+    """
+    standing: dict[tuple[str, str], Listed] = {}
+    if is_built(plan):
+        opened = open_catalog(plan.database, read_only=True, lock_timeout_s=lock_timeout_s)
+        with closing(opened) as connection:
+            standing = {folded((one.schema, one.name)): one for one in _standing(connection, plan)}
+    found = []
+    for step in plan.views:
+        one = standing.pop(folded((step.schema, step.view)), None)
+        found.append(one._replace(step=step) if one else Listed(step.schema, step.view, step))
+    return [*found, *standing.values()]
+
+
+def _standing(connection: DuckDBPyConnection, plan: Plan) -> list[Listed]:
+    built = read_built(connection, plan.database)
+    views = connection.execute(
+        "SELECT schema_name, view_name, comment, sql FROM duckdb_views()"
+        " WHERE NOT internal AND database_name = current_database() ORDER BY ALL"
+    ).fetchall()
+    columns: dict[tuple[str, str], list[Column]] = {}
+    for schema, view, *column in connection.execute(
+        "SELECT schema_name, table_name, column_name, data_type, comment FROM duckdb_columns()"
+        " WHERE NOT internal AND database_name = current_database()"
+        " ORDER BY schema_oid, table_oid, column_index"
+    ).fetchall():
+        columns.setdefault((schema, view), []).append(Column(*column))
+    return [
+        Listed(
+            schema,
+            view,
+            None,
+            tuple(columns.get((schema, view), ())),
+            comment,
+            sql,
+            built.get(folded((schema, view))),
+        )
+        for schema, view, comment, sql in views
+    ]
+
+
+def find(views: list[Listed], name: tuple[str, ...], shown: str) -> Listed:
+    """Return the view of a name, `view` or `schema.view`; raises EngineError for an unknown one."""
+    schema, view = name[-2:] if len(name) > 1 else (MAIN_SCHEMA, name[-1])
+    wanted = folded((schema, view))
+    same = [one for one in views if folded((one.schema, one.name)) == wanted]
+    if not same and len(name) == 1:
+        same = [one for one in views if one.name.lower() == wanted[1]]
+    if len(same) == 1:
+        return same[0]
+    names = [f"{one.schema}.{one.name}" for one in same or views]
+    if same:
+        raise EngineError(
+            Problem(Place(), f'several views are called "{shown}"', f"They are {', '.join(names)}.")
+        )
+    known = [*names, *(one.name for one in views)]
+    remedy = sentences(nearest(shown, known), "to see them: duckalog ls")
+    raise EngineError(Problem(Place(), f'no view is called "{shown}"', remedy))

@@ -1,0 +1,155 @@
+"""`duckalog serve`: readers in other processes, a token, and a clean end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import duckalog
+from tests import tables
+from tests.conftest import RunCli, WriteConfig
+
+CATALOG = """\
+version: 1
+duckdb: {database: shop.duckdb}
+attachments: {sqlite: [{alias: crm, path: crm.db}]}
+views:
+  - {name: customers, source: sqlite, database: crm, table: customers}
+"""
+READER = """
+import duckdb, sys
+address, token = sys.argv[1:]
+connection = duckdb.connect()
+connection.execute("CREATE SECRET (TYPE quack, TOKEN '" + token + "')")
+connection.execute("ATTACH '" + address + "' AS shop (DISABLE_SSL true)")
+print(connection.execute("FROM shop.customers ORDER BY ALL").fetchall())
+try:
+    connection.execute("CREATE TABLE shop.mine (i INTEGER)")
+except duckdb.Error as error:
+    print("refused")
+"""
+
+
+@pytest.fixture
+def config(write_config: WriteConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = tmp_path / "home"
+    tables.install_extensions(home, "httpfs", "quack", "sqlite_scanner")
+    monkeypatch.setenv("HOME", str(home))
+    tables.write_sqlite(tmp_path / "crm.db", "customers", "FROM (VALUES (1, 'de')) t(id, country)")
+    path = write_config(CATALOG)
+    duckalog.build(path)
+    return path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def serving(config: Path, port: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    words = [sys.executable, "-m", "duckalog", "serve", str(config), "--port", str(port)]
+    with subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+        encoding="utf-8",
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def read_until(process: subprocess.Popen[str], end: str) -> str:
+    assert process.stdout
+    said = ""
+    for line in process.stdout:
+        said += line
+        if end in line:
+            return said
+    assert process.stderr
+    pytest.fail(f"it ended: {said} {process.stderr.read()}")
+
+
+def read(address: str, token: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-c", READER, address, token]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_reader_needs_a_token_only_and_cannot_write(number: signal.Signals, config: Path) -> None:
+    port = free_port()
+    with serving(config, port) as process:
+        said = read_until(process, "Ctrl-C")
+        assert "experimental" in said
+        found = re.search(r"TOKEN '([^']+)'", said)
+        assert found
+        address = f"quack:localhost:{port}"
+        result = read(address, found[1])
+        assert result.stdout == "[(1, 'de')]\nrefused\n", result.stderr
+        refused = read(address, "another-token-of-nobody")
+        assert refused.returncode != 0
+        process.send_signal(number)
+        assert process.wait(20) == 0
+        assert process.stdout
+        assert process.stdout.read() == "Ended.\n"
+
+
+@pytest.mark.servers
+def test_the_token_of_the_environment_is_not_printed(config: Path) -> None:
+    port, token = free_port(), "zqxzqxzqxzqxzqxzqx"
+    with serving(config, port, DUCKALOG_SERVE_TOKEN=token) as process:
+        said = read_until(process, "Ctrl-C")
+        assert token not in said
+        assert read(f"quack:localhost:{port}", token).stdout.startswith("[(1, 'de')]")
+
+
+@pytest.mark.servers
+def test_a_port_that_is_taken_is_told(config: Path, run_cli: RunCli) -> None:
+    token = "zqxzqxzqxzqxzqxzqx"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        environment = {"DUCKALOG_SERVE_TOKEN": token}
+        result = run_cli(
+            "serve", config, "--host", "127.0.0.1", "--port", str(port), env=environment
+        )
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"cannot serve at quack:127.0.0.1:{port}\n")
+    assert token not in result.stderr
+
+
+def test_a_duckdb_without_the_protocol_says_how_to_get_it(
+    write_config: WriteConfig, tmp_path: Path
+) -> None:
+    empty = tmp_path / "nowhere"
+    config = write_config(
+        "version: 1\nduckdb:\n  database: shop.duckdb\n"
+        f"  settings: {{custom_extension_repository: {empty}}}\n"
+        f"  extension_directory: {empty}\n"
+        "views: [{name: v, sql: SELECT 1}]\n"
+    )
+    duckalog.build(config)
+    hidden = "import sys; sys.modules['duckdb_extension_quack'] = None\n"
+    words = [sys.executable, "-c", f"{hidden}from duckalog.cli import main; main()"]
+    result = subprocess.run(
+        [*words, "serve", str(config)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 1
+    assert '"quack": the extension cannot be had' in result.stderr
+    assert "pip install duckdb-extension-quack" in result.stderr
