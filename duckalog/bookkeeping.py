@@ -57,6 +57,11 @@ class Memory(NamedTuple):
     columns: dict[ViewName, tuple[Column, ...]]
     is_prepared: bool
 
+    @property
+    def gone(self) -> list[ViewName]:
+        """The views that a build made and somebody dropped."""
+        return [one.name for key, one in self.remembered.items() if key not in self.views]
+
     def is_own(self, name: ViewName) -> bool:
         """Say whether duckalog made the view that stands under `name`, and nobody changed it."""
         key = folded(name)

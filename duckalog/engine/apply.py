@@ -83,6 +83,12 @@ def _stated_order(plan: Plan, problem: Problem) -> tuple[int, int]:
     return plan.files.index(file) if file in plan.files else len(plan.files), problem.origin.line
 
 
+def leaves_as_is(memory: Memory, wanted: Diff) -> bool:
+    """Say whether applying `wanted` would write nothing, be it that it is refused."""
+    is_done = memory.is_prepared and not memory.gone and wanted.is_empty
+    return bool(wanted.conflicts) or is_done
+
+
 @contextlib.contextmanager
 def _threads_for(plan: Plan, connection: DuckDBPyConnection) -> Iterator[None]:
     """Give DuckDB one thread while the block runs, unless a view of the plan opens many files.
@@ -143,9 +149,7 @@ class _Application:
             for step in self.steps
             if (answer := self.answers.get(step.key)) and answer.problem
         }
-        gone = [
-            one.name for key, one in self.memory.remembered.items() if key not in self.memory.views
-        ]
+        gone = self.memory.gone
         if not (self.steps or self.wanted.removed or gone or not self.memory.is_prepared):
             return {}
         failure: str | None = None
