@@ -14,7 +14,7 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import NOTHING, Column, Memory, ViewName, folded, learn, read_memory
 from duckalog.changes import Diff, diff, drift
-from duckalog.engine.apply import ViewReport, apply_catalog, leaves_as_is
+from duckalog.engine.apply import ViewReport, apply_catalog, drop_empty_schemas, leaves_as_is
 from duckalog.engine.execution import close, closing, execute
 from duckalog.engine.locks import Patience, builders_turn
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog, open_file
@@ -156,13 +156,17 @@ def _with_columns(
 def _learn(opened: DuckDBPyConnection) -> dict[ViewName, tuple[Column, ...]]:
     """Return the columns of the views just built, after writing down what DuckDB stored.
 
+    Schemas that builds made and that are empty now are dropped.
+
     The file is opened anew for it, because DuckDB words some views differently
     once it has read them back (1.5.5), and without attachments, because its
     catalog functions would ask each of them.
     """
     try:
         with closing(opened) as connection:
-            return learn(connection)
+            columns = learn(connection)
+            drop_empty_schemas(connection)
+            return columns
     except duckdb.Error as error:
         logger.warning("the catalog is built, but its bookkeeping is not complete: %s", error)
         return {}

@@ -82,16 +82,16 @@ def file_to_build(
             yield FileToBuild(path, "in-place", taken)
         return
     with contextlib.closing(taken) as earlier:
-        # A connection of this process is not to be shared: the build has settings of its own.
-        is_shared = earlier.is_open_otherwise()
-        current = None if is_shared else _opened_if_current(path, is_current)
-        if current:
-            yield FileToBuild(path, "none", current)
-            return
+        as_it_is = _opened_as_it_is(path, earlier)
+        if as_it_is:
+            with closing(as_it_is):
+                if is_current(as_it_is):
+                    yield FileToBuild(path, "none", as_it_is)
+                    return
         with _beside(path) as building:
             _copy(earlier, building, path)
             with closing(open_file(building, shown_as=path)) as connection:
-                is_left = is_shared and is_current(connection)
+                is_left = as_it_is is None and is_current(connection)
                 yield FileToBuild(building, "none" if is_left else "swap", connection)
             if not is_left:
                 _finish(building, path)
@@ -239,18 +239,22 @@ def _joined(problems: list[EngineError]) -> EngineError:
     return EngineError(first._replace(remedy="\n".join(filter(None, remedies))))
 
 
-def _opened_if_current(path: str, is_current: IsCurrent) -> DuckDBPyConnection | None:
-    """Return a connection to a catalog that need not be built, or None."""
+def _opened_as_it_is(path: str, earlier: CopyLock) -> DuckDBPyConnection | None:
+    """Return a connection that reads a catalog, or None where it could only be shared.
+
+    DuckDB gives all connections of a process to a path the same database: one
+    that was replaced, perhaps, and one whose settings are not the build's.
+    """
+    if earlier.is_open_otherwise():
+        return None
     try:
         connection = duckdb.connect(path, read_only=True)
     except duckdb.Error as error:
+        if is_open_in_another_way(str(error)):
+            return None
         raise refusal(path, str(error)) from None
-    try:
-        if is_current(connection):
-            return connection
-    except BaseException:
-        close(connection)
-        raise
+    if earlier.is_open_otherwise():
+        return connection
     close(connection)
     return None
 
