@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import duckdb
 from duckdb import DuckDBPyConnection
@@ -84,6 +84,8 @@ def build(plan: Plan, options: BuildOptions = DEFAULTS) -> BuildReport:
         message = "a catalog in memory would be gone when the build ends"
         remedy = "State duckdb.database, or pass --db-path; duckalog.connect() builds in memory."
         raise ConfigError(Problem(Origin(plan.file), message, remedy))
+    if options.publish not in get_args(Publish):
+        raise ValueError(f"publish is one of {get_args(Publish)}, not {options.publish!r}")
     start = time.perf_counter()
     path = os.path.realpath(plan.database)
     check_place(path)
