@@ -114,7 +114,10 @@ def _publish(
             with _saying_that_nothing_changed():
                 views = _build(connection, plan, memory, options)
         columns = memory.columns
-        is_written = any(view.action != "unchanged" or view.seconds for view in views)
+        is_written = any(
+            view.action != "failed" and (view.action != "unchanged" or view.seconds)
+            for view in views
+        )
         if is_written and file.published in ("new", "swap"):
             columns = _learn(open_file(file.path))
     published = file.published

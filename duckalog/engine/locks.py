@@ -104,10 +104,11 @@ def _open_or_make(lock: str) -> tuple[int, bool]:
         return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), True
     except FileExistsError:
         pass
+    # Not where a link leads: anybody may have laid one in a folder that all may write.
     try:
-        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666), False
+        return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), False
     except PermissionError:
-        return os.open(lock, os.O_RDONLY), False
+        return os.open(lock, os.O_RDONLY | os.O_NOFOLLOW), False
 
 
 def _is_file(descriptor: int, path: str) -> bool:

@@ -45,13 +45,19 @@ def open_file(
 
     Errors tell of the file `shown_as`, where it is to stand when it is whole.
     """
+    check_name(path, shown_as)
     problem = None
     for _ in (patience or Patience(0)).attempts(path):
         try:
-            check_name(path, shown_as)
-            return duckdb.connect(path, read_only=read_only)
+            connection = duckdb.connect(path, read_only=read_only)
         except duckdb.Error as error:
             text = str(error)
+        else:
+            if read_only or not is_replaced(path):
+                return connection
+            connection.close()
+            problem = replaced(path)
+            continue
         problem = refusal(shown_as or path, text)
         if not is_locked(text):
             break
@@ -73,6 +79,12 @@ def is_locked(refusal: str) -> bool:
 def is_open_in_another_way(refusal: str) -> bool:
     """Say whether DuckDB refused because this process has the file open otherwise."""
     return "different configuration" in refusal
+
+
+def replaced(path: str) -> EngineError:
+    """Return the error for writing a file that was replaced since this process opened it."""
+    message = "this process has the catalog open as it was before a build replaced it"
+    return at_file(path, message, "Close its other connections first.")
 
 
 def refusal(file: str, text: str) -> EngineError:

@@ -33,6 +33,7 @@ from duckalog.engine.opening import (
     is_open_in_another_way,
     open_file,
     refusal,
+    replaced,
 )
 from duckalog.errors import EngineError
 
@@ -168,7 +169,7 @@ def _open_in_place(path: str, *, may_swap: bool) -> DuckDBPyConnection | EngineE
         if not is_replaced(path):
             return connection
         close(connection)
-        return at_file(path, "this process has the catalog open as it was before a build")
+        return replaced(path)
     raise refusal(path, text)
 
 
@@ -250,23 +251,28 @@ def _opened_as_it_is(path: str, earlier: CopyLock) -> DuckDBPyConnection | None:
     try:
         connection = duckdb.connect(path, read_only=True)
     except duckdb.Error as error:
-        if is_open_in_another_way(str(error)):
-            return None
-        raise refusal(path, str(error)) from None
-    if earlier.is_open_otherwise():
-        return connection
-    close(connection)
-    return None
+        text = str(error)
+    else:
+        if earlier.is_open_otherwise():
+            return connection
+        close(connection)
+        return None
+    if is_open_in_another_way(text):
+        return None
+    raise refusal(path, text)
 
 
 @contextlib.contextmanager
 def _beside(path: str) -> Iterator[str]:
     """Yield a path of the same file name in a new folder beside it, which goes with the block."""
     folder, name = os.path.split(path)
+    own, reason = "", None
     try:
         own = tempfile.mkdtemp(prefix=f".{name}{_BUILDING}", dir=folder)
     except OSError as error:
-        raise at_file(path, f"the catalog cannot be written: {error.strerror}") from None
+        reason = error.strerror
+    if reason:
+        raise at_file(path, f"the catalog cannot be written: {reason}")
     try:
         # The same file name in a folder of its own: DuckDB calls the catalog by it.
         yield os.path.join(own, name)
@@ -289,20 +295,29 @@ def _finish(building: str, path: str) -> None:
     if has_log(building):
         # Closing moves everything into the file, and says nothing where it cannot (DuckDB 1.5.5).
         raise at_file(path, "DuckDB cannot write the catalog", "Is the disk full?")
-    _synchronize(building)
+    try:
+        _synchronize(building)
+        return
+    except OSError as error:
+        reason = error.strerror
+    raise at_file(path, f"the catalog cannot be written: {reason}")
 
 
 def _put_in_place(building: str, path: str) -> None:
     """Give a new catalog its name; another one that came meanwhile is not overwritten."""
     try:
         os.link(building, path)
-    except FileExistsError:
+    except OSError:
+        is_taken = os.path.exists(path)
+        if not is_taken:  # a file system without hard links
+            os.replace(building, path)
+    else:
+        is_taken = False
+    if is_taken:
         message = "another program made the catalog meanwhile"
         remedy = "Run the build again: it then starts from that catalog."
-        raise at_file(path, message, remedy) from None
-    except OSError:  # a file system without hard links
-        os.replace(building, path)
-    _synchronize(os.path.dirname(path))
+        raise at_file(path, message, remedy)
+    _synchronize_folder_of(path)
 
 
 def _swap(building: str, path: str, earlier: CopyLock) -> None:
@@ -318,14 +333,23 @@ def _swap(building: str, path: str, earlier: CopyLock) -> None:
         os.chmod(building, stat.S_IMODE(before.st_mode))
         os.replace(building, path)
     except OSError as error:
-        message = f"the catalog cannot be replaced: {error.strerror}"
-        remedy = "Build it in place, when no reader has it open: --publish in-place"
-        raise at_file(path, message, remedy) from None
-    _synchronize(os.path.dirname(path))
+        reason = error.strerror
+    else:
+        _synchronize_folder_of(path)
+        return
+    remedy = "Build it in place, when no reader has it open: --publish in-place"
+    raise at_file(path, f"the catalog cannot be replaced: {reason}", remedy)
+
+
+def _synchronize_folder_of(path: str) -> None:
+    with contextlib.suppress(OSError):  # not every file system can; the catalog is in its place
+        _synchronize(os.path.dirname(path))
 
 
 def _synchronize(path: str) -> None:
     """Have a file, or the names in a folder, on the disk."""
+    if os.name != "posix":  # a folder cannot be opened
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
