@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -131,6 +132,38 @@ print("done", flush=True)
             with builders_turn(str(path), Patience(0)) as was_killed:
                 assert not was_killed
             process.communicate("\n")
+
+    def test_the_lock_that_another_user_left_is_taken_over(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="duckalog-test-") as name:
+            folder = Path(name)
+            folder.chmod(0o777)
+            left = folder / ".c.duckdb.lock"
+            left.touch()
+            left.chmod(0o444)
+            program = f"""
+import os
+from duckalog.engine.locks import Patience, builders_turn
+if os.geteuid() == 0:
+    os.setuid(65534)
+with builders_turn({name!r} + "/c.duckdb", Patience(0)) as was_killed:
+    print(was_killed)
+"""
+            result = subprocess.run(
+                [sys.executable, "-c", program],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert (result.stdout, result.stderr) == ("True\n", "")
+            assert not left.exists()
+
+    def test_a_link_in_the_place_of_the_lock_leads_nowhere(self, tmp_path: Path) -> None:
+        precious = tmp_path / "precious"
+        precious.write_text("rows")
+        (tmp_path / ".c.duckdb.lock").symlink_to(precious)
+        with builders_turn(str(tmp_path / "c.duckdb"), Patience(0)):
+            assert precious.read_text() == "rows"
 
     def test_where_the_file_system_has_no_locks_there_is_no_turn(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
