@@ -508,6 +508,26 @@ class TestSameProcess:
             assert reader.execute("FROM v0").fetchall() == [(1,)]
         assert value_in(catalog) == 2
 
+    def test_an_own_reader_and_a_swap_attach_the_same_database(
+        self, write_config: WriteConfig, tmp_path: Path
+    ) -> None:
+        change(tmp_path / "ref.duckdb", "CREATE TABLE t AS SELECT 7 AS i")
+        text = HEAD + "attachments: {duckdb: [{alias: ref, path: ref.duckdb}]}\nviews: [V]\n"
+        for value in (1, 2):
+            view = f"{{name: v0, sql: SELECT i * {value} AS x FROM ref.t}}"
+            config = write_config(text.replace("V", view))
+            if value == 1:
+                duckalog.build(config)
+                reader = duckalog.connect(config)
+        with reader:
+            assert duckalog.build(config).published == "swap"
+            assert duckalog.build(config).published == "none"
+            assert reader.execute("FROM v0").fetchall() == [(7,)]
+        with held_open(tmp_path / "catalog.duckdb"):
+            assert duckalog.build(config).published == "none"
+        with duckalog.connect(config) as connection:
+            assert connection.execute("FROM v0").fetchall() == [(14,)]
+
     def test_an_unchanged_build_beside_an_own_reader_replaces_nothing(
         self, catalog: Path, build: Build
     ) -> None:

@@ -103,16 +103,25 @@ def _publish(
     path: str, plan: Plan, options: BuildOptions, patience: Patience
 ) -> tuple[list[ViewReport], Published]:
     """Return what was done with each view, and how the file was published."""
+    memory = NOTHING
+    views: list[ViewReport] = []
 
     def is_current(connection: DuckDBPyConnection) -> bool:
+        nonlocal memory, views
         memory = read_memory(connection, plan.database)
-        return leaves_as_is(memory, _wanted(plan, memory, states_of(plan), options))
+        try:
+            with _saying_that_nothing_changed():
+                views = _build(connection, plan, memory, options, is_look=True)
+        except _ToBeBuilt:
+            return False
+        return True
 
     with file_to_build(path, options.publish, patience, is_current) as file:
-        with closing(file.connection) as connection:
-            memory = read_memory(connection, plan.database)
-            with _saying_that_nothing_changed():
-                views = _build(connection, plan, memory, options)
+        if file.published != "none":
+            with closing(file.connection) as connection:
+                memory = memory if memory.is_prepared else read_memory(connection, plan.database)
+                with _saying_that_nothing_changed():
+                    views = _build(connection, plan, memory, options)
         columns = memory.columns
         is_written = any(
             view.action != "failed" and (view.action != "unchanged" or view.seconds)
@@ -261,14 +270,26 @@ def open_session(plan: Plan, *, read_only: bool, lock_timeout_s: float) -> DuckD
     return connection
 
 
+class _ToBeBuilt(Exception):
+    """Ends a look at a catalog that is not as it should be."""
+
+
 def _build(
-    connection: DuckDBPyConnection, plan: Plan, memory: Memory, options: BuildOptions
+    connection: DuckDBPyConnection,
+    plan: Plan,
+    memory: Memory,
+    options: BuildOptions,
+    *,
+    is_look: bool = False,
 ) -> list[ViewReport]:
+    """Return what was done with each view; a look raises _ToBeBuilt before it would write."""
     # Without this, a view could silently read a variable of the program that builds it.
     execute(connection, set_option("python_enable_replacements", literal(False)))
     apply_session(connection, plan)
     states = states_of(plan)
     wanted = _wanted(plan, memory, states, options)
+    if is_look and not leaves_as_is(memory, wanted):
+        raise _ToBeBuilt
     steps = [change.step for change in wanted.changes if not change.is_left_alone]
     answers = {} if wanted.conflicts else probe(connection, plan, steps, jobs=options.jobs)
     return apply_catalog(
