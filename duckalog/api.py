@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from duckalog.changes import Diff
     from duckalog.diagram import Format
     from duckalog.engine.build import BuildReport
+    from duckalog.engine.publish import Publish
     from duckalog.init.draft import StartingConfig
     from duckalog.lineage import Lineage
 
@@ -88,6 +89,7 @@ def build(
     keep_going: bool = False,
     jobs: int = 32,
     lock_timeout_s: float = LOCK_TIMEOUT_S,
+    publish: Publish = "auto",
 ) -> BuildReport:
     """Return the report of building a catalog: for each view the action, columns and seconds.
 
@@ -96,7 +98,9 @@ def build(
     `refresh`. Views that left the config are dropped if `prune`; `adopt` lets it
     take over views that were made by hand. With `keep_going` what can be built
     is, and the report has the problems. `jobs` remote sources are asked at a
-    time. Another process's lock is waited for, up to `lock_timeout_s`. Raises
+    time. A catalog that exists is built `in-place`, or in a copy that is swapped
+    in, which readers do not notice; `auto` swaps where readers have it open.
+    Another process's lock is waited for, up to `lock_timeout_s`. Raises
     ConfigError or EngineError with every problem.
     """
     from duckalog.engine.build import BuildOptions
@@ -112,6 +116,7 @@ def build(
             keep_going=keep_going,
             jobs=jobs,
             lock_timeout_s=lock_timeout_s,
+            publish=publish,
         ),
     )
 

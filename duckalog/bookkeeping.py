@@ -27,6 +27,7 @@ FORMAT = 1
 
 _VIEWS = qualified(BOOKKEEPING_SCHEMA, "views")
 _CATALOG = qualified(BOOKKEEPING_SCHEMA, "catalog")
+_SCHEMAS = qualified(BOOKKEEPING_SCHEMA, "schemas")
 
 _TEXT = "VARCHAR USING COMPRESSION uncompressed"
 """Finding the best compression takes DuckDB 1.5.5 longer than writing these rows as they are."""
@@ -56,6 +57,12 @@ class Memory(NamedTuple):
     tables: frozenset[ViewName]
     columns: dict[ViewName, tuple[Column, ...]]
     is_prepared: bool
+    schemas: frozenset[str] = frozenset()
+
+    @property
+    def gone(self) -> list[ViewName]:
+        """The views that a build made and somebody dropped."""
+        return [one.name for key, one in self.remembered.items() if key not in self.views]
 
     def is_own(self, name: ViewName) -> bool:
         """Say whether duckalog made the view that stands under `name`, and nobody changed it."""
@@ -104,13 +111,17 @@ def read_memory(connection: duckdb.DuckDBPyConnection, file: str) -> Memory:
         " UNION ALL"
         " SELECT schema_name, table_name, '', false FROM duckdb_tables()"
         " WHERE NOT internal AND database_name = current_database()"
+        " UNION ALL"
+        " SELECT schema_name, NULL, NULL, NULL FROM duckdb_schemas()"
+        " WHERE database_name = current_database()"
     ).fetchall()
+    schemas = frozenset(schema.lower() for schema, name, _, _ in relations if name is None)
     views = {folded((schema, name)): found for schema, name, found, is_view in relations if is_view}
     tables = frozenset(
-        folded((schema, name)) for schema, name, _, is_view in relations if not is_view
+        folded((schema, name)) for schema, name, _, is_view in relations if is_view is False
     )
     if (BOOKKEEPING_SCHEMA, "catalog") not in tables:
-        return Memory({}, views, tables, {}, is_prepared=False)
+        return Memory({}, views, tables, {}, is_prepared=False, schemas=schemas)
     (found,) = connection.execute(f"SELECT max(format) FROM {_CATALOG}").fetchone() or (FORMAT,)
     if found is not None and found > FORMAT:
         message = f"a newer duckalog built this catalog (format {found}, this one knows {FORMAT})"
@@ -122,7 +133,7 @@ def read_memory(connection: duckdb.DuckDBPyConnection, file: str) -> Memory:
     remembered = {
         folded((schema, name)): Remembered((schema, name), *rest) for schema, name, *rest in rows
     }
-    return Memory(remembered, views, tables, columns_in(connection), is_prepared=True)
+    return Memory(remembered, views, tables, columns_in(connection), True, schemas)
 
 
 def read_built(connection: duckdb.DuckDBPyConnection, file: str) -> dict[ViewName, Built]:
@@ -143,6 +154,7 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the bookkeeping's schema and tables, where they are missing."""
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {qualified(BOOKKEEPING_SCHEMA)}")
     connection.execute(f"CREATE TABLE IF NOT EXISTS {_CATALOG} (format INTEGER, built_by VARCHAR)")
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {_SCHEMAS} (schema_name VARCHAR)")
     connection.execute(
         f"CREATE TABLE IF NOT EXISTS {_VIEWS} ("
         f"schema_name {_TEXT}, view_name {_TEXT}, fingerprint {_TEXT}, definition_hash {_TEXT},"
@@ -159,6 +171,31 @@ def forget(connection: duckdb.DuckDBPyConnection, names: Iterable[ViewName]) -> 
             f" (SELECT (row.schema, row.view) FROM ({_unnested('schema', 'view')}))",
             [json.dumps(rows)],
         )
+
+
+def remember_schema(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
+    """Write down that a build makes a schema, which it may drop again."""
+    connection.execute(f"INSERT INTO {_SCHEMAS} VALUES ($1)", [schema])
+
+
+def forget_schema(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
+    """Take a schema out of the memory."""
+    connection.execute(f"DELETE FROM {_SCHEMAS} WHERE schema_name = $1", [schema])
+
+
+def empty_schemas(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return the schemas that builds made and that have no view or table, if they still exist.
+
+    No other database may be attached (see `read_memory`).
+    """
+    in_use = " UNION ALL ".join(
+        f"SELECT lower(schema_name) FROM {relations} WHERE database_name = current_database()"
+        for relations in ("duckdb_views()", "duckdb_tables()")
+    )
+    rows = connection.execute(
+        f"SELECT schema_name FROM {_SCHEMAS} WHERE lower(schema_name) NOT IN ({in_use})"
+    ).fetchall()
+    return [name for (name,) in rows]
 
 
 def remember(

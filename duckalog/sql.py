@@ -321,6 +321,11 @@ def create_schema(*name: str) -> Statement:
     return statement(f"CREATE SCHEMA IF NOT EXISTS {qualified(*name)}")
 
 
+def drop_schema(name: str) -> Statement:
+    """Return DROP SCHEMA IF EXISTS, which DuckDB refuses while anything is in it."""
+    return statement(f"DROP SCHEMA IF EXISTS {identifier(name)}")
+
+
 def create_view(relation: str, query: str) -> Statement:
     """Return CREATE OR REPLACE VIEW."""
     return statement(f"CREATE OR REPLACE VIEW {relation} AS\n{ended(query)}")

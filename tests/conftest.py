@@ -18,6 +18,7 @@ pytest_plugins = [
     "tests.servers.iceberg_rest",
     "tests.servers.proxy",
     "tests.golden_plugin",
+    "tests.full_size_plugin",
 ]
 
 ROOT = Path(__file__).parent.parent

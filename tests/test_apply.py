@@ -100,6 +100,11 @@ def earlier(build: Build, catalog: Path) -> Path:
     return catalog
 
 
+def schemas_of(file: Path) -> set[str]:
+    """Return the schemas in a catalog file."""
+    return {schema for schema, _ in content_of(file)["schemas"]}
+
+
 class TestAllOrNothing:
     @pytest.mark.parametrize("failing", failures(set(FAILURES)))
     def test_a_build_that_fails_leaves_the_earlier_catalog_as_it_was(
@@ -277,6 +282,11 @@ class TestOwnership:
             assert "mine" in views_of(earlier)["derived.doubled"]
             assert [record.levelno for record in caplog.records] == [logging.WARNING]
             assert '"derived.doubled" left the config but was changed by hand' in caplog.text
+            assert 'DROP VIEW "derived"."doubled"' in caplog.text
+        change(earlier, 'DROP VIEW "derived"."doubled"')
+        caplog.clear()
+        build("views: [{name: numbers, sql: SELECT 1 AS x}]")
+        assert not caplog.records
 
     def test_without_prune_a_view_changed_by_hand_is_still_known_as_changed(
         self, earlier: Path, build: Build
@@ -341,6 +351,50 @@ class TestOwnership:
             "derived.doubled": "removed",
         }
         assert build(moved) == {"main.numbers": "unchanged", "renamed.doubled": "unchanged"}
+
+    def test_a_schema_that_is_renamed_leaves_none_behind(self, earlier: Path, build: Build) -> None:
+        build(EARLIER.replace("derived", "Renamed"))
+        assert schemas_of(earlier) == {"_duckalog", "own", "Renamed"}
+        build(EARLIER)
+        assert schemas_of(earlier) == {"_duckalog", "own", "derived"}
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "CREATE TABLE derived.mine (i INTEGER)",
+            "CREATE VIEW derived.mine AS SELECT 1",
+            "CREATE MACRO derived.mine(x) AS x",
+            "CREATE MACRO derived.mine(x) AS TABLE SELECT x",
+            "CREATE SEQUENCE derived.mine",
+            "CREATE TYPE derived.mine AS ENUM ('a')",
+        ],
+    )
+    def test_a_schema_in_which_a_user_has_something_stays(
+        self, statement: str, earlier: Path, build: Build
+    ) -> None:
+        change(earlier, statement)
+        build("views: []")
+        assert "derived" in schemas_of(earlier)
+        change(earlier, "DROP SCHEMA derived CASCADE", "CREATE VIEW main.later AS SELECT 1")
+        build("views: [{name: numbers, sql: SELECT 1 AS x}]")
+        assert "derived" not in schemas_of(earlier)
+
+    def test_a_schema_that_a_user_made_stays_when_the_last_view_leaves_it(
+        self, earlier: Path, build: Build
+    ) -> None:
+        change(earlier, "CREATE SCHEMA mine")
+        build("views: [{name: v, schema: Mine, sql: SELECT 1 AS x}]")
+        build("views: []")
+        assert schemas_of(earlier) >= {"mine", "own"}
+
+    def test_a_schema_that_a_user_made_again_after_a_build_stays(
+        self, earlier: Path, build: Build
+    ) -> None:
+        build("views: []")
+        assert "derived" not in schemas_of(earlier)
+        change(earlier, "CREATE SCHEMA derived")
+        build("views: [{name: v, sql: SELECT 1 AS x}]")
+        assert "derived" in schemas_of(earlier)
 
     @pytest.mark.parametrize(
         ("before", "after"),

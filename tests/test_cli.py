@@ -295,7 +295,7 @@ class TestJson:
 
     def test_of_a_build(self, config: Path, invoke: Invoke, tmp_path: Path) -> None:
         document = self.document(invoke("build", config, "--json"))
-        assert list(document) == ["ok", "database", "seconds", "views"]
+        assert list(document) == ["ok", "database", "seconds", "published", "views"]
         assert document["database"] == str(tmp_path / "catalog.duckdb")
         assert [list(view) for view in document["views"]] == [VIEW_KEYS, VIEW_KEYS]
         first = document["views"][0]

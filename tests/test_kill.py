@@ -1,4 +1,4 @@
-"""A build that is killed, or interrupted by Ctrl-C, at any moment leaves a whole catalog."""
+"""A build that is killed, or interrupted by Ctrl-C, leaves a whole catalog and no obstacle."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ import duckdb
 import pytest
 
 import duckalog
+from duckalog.engine.publish import Publish
+from tests.catalogs import content_of
 
 SEED = 20260210
-KILLS = 10  # of each signal, over each start
+KILLS = 6  # of each signal, in each way
+FULL_KILLS = 200  # with --full-size
 VIEWS = 500
 INTERRUPTED = 130
 MESSAGE = "Interrupted: the catalog is whole, as it was or as the config has it.\n"
@@ -26,7 +29,7 @@ MESSAGE = "Interrupted: the catalog is whole, as it was or as the config has it.
 _BUILD = """
 import sys
 from duckalog.cli import main
-sys.argv = ["duckalog", "build", sys.argv[1]]
+sys.argv = ["duckalog", "build", sys.argv[1], "--publish", *sys.argv[2:]]
 print("start", flush=True)
 main()
 """
@@ -49,10 +52,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start_build(folder: Path) -> subprocess.Popen[str]:
+def start_build(
+    folder: Path, publish: str = "auto", program: str = _BUILD
+) -> subprocess.Popen[str]:
     """Return a process that builds the new catalog, once it has begun."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _BUILD, str(folder / "new.yaml")],
+        [sys.executable, "-c", program, str(folder / "new.yaml"), publish],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -67,16 +72,25 @@ def prepare(folder: Path, over: str) -> None:
     """Put the catalog in place that the build starts from: the old one, or none."""
     for leftover in folder.glob("catalog.duckdb*"):
         leftover.unlink()
-    for leftover in folder.glob(".catalog.duckdb.building-*"):
-        shutil.rmtree(leftover)
+    for leftover in folder.glob(".*"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     if over == "earlier":
         shutil.copy(folder / "old.duckdb", folder / "catalog.duckdb")
 
 
-def duration_s(folder: Path, over: str) -> float:
+def leftovers(folder: Path) -> list[str]:
+    """Return what is in the folder beside the configs and the catalogs."""
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.name.startswith(".") or path.suffix not in (".yaml", ".duckdb")
+    )
+
+
+def duration_s(folder: Path, over: str, publish: str = "auto") -> float:
     """Return how long a build takes that is left alone."""
     prepare(folder, over)
-    process = start_build(folder)
+    process = start_build(folder, publish)
     start = time.monotonic()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
@@ -105,43 +119,95 @@ def _definitions(file: Path) -> list[tuple[object, ...]]:
         ).fetchall()
 
 
-@pytest.mark.parametrize("over", ["nothing", "earlier"])
+WAYS = pytest.mark.parametrize(
+    ("over", "publish"),
+    [("nothing", "auto"), ("earlier", "in-place"), ("earlier", "swap")],
+    ids=["new", "in-place", "swap"],
+)
+
+
+@WAYS
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT], ids=["kill", "interrupt"])
-def test_a_build_stopped_at_any_moment_leaves_the_old_catalog_or_the_new_one(
-    stop: signal.Signals, over: str, folder: Path
+def test_a_build_stopped_at_any_moment_leaves_a_whole_catalog_and_stops_no_other(
+    stop: signal.Signals, over: str, publish: Publish, folder: Path, is_full_size: bool
 ) -> None:
-    lasts_s = duration_s(folder, over)
-    chance = random.Random(f"{SEED} {stop} {over}")
-    moments = [lasts_s * (index + chance.random()) / KILLS for index in range(KILLS)]
+    kills = FULL_KILLS if is_full_size else KILLS
+    lasts_s = duration_s(folder, over, publish)
+    chance = random.Random(f"{SEED} {stop} {over} {publish}")
+    moments = [lasts_s * (index + chance.random()) / kills for index in range(kills)]
     found: list[str] = []
     for moment in moments:
         prepare(folder, over)
-        process = start_build(folder)
+        process = start_build(folder, publish)
         time.sleep(moment)
         process.send_signal(stop)
         _, errors = process.communicate(timeout=60)
         found.append(holds(folder))
         assert "Traceback" not in errors, f"after {moment:.3f} s"
+        if stop is signal.SIGKILL:
+            duckalog.build(folder / "new.yaml", publish=publish, lock_timeout_s=0)
+            assert holds(folder) == "new"
+            assert not leftovers(folder)
         if stop is signal.SIGINT:
             # A build that was about to end may be done before it hears of it.
             assert process.returncode in (INTERRUPTED, 0, -signal.SIGINT), errors
             assert errors == (MESSAGE if process.returncode == INTERRUPTED else "")
-            assert not list(folder.glob(".catalog.duckdb.building-*"))
+            assert not leftovers(folder)
     assert set(found) <= ({"none", "new"} if over == "nothing" else {"old", "new"})
     assert found[0] == ("none" if over == "nothing" else "old"), "no build was stopped early"
 
 
-@pytest.mark.parametrize("over", ["nothing", "earlier"])
-def test_the_build_after_one_that_was_killed_succeeds(over: str, folder: Path) -> None:
-    half_s = duration_s(folder, over) / 2
-    for factor in (0.5, 1, 1.5):
-        prepare(folder, over)
-        process = start_build(folder)
-        time.sleep(half_s * factor)
-        process.kill()
-        process.communicate(timeout=60)
-        duckalog.build(folder / "new.yaml")
-        assert holds(folder) == "new"
+# Stops for good at a point of the build, and says that it is there.
+_HELD = """
+import sys, time
+from duckalog.engine import {module} as module
+from duckalog.cli import main
+def hold(*arguments, **keywords):
+    result = original(*arguments, **keywords)
+    print("start", flush=True)
+    time.sleep(60)
+*path, name = "{name}".split(".")
+for part in path:
+    module = getattr(module, part)
+original = getattr(module, name)
+setattr(module, name, hold)
+sys.argv = ["duckalog", "build", sys.argv[1], "--publish", *sys.argv[2:]]
+main()
+"""
+
+_POINTS = [
+    # The views are made, and remembered: what is missing is COMMIT.
+    ("auto", "apply", "remember", "none"),
+    ("in-place", "apply", "remember", "old"),
+    ("swap", "apply", "remember", "old"),
+    ("in-place", "build", "apply_catalog", "new"),  # after COMMIT, before DuckDB folds its log
+    ("swap", "publish", "_copy", "old"),
+    ("swap", "publish", "_finish", "old"),
+    ("auto", "publish", "_finish", "none"),
+    ("swap", "publish", "os.chmod", "old"),
+    ("swap", "publish", "os.replace", "new"),  # before the folder is removed
+    ("auto", "publish", "os.link", "new"),
+]
+
+
+@pytest.mark.parametrize(("publish", "module", "name", "expected"), _POINTS)
+def test_a_build_killed_at_a_known_point(
+    publish: str, module: str, name: str, expected: str, folder: Path
+) -> None:
+    prepare(folder, "nothing" if publish == "auto" else "earlier")
+    catalog = folder / "catalog.duckdb"
+    before = content_of(catalog) if catalog.exists() else None
+    process = start_build(folder, publish, _HELD.format(module=module, name=name))
+    process.kill()
+    process.communicate(timeout=60)
+    assert holds(folder) == expected
+    if expected == "old":
+        assert content_of(catalog) == before
+    if expected == "none":
+        assert not catalog.exists()
+    duckalog.build(folder / "new.yaml", lock_timeout_s=0)
+    assert holds(folder) == "new"
+    assert not leftovers(folder)
 
 
 @pytest.mark.servers

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,12 +15,12 @@ import duckdb
 import pytest
 
 import duckalog
-from duckalog.engine.publish import file_to_build
+from duckalog.engine.locks import Patience
+from duckalog.engine.publish import Publish, file_to_build
 from tests.catalogs import change, content_of, held_open, views_of
 from tests.conftest import RunCli, WriteConfig
 
 VIEWS = "views: [{name: v, sql: SELECT 1 AS x}]\n"
-A_DAY_S = 24 * 3600
 
 
 @pytest.fixture
@@ -37,10 +36,10 @@ def catalog(config: Path) -> Path:
     return config.with_name("catalog.duckdb")
 
 
-def refusal(config: Path, db_path: Path | None = None) -> str:
+def refusal(config: Path, db_path: Path | None = None, publish: Publish = "auto") -> str:
     """Return what a build says that fails at its file."""
     with pytest.raises(duckalog.EngineError) as caught:
-        duckalog.build(config, db_path, lock_timeout_s=0)
+        duckalog.build(config, db_path, lock_timeout_s=0, publish=publish)
     (problem,) = caught.value.problems
     assert problem.origin.file == str(db_path or config.with_name("catalog.duckdb"))
     return f"{problem.message}\n{problem.remedy}"
@@ -80,15 +79,15 @@ class TestNewFile:
         with duckalog.connect(config, db_path=file) as connection:
             assert connection.execute("FROM v").fetchall() == [(1,)]
 
-    def test_another_build_that_was_first_is_not_overwritten(self, tmp_path: Path) -> None:
+    def test_what_another_program_made_meanwhile_is_not_overwritten(self, tmp_path: Path) -> None:
         place = tmp_path / "catalog.duckdb"
 
         def build_while_another_does() -> None:
-            with file_to_build(str(place)) as building:
-                change(Path(building), "CREATE VIEW second AS SELECT 2")
+            with file_to_build(str(place), "auto", Patience(0), lambda _: False) as file:
+                file.connection.execute("CREATE VIEW second AS SELECT 2")
                 change(place, "CREATE VIEW first AS SELECT 1")
 
-        with pytest.raises(duckalog.EngineError, match="another build made the catalog meanwhile"):
+        with pytest.raises(duckalog.EngineError, match="another program made the catalog"):
             build_while_another_does()
         assert list(views_of(place)) == ["main.first"]
         assert list(tmp_path.iterdir()) == [place]
@@ -103,16 +102,6 @@ class TestNewFile:
         duckalog.build(config)
         assert list(views_of(tmp_path / "catalog.duckdb")) == ["main.v"]
         assert sorted(os.listdir(tmp_path)) == ["catalog.duckdb", "catalog.yaml"]
-
-    def test_what_a_killed_build_left_goes_after_a_day(self, config: Path, tmp_path: Path) -> None:
-        for name, age_s in (("old", A_DAY_S + 60), ("young", A_DAY_S / 2)):
-            folder = tmp_path / f".catalog.duckdb.building-{name}"
-            folder.mkdir()
-            folder.joinpath("catalog.duckdb").touch()
-            os.utime(folder, (time.time() - age_s,) * 2)
-        duckalog.build(config)
-        leftovers = [path.name for path in tmp_path.iterdir() if path.is_dir()]
-        assert leftovers == [".catalog.duckdb.building-young"]
 
     def test_the_log_of_a_catalog_that_is_gone_is_not_replayed_into_it(
         self, config: Path, tmp_path: Path
@@ -310,7 +299,7 @@ class TestLock:
             thread = threading.Thread(target=let_go)
             thread.start()
             try:
-                report = duckalog.build(config, lock_timeout_s=30)
+                report = duckalog.build(config, lock_timeout_s=30, publish="in-place")
             finally:
                 thread.join()
                 logging.getLogger("duckalog").removeHandler(watch)
@@ -322,7 +311,7 @@ class TestLock:
         self, by: str, config: Path, catalog: Path
     ) -> None:
         with held_open(catalog, by) as holder:
-            told = refusal(config)
+            told = refusal(config, publish="in-place")
         assert told.splitlines()[0] == "another process has the catalog open"
         assert f"(PID {holder.pid})" in told
         assert "--lock-timeout SECONDS" in told
@@ -332,7 +321,7 @@ class TestLock:
         self, config: Path, catalog: Path, run_cli: RunCli
     ) -> None:
         with held_open(catalog):
-            result = run_cli("build", config, "--lock-timeout", "0.1")
+            result = run_cli("build", config, "--publish", "in-place", "--lock-timeout", "0.1")
         assert result.returncode == 1
         assert result.stderr.startswith(
             "catalog.duckdb: another process has the catalog open\n    It is "
@@ -354,9 +343,9 @@ class TestLock:
 
 class TestSameProcess:
     @pytest.mark.usefixtures("catalog")
-    def test_a_build_beside_an_own_reader_is_told(self, config: Path) -> None:
+    def test_a_build_in_place_beside_an_own_reader_is_told(self, config: Path) -> None:
         with duckalog.connect(config):
-            told = refusal(config)
+            told = refusal(config, publish="in-place")
         assert told.startswith("this process has the catalog open in another way\nClose ")
 
     @pytest.mark.usefixtures("catalog")

@@ -17,6 +17,7 @@ from duckalog.errors import shown_path
 
 if TYPE_CHECKING:
     from duckalog.engine.build import BuildReport
+    from duckalog.engine.publish import Publish
 
 
 @click.command()
@@ -45,6 +46,14 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="How long to wait while another process has the catalog open.",
 )
+@click.option(
+    "--publish",
+    type=click.Choice(["auto", "in-place", "swap"]),
+    default="auto",
+    show_default=True,
+    help="Build in the file itself, or in a copy that is swapped in, unnoticed by readers;"
+    " auto swaps where readers have the catalog open.",
+)
 @env_file_option
 @json_option
 def build(
@@ -58,6 +67,7 @@ def build(
     keep_going: bool,
     jobs: int,
     lock_timeout: float,
+    publish: Publish,
     env_file: str | None,
     as_json: bool,
 ) -> None:
@@ -85,6 +95,7 @@ def build(
             keep_going=keep_going,
             jobs=jobs,
             lock_timeout_s=lock_timeout,
+            publish=publish,
         )
     if as_json:
         echo_json(_as_document(report))
@@ -112,7 +123,11 @@ def _summary(report: BuildReport) -> str:
     actions = ("created", "replaced", "unchanged", "removed", "failed")
     counts = [f"{report.count(one)} {one}" for one in actions if report.count(one)]
     what = ", ".join(counts) or "no views"
-    return f"Built {shown_path(report.database)}: {what} ({report.seconds:.1f} s)"
+    how = _PUBLISHED.get(report.published, "")
+    return f"Built {shown_path(report.database)}: {what} ({report.seconds:.1f} s{how})"
+
+
+_PUBLISHED = {"in-place": ", in place", "swap": ", swapped in"}
 
 
 def _as_document(report: BuildReport) -> dict[str, object]:
@@ -120,6 +135,7 @@ def _as_document(report: BuildReport) -> dict[str, object]:
         "ok": not report.problems,
         "database": report.database,
         "seconds": round(report.seconds, 6),
+        "published": report.published,
         "views": [
             {
                 "schema": view.schema,

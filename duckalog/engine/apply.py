@@ -11,14 +11,33 @@ from typing import NamedTuple
 import duckdb
 from duckdb import DuckDBPyConnection
 
-from duckalog.bookkeeping import Column, Memory, folded, forget, prepare, remember
+from duckalog.bookkeeping import (
+    Column,
+    Memory,
+    empty_schemas,
+    folded,
+    forget,
+    forget_schema,
+    prepare,
+    remember,
+    remember_schema,
+)
 from duckalog.changes import Action, Diff
 from duckalog.engine.execution import execute, refused
 from duckalog.engine.probe import Answer, stubbed
 from duckalog.engine.refusals import all_or_nothing, every_refusal
+from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import EngineError, Origin, Problem
 from duckalog.plan import Plan, ViewStep
-from duckalog.sql import create_schema, drop_view, literal, qualified, reset_option, set_option
+from duckalog.sql import (
+    create_schema,
+    drop_schema,
+    drop_view,
+    literal,
+    qualified,
+    reset_option,
+    set_option,
+)
 from duckalog.version import __version__
 
 logger = logging.getLogger("duckalog.engine")
@@ -74,13 +93,33 @@ def apply_catalog(
             raise EngineError(again.values())
     for name in wanted.kept:
         shown = ".".join(name)
-        logger.warning('the view "%s" left the config but was changed by hand: kept', shown)
+        logger.warning(
+            'the view "%s" left the config but was changed by hand: kept.'
+            " Drop it yourself, or declare it again: %s",
+            shown,
+            drop_view(qualified(*name)).text,
+        )
     return application.reports(failed)
 
 
 def _stated_order(plan: Plan, problem: Problem) -> tuple[int, int]:
     file = problem.origin.file
     return plan.files.index(file) if file in plan.files else len(plan.files), problem.origin.line
+
+
+def drop_empty_schemas(connection: DuckDBPyConnection) -> None:
+    """Drop the schemas that builds made and that nothing is in any more."""
+    for schema in empty_schemas(connection):
+        # DuckDB refuses where a macro, a sequence or a type of the user's is in it.
+        with contextlib.suppress(duckdb.Error), all_or_nothing(connection):
+            execute(connection, drop_schema(schema))
+            forget_schema(connection, schema)
+
+
+def leaves_as_is(memory: Memory, wanted: Diff) -> bool:
+    """Say whether applying `wanted` would write nothing, be it that it is refused."""
+    is_done = memory.is_prepared and not memory.gone and wanted.is_empty
+    return bool(wanted.conflicts) or is_done
 
 
 @contextlib.contextmanager
@@ -143,9 +182,7 @@ class _Application:
             for step in self.steps
             if (answer := self.answers.get(step.key)) and answer.problem
         }
-        gone = [
-            one.name for key, one in self.memory.remembered.items() if key not in self.memory.views
-        ]
+        gone = self.memory.gone
         if not (self.steps or self.wanted.removed or gone or not self.memory.is_prepared):
             return {}
         failure: str | None = None
@@ -169,6 +206,8 @@ class _Application:
         prepare(connection)
         for schema in dict.fromkeys(step.schema for step in self.steps):
             execute(connection, create_schema(schema))
+            if schema.lower() not in (*self.memory.schemas, MAIN_SCHEMA):
+                remember_schema(connection, schema)
         for schema, name in self.wanted.removed:
             execute(connection, drop_view(qualified(schema, name)))
         for step in self.steps:

@@ -6,18 +6,26 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, get_args
 
 import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import NOTHING, Column, Memory, ViewName, folded, learn, read_memory
 from duckalog.changes import Diff, diff, drift
-from duckalog.engine.apply import ViewReport, apply_catalog
+from duckalog.engine.apply import ViewReport, apply_catalog, drop_empty_schemas, leaves_as_is
 from duckalog.engine.execution import close, closing, execute
+from duckalog.engine.locks import Patience, builders_turn
+from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog, open_file
 from duckalog.engine.probe import JOBS, probe
-from duckalog.engine.publish import LOCK_TIMEOUT_S, file_to_build, open_catalog, open_file
+from duckalog.engine.publish import (
+    Publish,
+    Published,
+    check_place,
+    file_to_build,
+    remove_leftovers,
+)
 from duckalog.engine.scratch import scratch_catalog
 from duckalog.engine.session import apply_session
 from duckalog.engine.source_state import states_of
@@ -29,11 +37,16 @@ logger = logging.getLogger("duckalog.engine")
 
 
 class BuildReport(NamedTuple):
-    """What a build did: each view in build order, then those that were removed."""
+    """What a build did: each view in build order, then those that were removed.
+
+    `published` says how the file came to be what it is: `new`, `in-place`,
+    `swap`, or `none` where nothing was to be written.
+    """
 
     database: str
     views: tuple[ViewReport, ...]
     seconds: float
+    published: Published
 
     def count(self, action: str) -> int:
         """Return how many views an action befell."""
@@ -59,6 +72,7 @@ class BuildOptions(NamedTuple):
     keep_going: bool = False
     jobs: int = JOBS
     lock_timeout_s: float = LOCK_TIMEOUT_S
+    publish: Publish = "auto"
 
 
 DEFAULTS = BuildOptions()
@@ -70,20 +84,57 @@ def build(plan: Plan, options: BuildOptions = DEFAULTS) -> BuildReport:
         message = "a catalog in memory would be gone when the build ends"
         remedy = "State duckdb.database, or pass --db-path; duckalog.connect() builds in memory."
         raise ConfigError(Problem(Origin(plan.file), message, remedy))
+    if options.publish not in get_args(Publish):
+        raise ValueError(f"publish is one of {get_args(Publish)}, not {options.publish!r}")
     start = time.perf_counter()
-    with file_to_build(plan.database) as path:
-        opened = open_file(path, shown_as=plan.database, lock_timeout_s=options.lock_timeout_s)
-        with closing(opened) as connection:
-            memory = read_memory(connection, plan.database)
-            with _saying_that_nothing_changed():
-                views = _build(connection, plan, memory, options)
-        columns = memory.columns
-        if any(view.action != "unchanged" or view.seconds for view in views):
-            columns = _learn(path, options.lock_timeout_s)
-    views = [_with_columns(view, memory.columns, columns) for view in views]
-    report = BuildReport(plan.database, tuple(views), time.perf_counter() - start)
+    path = os.path.realpath(plan.database)
+    check_place(path)
+    patience = Patience(options.lock_timeout_s)
+    with builders_turn(path, patience) as was_killed:
+        if was_killed:
+            remove_leftovers(path)
+        views, published = _publish(path, plan, options, patience)
+    report = BuildReport(plan.database, tuple(views), time.perf_counter() - start, published)
     logger.info("built %s: %d views", plan.database, len(plan.views))
     return report
+
+
+def _publish(
+    path: str, plan: Plan, options: BuildOptions, patience: Patience
+) -> tuple[list[ViewReport], Published]:
+    """Return what was done with each view, and how the file was published."""
+    memory = NOTHING
+    views: list[ViewReport] = []
+
+    def is_current(connection: DuckDBPyConnection) -> bool:
+        nonlocal memory, views
+        memory = read_memory(connection, plan.database)
+        try:
+            with _saying_that_nothing_changed():
+                views = _build(connection, plan, memory, options, is_look=True)
+        except _ToBeBuilt:
+            return False
+        return True
+
+    with file_to_build(path, options.publish, patience, is_current) as file:
+        if file.published != "none":
+            with closing(file.connection) as connection:
+                memory = memory if memory.is_prepared else read_memory(connection, plan.database)
+                with _saying_that_nothing_changed():
+                    views = _build(connection, plan, memory, options)
+        columns = memory.columns
+        is_written = any(
+            view.action != "failed" and (view.action != "unchanged" or view.seconds)
+            for view in views
+        )
+        if is_written and file.published in ("new", "swap"):
+            columns = _learn(open_file(file.path))
+    published = file.published
+    if published == "in-place" and is_written:
+        columns = _learn_afterwards(path, options)
+    elif published == "in-place":
+        published = "none"
+    return [_with_columns(view, memory.columns, columns) for view in views], published
 
 
 @contextlib.contextmanager
@@ -116,17 +167,32 @@ def _with_columns(
     return view._replace(columns=columns, drift=found, action="replaced" if found else view.action)
 
 
-def _learn(path: str, lock_timeout_s: float) -> dict[ViewName, tuple[Column, ...]]:
+def _learn(opened: DuckDBPyConnection) -> dict[ViewName, tuple[Column, ...]]:
     """Return the columns of the views just built, after writing down what DuckDB stored.
 
-    The file is opened anew, because DuckDB words some views differently once
-    it has read them back (1.5.5), and without attachments, because its catalog
-    functions would ask each of them.
+    Schemas that builds made and that are empty now are dropped.
+
+    The file is opened anew for it, because DuckDB words some views differently
+    once it has read them back (1.5.5), and without attachments, because its
+    catalog functions would ask each of them.
     """
     try:
-        with closing(open_file(path, lock_timeout_s=lock_timeout_s)) as connection:
-            return learn(connection)
-    except (duckdb.Error, EngineError) as error:
+        with closing(opened) as connection:
+            columns = learn(connection)
+            drop_empty_schemas(connection)
+            return columns
+    except duckdb.Error as error:
+        logger.warning("the catalog is built, but its bookkeeping is not complete: %s", error)
+        return {}
+
+
+def _learn_afterwards(path: str, options: BuildOptions) -> dict[ViewName, tuple[Column, ...]]:
+    """Do the same with a catalog in place, which readers may have opened meanwhile."""
+    patience = Patience(options.lock_timeout_s)
+    try:
+        with file_to_build(path, options.publish, patience, lambda _: False) as file:
+            return _learn(file.connection)
+    except EngineError as error:
         logger.warning("the catalog is built, but its bookkeeping is not complete: %s", error)
         return {}
 
@@ -162,10 +228,16 @@ def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
         opened = open_catalog(plan.database, read_only=True, lock_timeout_s=options.lock_timeout_s)
         with closing(opened) as connection:
             memory = read_memory(connection, plan.database)
+    return _wanted(plan, memory, states_of(plan), options)
+
+
+def _wanted(
+    plan: Plan, memory: Memory, states: Mapping[str, str | None], options: BuildOptions
+) -> Diff:
     return diff(
         plan,
         memory,
-        states_of(plan),
+        states,
         prune=options.prune,
         adopt=options.adopt,
         refresh=options.refresh,
@@ -198,21 +270,26 @@ def open_session(plan: Plan, *, read_only: bool, lock_timeout_s: float) -> DuckD
     return connection
 
 
+class _ToBeBuilt(Exception):
+    """Ends a look at a catalog that is not as it should be."""
+
+
 def _build(
-    connection: DuckDBPyConnection, plan: Plan, memory: Memory, options: BuildOptions
+    connection: DuckDBPyConnection,
+    plan: Plan,
+    memory: Memory,
+    options: BuildOptions,
+    *,
+    is_look: bool = False,
 ) -> list[ViewReport]:
+    """Return what was done with each view; a look raises _ToBeBuilt before it would write."""
     # Without this, a view could silently read a variable of the program that builds it.
     execute(connection, set_option("python_enable_replacements", literal(False)))
     apply_session(connection, plan)
     states = states_of(plan)
-    wanted = diff(
-        plan,
-        memory,
-        states,
-        prune=options.prune,
-        adopt=options.adopt,
-        refresh=options.refresh,
-    )
+    wanted = _wanted(plan, memory, states, options)
+    if is_look and not leaves_as_is(memory, wanted):
+        raise _ToBeBuilt
     steps = [change.step for change in wanted.changes if not change.is_left_alone]
     answers = {} if wanted.conflicts else probe(connection, plan, steps, jobs=options.jobs)
     return apply_catalog(

@@ -7,7 +7,7 @@ import os
 from duckalog.bookkeeping import Column, columns_in, folded, read_memory
 from duckalog.engine.build import BuildReport, bind_all
 from duckalog.engine.execution import closing, execute
-from duckalog.engine.publish import LOCK_TIMEOUT_S, open_catalog
+from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog
 from duckalog.engine.scratch import scratch_catalog
 from duckalog.lineage import KnownColumns, tables_read
 from duckalog.plan import DatabaseStep, Plan

@@ -12,7 +12,7 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import NOTHING, Memory, read_memory
 from duckalog.engine.execution import at_file, closing, execute
-from duckalog.engine.publish import LOCK_TIMEOUT_S, open_catalog
+from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog
 from duckalog.plan import Plan
 from duckalog.sql import attach, copy_schema, detach, literal
 

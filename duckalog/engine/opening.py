@@ -1,0 +1,109 @@
+"""Opening a catalog's file, waiting for DuckDB's lock on it; why it cannot be opened."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+
+import duckdb
+from duckdb import DuckDBPyConnection
+
+from duckalog.engine.execution import at_file
+from duckalog.engine.locks import Patience, is_replaced
+from duckalog.errors import NOT_UTF8, EngineError, is_utf8, shown_path
+
+logger = logging.getLogger("duckalog.engine")
+
+LOCK_TIMEOUT_S = 10.0
+_HOLDER = re.compile(r"Conflicting lock is held in (.*?\(PID \d+\))")
+
+
+def open_catalog(database: str, *, read_only: bool, lock_timeout_s: float) -> DuckDBPyConnection:
+    """Return a connection to a catalog that was built; raises EngineError where there is none.
+
+    Where this process has the catalog open as it was before a build swapped
+    another in, DuckDB gives that one again: a warning tells it.
+    """
+    path = os.path.realpath(database)
+    if not os.path.exists(path):
+        raise at_file(database, "the catalog is not built yet", "Run: duckalog build")
+    connection = open_file(path, Patience(lock_timeout_s), read_only=read_only)
+    if is_replaced(path):
+        logger.warning(
+            "%s was replaced by a build, and this process still has the earlier one open:"
+            " that is read until all its connections are closed",
+            shown_path(path),
+        )
+    return connection
+
+
+def open_file(
+    path: str, patience: Patience | None = None, *, shown_as: str = "", read_only: bool = False
+) -> DuckDBPyConnection:
+    """Return a connection to a file, waiting for DuckDB's lock on it.
+
+    Errors tell of the file `shown_as`, where it is to stand when it is whole.
+    """
+    check_name(path, shown_as)
+    problem = None
+    for _ in (patience or Patience(0)).attempts(path):
+        try:
+            connection = duckdb.connect(path, read_only=read_only)
+        except duckdb.Error as error:
+            text = str(error)
+        else:
+            if read_only or not is_replaced(path):
+                return connection
+            connection.close()
+            problem = replaced(path)
+            continue
+        problem = refusal(shown_as or path, text)
+        if not is_locked(text):
+            break
+    assert problem
+    raise problem
+
+
+def check_name(path: str, shown_as: str = "") -> None:
+    """Raise EngineError for a path that DuckDB does not take."""
+    if not is_utf8(path):
+        raise at_file(shown_as or path, NOT_UTF8, "Rename it, or its folder.")
+
+
+def is_locked(refusal: str) -> bool:
+    """Say whether DuckDB refused because another process has the file open."""
+    return "Could not set lock" in refusal
+
+
+def is_open_in_another_way(refusal: str) -> bool:
+    """Say whether DuckDB refused because this process has the file open otherwise."""
+    return "different configuration" in refusal
+
+
+def replaced(path: str) -> EngineError:
+    """Return the error for writing a file that was replaced since this process opened it."""
+    message = "this process has the catalog open as it was before a build replaced it"
+    return at_file(path, message, "Close its other connections first.")
+
+
+def refusal(file: str, text: str) -> EngineError:
+    """Return the error for a file that DuckDB refused to open."""
+    first = text.splitlines()[0]
+    if is_locked(text):
+        found = _HOLDER.search(text)
+        holder = f"It is {found[1]}.\n" if found else ""
+        message = "another process has the catalog open"
+        return at_file(
+            file, message, f"{holder}Close it, or wait longer for it: --lock-timeout SECONDS"
+        )
+    if is_open_in_another_way(text):
+        return at_file(
+            file,
+            "this process has the catalog open in another way",
+            "Close its other connections first: they are read-only, or have other settings.",
+        )
+    if "not a valid DuckDB database file" in text:
+        message = "this file is not a DuckDB database"
+        return at_file(file, message, "Move it away, or choose another path.")
+    return at_file(file, "DuckDB cannot open the catalog", first)
