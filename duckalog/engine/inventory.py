@@ -9,7 +9,7 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Built, folded, read_built
 from duckalog.engine.execution import closing
-from duckalog.engine.publish import open_catalog
+from duckalog.engine.opening import open_catalog
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import EngineError, Problem, nearest, sentences
 from duckalog.errors import Origin as Place

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from duckalog.bookkeeping import ViewName, folded
 from duckalog.config import catalog_name
 from duckalog.engine.execution import at_file, closing, execute
-from duckalog.engine.publish import open_catalog
+from duckalog.engine.opening import open_catalog
 from duckalog.entry import BOOKKEEPING_SCHEMA
 from duckalog.sql import (
     attach,
