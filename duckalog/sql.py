@@ -7,6 +7,7 @@ passes `identifier` or `literal`, or travels as a `Bound` value beside the text.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -199,6 +200,62 @@ def table_function(name: str, argument: str, options: Mapping[str, str]) -> str:
     """Return a call of a table function; `argument` and the options' values are SQL."""
     arguments = [argument, *(f"{key} = {value}" for key, value in options.items())]
     return f"{name}({', '.join(arguments)})"
+
+
+def select(columns: Iterable[str], relation: str) -> str:
+    """Return the query of columns that are SQL already."""
+    return f"SELECT {', '.join(columns)} FROM {relation}"
+
+
+def union_all(queries: Iterable[str]) -> str:
+    """Return the query of all rows of queries that have the same columns."""
+    return "\nUNION ALL\n".join(queries)
+
+
+def column(expression: str, name: str, kind: str = "") -> str:
+    """Return an expression under a name, cast where a type is given."""
+    cast = f"CAST({expression} AS {kind})" if kind else expression
+    return f"{cast} AS {identifier(name)}"
+
+
+_FEW = 100
+
+
+def text_list(texts: Sequence[str]) -> str:
+    """Return a list of texts; a long one as a single text that is split.
+
+    DuckDB binds one of 100,000 paths in half the time then, and the file that
+    stores it is smaller (1.4 to 2.0).
+    """
+    if len(texts) < _FEW or any("\n" in text for text in texts):
+        return literal(list(texts))
+    start = os.path.commonprefix(list(texts))  # noqa: RUF071  any text, not only whole folders
+    ends = literal("\n".join(text[len(start) :] for text in texts))
+    return f"list_transform(string_split({ends}, chr(10)), lambda path: {literal(start)} || path)"
+
+
+def columns_by_name(columns: Iterable[tuple[str, str]]) -> str:
+    """Return `schema` of read_parquet: each column by its name, NULL where a file has none."""
+    entries = {
+        literal(name): f"{{name: {literal(name)}, type: {literal(kind)}, default_value: NULL}}"
+        for name, kind in columns
+    }
+    return map_literal(entries)
+
+
+def partition_value(key: str, kind: str, nulls: Iterable[str], *, is_encoded: bool) -> str:
+    """Return the value of a hive partition, found in the column `filename`.
+
+    Texts in `nulls` mean NULL. DuckDB evaluates filters on it before it opens
+    a file, as on its own partition columns.
+    """
+    pattern = rf"(?:^|[/\\]){re.escape(key)}=([^/\\=?\n]*)[/\\]"
+    value = f'regexp_extract("filename", {literal(pattern)}, 1)'
+    for null in nulls:
+        value = f"nullif({value}, {literal(null)})"
+    if is_encoded:
+        value = f"url_decode({value})"
+    return value if kind == "VARCHAR" else f"CAST({value} AS {kind})"
 
 
 def stub_of_function(

@@ -16,6 +16,7 @@ from duckalog.bookkeeping import NOTHING, Column, Memory, ViewName, folded, lear
 from duckalog.changes import Diff, diff, drift
 from duckalog.engine.apply import ViewReport, apply_catalog
 from duckalog.engine.execution import close, closing, execute
+from duckalog.engine.pin import find_sources, pin_views, sources_of, with_file_changes
 from duckalog.engine.probe import JOBS, probe
 from duckalog.engine.publish import LOCK_TIMEOUT_S, file_to_build, open_catalog, open_file
 from duckalog.engine.scratch import scratch_catalog
@@ -158,18 +159,24 @@ def bind_all(connection: DuckDBPyConnection, plan: Plan, memory: Memory) -> list
 def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
     """Return what a build would do, from what the catalog remembers; nothing is written."""
     memory = NOTHING
-    if not plan.is_in_memory and os.path.exists(plan.database):
-        opened = open_catalog(plan.database, read_only=True, lock_timeout_s=options.lock_timeout_s)
-        with closing(opened) as connection:
+    sources = sources_of(plan, jobs=options.jobs)
+    states = states_of(plan) | {key: source.state for key, source in sources.items()}
+    with contextlib.ExitStack() as stack:
+        if not plan.is_in_memory and os.path.exists(plan.database):
+            opened = open_catalog(
+                plan.database, read_only=True, lock_timeout_s=options.lock_timeout_s
+            )
+            connection = stack.enter_context(closing(opened))
             memory = read_memory(connection, plan.database)
-    return diff(
-        plan,
-        memory,
-        states_of(plan),
-        prune=options.prune,
-        adopt=options.adopt,
-        refresh=options.refresh,
-    )
+        found = diff(
+            plan,
+            memory,
+            states,
+            prune=options.prune,
+            adopt=options.adopt,
+            refresh=options.refresh,
+        )
+        return with_file_changes(connection, memory, found, sources) if memory.remembered else found
 
 
 def drift_of_sources(plan: Plan) -> dict[str, tuple[str, ...]]:
@@ -204,7 +211,8 @@ def _build(
     # Without this, a view could silently read a variable of the program that builds it.
     execute(connection, set_option("python_enable_replacements", literal(False)))
     apply_session(connection, plan)
-    states = states_of(plan)
+    sources = find_sources(connection, plan, jobs=options.jobs)
+    states = states_of(plan) | {key: source.state for key, source in sources.items()}
     wanted = diff(
         plan,
         memory,
@@ -213,10 +221,18 @@ def _build(
         adopt=options.adopt,
         refresh=options.refresh,
     )
-    steps = [change.step for change in wanted.changes if not change.is_left_alone]
-    answers = {} if wanted.conflicts else probe(connection, plan, steps, jobs=options.jobs)
+    steps = [] if wanted.conflicts else wanted.steps
+    answers = probe(connection, plan, steps, jobs=options.jobs)
+    pins = pin_views(connection, plan, steps, sources, jobs=options.jobs)
     return apply_catalog(
-        connection, plan, memory, wanted, answers, states, keep_going=options.keep_going
+        connection,
+        plan,
+        memory,
+        wanted,
+        answers | pins.answers,
+        states,
+        pins=pins,
+        keep_going=options.keep_going,
     )
 
 
