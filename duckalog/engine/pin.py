@@ -186,7 +186,7 @@ def _find(cursor: DuckDBPyConnection, step: ViewStep, plan: Plan) -> Source:
         assert isinstance(pin, PinnedIceberg)
         return Source(version=current_snapshot(cursor, pin))
     except Unpinnable as error:
-        problem = _unpinnable(step, error)
+        problem = _unpinnable(step, error, plan)
     except duckdb.Error as error:
         problem = refused(step, error, plan.redact)
     return Source(problem=problem)
@@ -213,7 +213,7 @@ def _pin(
         final = msgspec.structs.replace(step, statements=statements, scan=scan)
         return final, Answer(columns, None, time.perf_counter() - start)
     except Unpinnable as error:
-        problem = _unpinnable(step, error)
+        problem = _unpinnable(step, error, plan)
     except duckdb.Error as error:
         problem = refused(step, error, plan.redact)
     return step, Answer((), problem, time.perf_counter() - start)
@@ -237,5 +237,6 @@ def _pinned(
     return query, scan, columns_of(cursor, query)
 
 
-def _unpinnable(step: ViewStep, error: Unpinnable) -> Problem:
-    return Problem(step.origin, f"the view cannot be pinned: {error}", error.remedy, step.view)
+def _unpinnable(step: ViewStep, error: Unpinnable, plan: Plan) -> Problem:
+    message = f"the view cannot be pinned: {plan.redact(str(error))}"
+    return Problem(step.origin, message, error.remedy, step.view)

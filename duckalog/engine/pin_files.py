@@ -22,6 +22,7 @@ Found = tuple[str, "Scan | None", tuple[Column, ...]]
 """The final query, and the function and columns that stand in for its files."""
 
 _TIMES = ("DATE", "TIME")
+_VERSION = tuple(int(part) for part in duckdb.__version__.split(".")[:2])
 _DEFAULT_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -157,15 +158,14 @@ def _nulls(paths: Sequence[str]) -> dict[str, list[str]]:
     The empty one does so for other types than VARCHAR.
     """
     found: dict[str, set[str]] = {}
-    for path in paths:
-        for key, text in partitions_in(path).items():
+    for partitions in {id(one): one for one in map(partitions_in, paths)}.values():
+        for key, text in partitions.items():
             if not text or _is_null(text):
                 found.setdefault(key, set()).add(text)
     return {key: sorted(texts) for key, texts in found.items()}
 
 
 def _is_null(text: str) -> bool:
-    version = tuple(int(part) for part in duckdb.__version__.split(".")[:2])
     if text == _DEFAULT_PARTITION:
-        return version >= (1, 5)
-    return text.lower() == "null" and version < (2, 0)
+        return _VERSION >= (1, 5)
+    return text.lower() == "null" and _VERSION < (2, 0)

@@ -175,9 +175,17 @@ class PinnedFiles(Pin, frozen=True, kw_only=True):
         """Return the SELECT over groups of files: each one's columns made those of all."""
         files = [file for group in groups for file in group.files]
         given = self._given_partitions(files, columns)
-        return union_all(self._query_of_group(group, columns, given) for group in groups)
+        everywhere = {*self.partition_keys(files, columns)}
+        filename = self._name_of_filename()
+        if filename:
+            everywhere.add(filename.lower())
+        return union_all(
+            self._query_of_group(group, columns, given, everywhere) for group in groups
+        )
 
-    def _query_of_group(self, group: Group, columns: Columns, given: dict[str, str]) -> str:
+    def _query_of_group(
+        self, group: Group, columns: Columns, given: dict[str, str], everywhere: set[str]
+    ) -> str:
         options = self._without("union_by_name", *_OF_PARTITIONS, *self._types_by_name) | given
         options |= self._types_of_group(group, columns)
         call = table_function(self.function, text_list(group.files), options)
@@ -186,9 +194,7 @@ class PinnedFiles(Pin, frozen=True, kw_only=True):
         for name, kind in columns:
             if name.lower() in has:
                 selected.append(column(identifier(has[name.lower()][0]), name))
-            elif name.lower() in self.partition_keys(group.files, columns) or name == (
-                self._name_of_filename()
-            ):
+            elif name.lower() in everywhere:
                 selected.append(identifier(name))
             else:
                 selected.append(column("NULL", name, kind))
