@@ -146,7 +146,7 @@ views:
         assert columns == ["id", "x", "y"]
 
     def test_a_refusal_is_told_without_the_secret(
-        self, s3: S3, config: Path, monkeypatch: pytest.MonkeyPatch
+        self, config: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("SECRET_KEY", "wrong-canary-key")
         for ask in (duckalog.build, duckalog.diff):
