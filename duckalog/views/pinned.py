@@ -11,18 +11,16 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from duckalog.entry import Pin
+from duckalog.file_sql import columns_by_name, partition_value, text_list
 from duckalog.sql import (
     at_version,
     column,
-    columns_by_name,
     identifier,
     literal,
-    partition_value,
     qualified,
     select,
     select_all,
     table_function,
-    text_list,
     union_all,
 )
 
