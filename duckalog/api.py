@@ -132,8 +132,8 @@ def diff(
 ) -> Diff:
     """Return what a build would do: each view's action and reason, and what would be removed.
 
-    The catalog is only read, and no source is asked. Raises ConfigError or
-    EngineError with every problem.
+    The catalog is only read, and no source is asked but those of pinned views,
+    which are listed. Raises ConfigError or EngineError with every problem.
     """
     from duckalog.engine.build import BuildOptions, forecast
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 _VIEWS = qualified(BOOKKEEPING_SCHEMA, "views")
+_FILES = qualified(BOOKKEEPING_SCHEMA, "pinned_files")
 _CATALOG = qualified(BOOKKEEPING_SCHEMA, "catalog")
 _SCHEMAS = qualified(BOOKKEEPING_SCHEMA, "schemas")
 
@@ -71,6 +72,17 @@ class Memory(NamedTuple):
         if remembered is None or key not in self.views:
             return False
         return remembered.definition_hash in (None, self.views[key])
+
+
+class File(NamedTuple):
+    """A file of a pinned view, its bytes, and when it was last written in microseconds of Unix.
+
+    Where a server does not say the latter, it is 0.
+    """
+
+    path: str
+    size: int
+    modified: int
 
 
 NOTHING = Memory({}, {}, frozenset(), {}, is_prepared=False)
@@ -160,14 +172,18 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
         f"schema_name {_TEXT}, view_name {_TEXT}, fingerprint {_TEXT}, definition_hash {_TEXT},"
         f" source_state {_TEXT}, query {_TEXT}, stated_at {_TEXT}, built_at TIMESTAMP)"
     )
+    connection.execute(
+        f"CREATE TABLE IF NOT EXISTS {_FILES} (schema_name VARCHAR, view_name VARCHAR,"
+        " path VARCHAR, size BIGINT, modified BIGINT)"
+    )
 
 
 def forget(connection: duckdb.DuckDBPyConnection, names: Iterable[ViewName]) -> None:
     """Take views out of the memory, whether or not they are in it."""
     rows = [dict(zip(("schema", "view"), folded(name), strict=True)) for name in names]
-    if rows:
+    for table in (_VIEWS, _FILES) if rows else ():
         connection.execute(
-            f"DELETE FROM {_VIEWS} WHERE (lower(schema_name), lower(view_name)) IN"
+            f"DELETE FROM {table} WHERE (lower(schema_name), lower(view_name)) IN"
             f" (SELECT (row.schema, row.view) FROM ({_unnested('schema', 'view')}))",
             [json.dumps(rows)],
         )
@@ -196,6 +212,32 @@ def empty_schemas(connection: duckdb.DuckDBPyConnection) -> list[str]:
         f"SELECT schema_name FROM {_SCHEMAS} WHERE lower(schema_name) NOT IN ({in_use})"
     ).fetchall()
     return [name for (name,) in rows]
+
+
+def remember_files(
+    connection: duckdb.DuckDBPyConnection, name: ViewName, files: Sequence[File]
+) -> None:
+    """Write down the files of a pinned view, which has none remembered."""
+    rows = json.dumps([file._asdict() for file in files])
+    connection.execute(
+        f"INSERT INTO {_FILES} SELECT $2, $3, row.path, row.size::BIGINT, row.modified::BIGINT"
+        f" FROM ({_unnested('path', 'size', 'modified')})",
+        [rows, *name],
+    )
+
+
+def remembered_files(
+    connection: duckdb.DuckDBPyConnection, memory: Memory, name: ViewName
+) -> list[File]:
+    """Return the files that a pinned view was built over; none if it was not pinned."""
+    if (BOOKKEEPING_SCHEMA, "pinned_files") not in memory.tables:
+        return []
+    rows = connection.execute(
+        f"SELECT path, size, modified FROM {_FILES}"
+        " WHERE lower(schema_name) = $1 AND lower(view_name) = $2",
+        folded(name),
+    ).fetchall()
+    return [File(*row) for row in rows]
 
 
 def remember(

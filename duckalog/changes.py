@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
-from duckalog.bookkeeping import Column, Memory, ViewName, folded
+from duckalog.bookkeeping import Column, File, Memory, ViewName, folded
 from duckalog.errors import Problem
 from duckalog.plan import Plan, ViewStep
 
 logger = logging.getLogger("duckalog.changes")
 
 Action = Literal["created", "replaced", "unchanged", "removed", "failed"]
+
+
+class FileChanges(NamedTuple):
+    """How the files of a pinned view differ from those it was built over, by their paths."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        counts = [f"{len(paths)} {what}" for what, paths in self._asdict().items() if paths]
+        return f"files: {', '.join(counts)}" if counts else ""
+
+
+def file_changes(before: Iterable[File], after: Iterable[File]) -> FileChanges:
+    """Return what came, went, and has another size or time."""
+    old, new = {file.path: file for file in before}, {file.path: file for file in after}
+    return FileChanges(
+        tuple(path for path in new if path not in old),
+        tuple(path for path in old if path not in new),
+        tuple(path for path, file in new.items() if path in old and old[path] != file),
+    )
 
 
 class Change(NamedTuple):
@@ -22,6 +44,7 @@ class Change(NamedTuple):
     action: Action
     reason: str
     query_before: str = ""
+    files: FileChanges = FileChanges()
 
     @property
     def query_diff(self) -> list[str]:
@@ -50,6 +73,11 @@ class Diff(NamedTuple):
     removed: tuple[ViewName, ...]
     kept: tuple[ViewName, ...]
     conflicts: tuple[Problem, ...]
+
+    @property
+    def steps(self) -> list[ViewStep]:
+        """The views that a build makes, in the order it makes them."""
+        return [change.step for change in self.changes if not change.is_left_alone]
 
     @property
     def is_empty(self) -> bool:

@@ -61,6 +61,10 @@ class Scan(NamedTuple):
     """What it reads, local or remote."""
 
 
+class Pin(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pinned view reads, and how to state what was found there in its query."""
+
+
 class View(Entry, frozen=True, kw_only=True):
     """A view of the catalog, whatever it reads."""
 
@@ -88,6 +92,11 @@ class View(Entry, frozen=True, kw_only=True):
     @property
     def scan(self) -> Scan | None:
         """The table function that reads the files, where the view is only that."""
+        return None
+
+    @property
+    def pinned(self) -> Pin | None:
+        """What to look up at build, where the view is to keep reading just that."""
         return None
 
     def extensions(self) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from duckalog.errors import Origin
-from duckalog.plan import Plan
+from duckalog.plan import Plan, ViewStep
 from duckalog.sql import BEGIN, COMMIT, Statement, line_comment, literal, script, set_option
 
 
@@ -46,7 +46,15 @@ def _session(plan: Plan) -> str:
 
 def _catalog(plan: Plan) -> str:
     schemas = plan.schema_statements()
-    return _blocks(([*schemas] if schemas else [], *(step.statements for step in plan.views)))
+    made = [f"{_note(step)}{script(step.statements)}" for step in plan.views]
+    return "\n".join([script(schemas), *made] if schemas else made)
+
+
+def _note(step: ViewStep) -> str:
+    """Return a comment where a build stores another query than a script can have."""
+    if not step.pin:
+        return ""
+    return line_comment("Pinned: a build stores this view over what it finds of its source then.")
 
 
 def _blocks(groups: Iterable[Iterable[Statement]]) -> str:

@@ -201,6 +201,22 @@ def table_function(name: str, argument: str, options: Mapping[str, str]) -> str:
     return f"{name}({', '.join(arguments)})"
 
 
+def select(columns: Iterable[str], relation: str) -> str:
+    """Return the query of columns that are SQL already."""
+    return f"SELECT {', '.join(columns)} FROM {relation}"
+
+
+def union_all(queries: Iterable[str]) -> str:
+    """Return the query of all rows of queries that have the same columns."""
+    return "\nUNION ALL\n".join(queries)
+
+
+def column(expression: str, name: str, kind: str = "") -> str:
+    """Return an expression under a name, cast where a type is given."""
+    cast = f"CAST({expression} AS {kind})" if kind else expression
+    return f"{cast} AS {identifier(name)}"
+
+
 def stub_of_function(
     name: str, options: Iterable[str], columns: Iterable[tuple[str, str]]
 ) -> Statement:

@@ -108,6 +108,19 @@ def write_iceberg(folder: Path) -> IcebergTable:
         return write_iceberg_table(catalog, "sales.orders")
 
 
+def write_iceberg_more(folder: Path) -> None:
+    """Append to the table that `write_iceberg` wrote."""
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    uri = f"sqlite:///{folder}/catalog.db"
+    with (
+        closing(SqlCatalog("writer", uri=uri, warehouse=folder.as_uri())) as catalog,
+        duckdb.connect() as connection,
+    ):
+        rows = connection.sql(MORE_ORDERS).to_arrow_table()
+        catalog.load_table("sales.orders").append(rows)
+
+
 def write_iceberg_table(catalog: "Catalog", name: str) -> IcebergTable:
     """Create the table `namespace.name` in a pyiceberg catalog and append to it twice."""
     catalog.create_namespace_if_not_exists(tuple(name.split(".")[:-1]))

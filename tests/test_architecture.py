@@ -18,7 +18,7 @@ ROOT = Path(duckalog.__file__).parent.parent
 
 LAYERS = (
     {"errors", "sql", "version", "logs"},
-    {"user_sql"},
+    {"file_sql", "user_sql"},
     {"document", "references"},
     {"environment"},
     {"decode"},

@@ -68,3 +68,25 @@ def test_the_report_says_where_it_was_measured(measured: dict[str, Any]) -> None
 def test_the_table_has_a_row_for_each_case(measured: dict[str, Any]) -> None:
     rows = table(measured).partition("\n\n")[0].splitlines()
     assert [line.count("|") for line in rows] == [11] * (2 + len(measured["cases"]))
+
+
+@pytest.mark.servers
+def test_a_pinned_view_is_measured_against_an_unpinned_one() -> None:
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "tests.benchmarks.pinned",
+            *"--files 12 --latency 1 --rounds 1 --json".split(),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert (document["files"], document["latency_ms"]) == (12, 1)
+    for row in document["rows"]:
+        assert row["ratio"] == pytest.approx(row["plain"] / row["pinned"])

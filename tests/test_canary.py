@@ -197,7 +197,8 @@ def s3_settings(stated: Stated) -> Config:
 
 def closed_s3(stated: Stated) -> Config:
     secret = filled({**S3, "key_id": "{}", "secret": "{}"}, stated, "s3")
-    views = [{"name": "v", "source": "parquet", "uri": "s3://bucket/v.parquet"}]
+    view = {"source": "parquet", "uri": "s3://bucket/v.parquet"}
+    views = [{**view, "name": "v"}, {**view, "name": "pinned", "pin": True}]
     return catalog({"settings": {"http_retries": 0}, "secrets": [secret]}, views=views)
 
 

@@ -327,7 +327,7 @@ class TestJson:
     def test_of_a_plan(self, config: Path, invoke: Invoke) -> None:
         document = self.document(invoke("plan", config, "--json"))
         assert list(document) == ["ok", "is_empty", "problems", "views", "removed", "kept"]
-        keys = ["schema", "name", "action", "reason", "query_before", "query", "drift"]
+        keys = ["schema", "name", "action", "reason", "query_before", "query", "drift", "files"]
         assert list(document["views"][0]) == [*keys, "file", "line"]
 
     def test_of_a_plan_with_conflicts(self, config: Path, invoke: Invoke, tmp_path: Path) -> None:

@@ -16,10 +16,13 @@ from duckalog.cli.group import (
 from duckalog.errors import shown_path
 
 if TYPE_CHECKING:
-    from duckalog.changes import Change, Diff
+    from duckalog.changes import Change, Diff, FileChanges
 
 CHANGES = 2
 """The exit status of `--detailed-exitcode` where a build would change something."""
+
+_SHOWN_FILES = 10
+"""Files of a pinned view that came, and as many that went, that are told one by one."""
 
 _SIGNS = {"created": ("+", "green"), "replaced": ("~", "yellow"), "unchanged": ("·", "cyan")}
 
@@ -43,7 +46,10 @@ def plan(
     env_file: str | None,
     as_json: bool,
 ) -> None:
-    """Tell what a build of CONFIG would do; nothing is written."""
+    """Tell what a build of CONFIG would do; nothing is written.
+
+    The sources of pinned views are listed, other sources are not asked.
+    """
     from duckalog import api
 
     found = api.diff(config, db_path, env_file=env_file, prune=not no_prune, adopt=adopt)
@@ -86,6 +92,18 @@ def _tell_change(change: Change, drift: tuple[str, ...]) -> None:
         click.secho(f"    {line}", fg={"+": "green", "-": "red"}.get(line[:1]))
     for line in drift:
         click.echo(f"    {line}")
+    _tell_files(change.files)
+
+
+def _tell_files(files: FileChanges) -> None:
+    if any(files):
+        click.echo(f"    {files}")
+    signs = {"+": files.added, "-": files.removed, "~": files.changed}
+    for sign, paths in signs.items():
+        for path in paths[:_SHOWN_FILES]:
+            click.secho(f"    {sign} {shown_path(path)}", fg={"+": "green", "-": "red"}.get(sign))
+        if len(paths) > _SHOWN_FILES:
+            click.echo(f"    {sign} … {len(paths) - _SHOWN_FILES:,} more")
 
 
 def _summary(found: Diff, drifted: int) -> str:
@@ -116,6 +134,7 @@ def _as_document(found: Diff, drift: dict[str, tuple[str, ...]]) -> dict[str, ob
                 "query_before": change.query_before or None,
                 "query": change.step.query,
                 "drift": list(drift.get(change.step.key, ())),
+                "files": {what: list(paths) for what, paths in change.files._asdict().items()},
                 "file": change.step.origin.file or None,
                 "line": change.step.origin.line or None,
             }

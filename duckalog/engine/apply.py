@@ -20,10 +20,12 @@ from duckalog.bookkeeping import (
     forget_schema,
     prepare,
     remember,
+    remember_files,
     remember_schema,
 )
 from duckalog.changes import Action, Diff
 from duckalog.engine.execution import execute, refused
+from duckalog.engine.pin import NO_PINS, Pins
 from duckalog.engine.probe import Answer, stubbed
 from duckalog.engine.refusals import all_or_nothing, every_refusal
 from duckalog.entry import MAIN_SCHEMA
@@ -68,20 +70,22 @@ def apply_catalog(
     answers: Mapping[str, Answer],
     states: Mapping[str, str | None],
     *,
+    pins: Pins = NO_PINS,
     keep_going: bool = False,
 ) -> list[ViewReport]:
     """Return what was done with each view, after making the catalog as `wanted` has it.
 
     The session half is applied before, and `answers` are those of the remote
-    sources. Views that a user made are never touched. Raises EngineError with
-    every view that failed, nothing changed; with `keep_going` the views that
-    can be made are, and those that failed are in the report.
+    sources. Pinned views are made as `pins` has them. Views that a user made are
+    never touched. Raises EngineError with every view that failed, nothing
+    changed; with `keep_going` the views that can be made are, and those that
+    failed are in the report.
     """
     if wanted.conflicts:
         raise EngineError(wanted.conflicts)
     # Whatever a pragma did: a view must bind as it does for those who open the file.
     execute(connection, reset_option("search_path"))
-    application = _Application(connection, plan, memory, wanted, answers, states)
+    application = _Application(connection, plan, memory, wanted, answers, states, pins)
     failed = application.run()
     if failed and not keep_going:
         in_order = sorted(failed.values(), key=lambda problem: _stated_order(plan, problem))
@@ -165,6 +169,7 @@ class _Application:
         wanted: Diff,
         answers: Mapping[str, Answer],
         states: Mapping[str, str | None],
+        pins: Pins,
     ) -> None:
         self.connection = connection
         self.plan = plan
@@ -172,6 +177,7 @@ class _Application:
         self.wanted = wanted
         self.answers = answers
         self.states = states
+        self.pins = pins
         self.steps = [change.step for change in wanted.changes if not change.is_left_alone]
         self.seconds: dict[str, float] = {}
 
@@ -221,9 +227,14 @@ class _Application:
         made_again = self.memory.remembered.keys() & made
         forget(connection, [*self.wanted.removed, *gone, *made_again])
         remember(connection, self.steps, self.states, __version__)
+        for step in self.steps:
+            if step.pin:
+                files = self.pins.sources[step.key].files
+                remember_files(connection, (step.schema, step.view), files)
 
     def _refusal_of(self, step: ViewStep) -> Problem | None:
         """Return why DuckDB refuses a view, after trying to make it."""
+        step = self.pins.steps.get(step.key, step)
         rest = list(step.statements)
         try:
             with stubbed(self.connection, step, self.answers):
@@ -251,7 +262,7 @@ class _Application:
         """Return a report for each view of the plan, then for each that was removed."""
         made = {step.key for step in self.steps}
         reports: list[ViewReport] = []
-        for step, action, reason, _ in self.wanted.changes:
+        for step, action, reason, *_ in self.wanted.changes:
             seconds = self.seconds.get(step.key, 0.0)
             if step.key in self.answers:
                 seconds += self.answers[step.key].seconds

@@ -18,6 +18,7 @@ from duckalog.engine.apply import ViewReport, apply_catalog, drop_empty_schemas,
 from duckalog.engine.execution import close, closing, execute
 from duckalog.engine.locks import Patience, builders_turn
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog, open_file
+from duckalog.engine.pin import find_sources, pin_views, sources_of, with_file_changes
 from duckalog.engine.probe import JOBS, probe
 from duckalog.engine.publish import (
     Publish,
@@ -224,11 +225,17 @@ def bind_all(connection: DuckDBPyConnection, plan: Plan, memory: Memory) -> list
 def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
     """Return what a build would do, from what the catalog remembers; nothing is written."""
     memory = NOTHING
-    if not plan.is_in_memory and os.path.exists(plan.database):
-        opened = open_catalog(plan.database, read_only=True, lock_timeout_s=options.lock_timeout_s)
-        with closing(opened) as connection:
+    sources = sources_of(plan, jobs=options.jobs)
+    states = states_of(plan) | {key: source.state for key, source in sources.items()}
+    with contextlib.ExitStack() as stack:
+        if not plan.is_in_memory and os.path.exists(plan.database):
+            opened = open_catalog(
+                plan.database, read_only=True, lock_timeout_s=options.lock_timeout_s
+            )
+            connection = stack.enter_context(closing(opened))
             memory = read_memory(connection, plan.database)
-    return _wanted(plan, memory, states_of(plan), options)
+        found = _wanted(plan, memory, states, options)
+        return with_file_changes(connection, memory, found, sources) if memory.remembered else found
 
 
 def _wanted(
@@ -286,14 +293,23 @@ def _build(
     # Without this, a view could silently read a variable of the program that builds it.
     execute(connection, set_option("python_enable_replacements", literal(False)))
     apply_session(connection, plan)
-    states = states_of(plan)
+    sources = find_sources(connection, plan, jobs=options.jobs)
+    states = states_of(plan) | {key: source.state for key, source in sources.items()}
     wanted = _wanted(plan, memory, states, options)
     if is_look and not leaves_as_is(memory, wanted):
         raise _ToBeBuilt
-    steps = [change.step for change in wanted.changes if not change.is_left_alone]
-    answers = {} if wanted.conflicts else probe(connection, plan, steps, jobs=options.jobs)
+    steps = [] if wanted.conflicts else wanted.steps
+    answers = probe(connection, plan, steps, jobs=options.jobs)
+    pins = pin_views(connection, plan, steps, sources, jobs=options.jobs)
     return apply_catalog(
-        connection, plan, memory, wanted, answers, states, keep_going=options.keep_going
+        connection,
+        plan,
+        memory,
+        wanted,
+        answers | pins.answers,
+        states,
+        pins=pins,
+        keep_going=options.keep_going,
     )
 
 

@@ -23,6 +23,9 @@ logger = logging.getLogger("duckalog.engine")
 
 Result = TypeVar("Result")
 
+_LOGGED = 10_000
+"""Characters of a statement that are logged: that of a pinned view may name 100,000 files."""
+
 _REFUSALS = {
     "extension": "the extension cannot be had",
     "setting": "DuckDB refused the setting",
@@ -37,7 +40,9 @@ _REFUSALS = {
 def execute(connection: DuckDBPyConnection, statement: Statement) -> None:
     """Run a statement; its script, which shows no secret, is logged at DEBUG."""
     if logger.isEnabledFor(logging.DEBUG):
-        logger.debug("%s", statement.script)
+        text = statement.script
+        length = len(text)
+        logger.debug("%s", text if length < _LOGGED else f"{text[:_LOGGED]}… ({length:,} in all)")
     connection.execute(statement.text, statement.values or None)
 
 

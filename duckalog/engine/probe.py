@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import duckdb
 from duckdb import DuckDBPyConnection
@@ -27,6 +27,9 @@ logger = logging.getLogger("duckalog.engine")
 
 JOBS = 32
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 
 class Answer(NamedTuple):
     """What a source said: its columns, or a problem."""
@@ -39,27 +42,44 @@ class Answer(NamedTuple):
 def probe(
     connection: DuckDBPyConnection, plan: Plan, steps: Sequence[ViewStep], *, jobs: int = JOBS
 ) -> dict[str, Answer]:
-    """Return the answer of each view over remote files, by the step's key.
+    """Return the answer of each view over remote files that is not pinned, by the step's key.
 
     `jobs` sources are asked at a time. One that hangs fails within the time
     limit of `impatient`; the others are not kept waiting.
     """
-    remote = [step for step in steps if step.scan and step.scan.is_remote]
-    if not remote:
-        return {}
+    remote = [step for step in steps if step.scan and step.scan.is_remote and step.pin is None]
+
+    def ask(cursor: DuckDBPyConnection, step: ViewStep) -> Answer:
+        return _ask(cursor, step, plan)
+
+    answers = in_parallel(connection, plan, remote, ask, jobs=jobs)
+    return {step.key: answer for step, answer in zip(remote, answers, strict=True)}
+
+
+def in_parallel(
+    connection: DuckDBPyConnection,
+    plan: Plan,
+    items: Sequence[Item],
+    ask: Callable[[DuckDBPyConnection, Item], Result],
+    *,
+    jobs: int,
+) -> list[Result]:
+    """Return what `ask` says of each item, in their order, on `jobs` cursors at a time."""
+    if not items:
+        return []
     from concurrent.futures import ThreadPoolExecutor  # most catalogs get by without
 
-    workers = min(jobs, len(remote))
+    workers = min(jobs, len(items))
     cursors = [connection.cursor() for _ in range(workers)]
     try:
         for cursor in cursors:
             prepare_cursor(cursor, plan)
         idle = list(cursors)
 
-        def ask(step: ViewStep) -> Answer:
+        def ask_on_a_cursor(item: Item) -> Result:
             cursor = idle.pop()
             try:
-                return _ask(cursor, step, plan)
+                return ask(cursor, item)
             finally:
                 idle.append(cursor)
 
@@ -68,7 +88,7 @@ def probe(
                 stack.enter_context(impatient(cursor))
             pool = ThreadPoolExecutor(workers, thread_name_prefix="duckalog-probe")
             try:
-                answers = list(pool.map(ask, remote))
+                answers = list(pool.map(ask_on_a_cursor, items))
             except BaseException:  # Ctrl-C: what is being asked cannot be waited for
                 for one in (connection, *cursors):
                     abandon(one)
@@ -78,18 +98,22 @@ def probe(
     finally:
         for cursor in cursors:
             close(cursor)
-    return {step.key: answer for step, answer in zip(remote, answers, strict=True)}
+    return answers
 
 
 def _ask(cursor: DuckDBPyConnection, step: ViewStep, plan: Plan) -> Answer:
     start = time.perf_counter()
     try:
-        execute(cursor, describe(step.query))
-        columns = tuple(Column(row[0], row[1]) for row in cursor.fetchall())
-        return Answer(columns, None, time.perf_counter() - start)
+        return Answer(columns_of(cursor, step.query), None, time.perf_counter() - start)
     except duckdb.Error as error:
         problem = refused(step, error, plan.redact)
     return Answer((), problem, time.perf_counter() - start)
+
+
+def columns_of(cursor: DuckDBPyConnection, query: str) -> tuple[Column, ...]:
+    """Return the columns of a query, which is bound and not run."""
+    execute(cursor, describe(query))
+    return tuple(Column(row[0], row[1]) for row in cursor.fetchall())
 
 
 @contextlib.contextmanager

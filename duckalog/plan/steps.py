@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from duckalog.entry import MAIN_SCHEMA, Column, Scan
+from duckalog.entry import MAIN_SCHEMA, Column, Pin, Scan
 from duckalog.errors import NOWHERE, Origin
 from duckalog.sql import Statement, qualified
 
@@ -50,6 +50,7 @@ class ViewStep(Step, frozen=True, kw_only=True):
     """A view to create: `statements` are CREATE VIEW and its comments.
 
     `reads_unknown_files` says that its SQL reads files that only DuckDB knows.
+    With a `pin`, a build replaces the query by one over what it finds there.
     """
 
     schema: str
@@ -57,6 +58,7 @@ class ViewStep(Step, frozen=True, kw_only=True):
     query: str
     source: str
     scan: Scan | None = None
+    pin: Pin | None = None
     reads_unknown_files: bool = False
     description: str | None = None
     columns: dict[str, Column] = {}
@@ -73,7 +75,8 @@ class ViewStep(Step, frozen=True, kw_only=True):
         """A hash of all that the catalog stores of the view."""
         import hashlib  # it loads OpenSSL, and only a build asks
 
-        text = "\0".join(one.text for one in self.statements)
+        texts = [one.text for one in self.statements]
+        text = "\0".join([*texts, "pinned"] if self.pin else texts)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

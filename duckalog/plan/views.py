@@ -101,6 +101,7 @@ def _view_step(view: View, needs: tuple[str, ...], reading: Reading | None) -> V
         query=query,
         source=view.source_name,
         scan=view.scan,
+        pin=view.pinned,
         reads_unknown_files=reading is not None and reading.reads_files,
         description=view.description,
         columns=view.columns,

@@ -9,15 +9,17 @@ from typing import Any, ClassVar, Literal
 from duckalog.decode import Unfit, is_remote
 from duckalog.entry import Scan, Uris, View, check_options, extension_of, rendered_options
 from duckalog.sql import literal, map_literal, select_all, table_function
+from duckalog.views.pinned import PinnedFiles
 
 
 class FilesView(View, frozen=True, kw_only=True):
-    """A view over files that one DuckDB table function reads."""
+    """A view over files that one table function reads; with `pin`, over those of build time."""
 
     function: ClassVar[str]
 
     uri: Uris
     options: dict[str, Any] = {}
+    pin: bool = False
 
     def __post_init__(self) -> None:
         check_options(self.options)
@@ -37,6 +39,18 @@ class FilesView(View, frozen=True, kw_only=True):
         local = tuple(uri for uri in self.uri if not is_remote(uri))
         options = tuple(self.rendered_options())
         return Scan(self.function, options, len(local) < len(self.uri), local, self.uri)
+
+    @property
+    def pinned(self) -> PinnedFiles | None:
+        """The patterns to list, and how the files are read."""
+        if not self.pin:
+            return None
+        return PinnedFiles(
+            function=self.function,
+            uris=self.uri,
+            options=self.options,
+            rendered=self.rendered_options(),
+        )
 
     def extensions(self) -> Iterator[str]:
         """Yield what the URLs need."""

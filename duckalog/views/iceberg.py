@@ -18,6 +18,7 @@ from duckalog.sql import (
     split_name,
     table_function,
 )
+from duckalog.views.pinned import PinnedIceberg
 
 _SNAPSHOT_ID = "snapshot_id"
 _SNAPSHOT_TIMESTAMP = "snapshot_timestamp"
@@ -28,6 +29,7 @@ class IcebergView(View, frozen=True, kw_only=True):
 
     `options.snapshot_id` and `options.snapshot_timestamp` mean the same for
     both ways; the other options go to `iceberg_scan`, and so to paths only.
+    With `pin` the view reads the snapshot that is current when it is built.
     """
 
     source: Literal["iceberg"]
@@ -35,6 +37,7 @@ class IcebergView(View, frozen=True, kw_only=True):
     catalog: str | None = None
     table: str | None = None
     options: dict[str, Any] = {}
+    pin: bool = False
 
     def __post_init__(self) -> None:
         check_options(self.options)
@@ -58,6 +61,9 @@ class IcebergView(View, frozen=True, kw_only=True):
                 "Keep one of them.",
                 ("options",),
             )
+        stated = next((one for one in (_SNAPSHOT_ID, _SNAPSHOT_TIMESTAMP) if one in options), None)
+        if self.pin and stated:
+            raise Unfit(f'"pin" and "{stated}" exclude each other', "Keep one of them.", ("pin",))
         snapshot = options.get(_SNAPSHOT_ID)
         if snapshot is not None and _snapshot_number(snapshot) is None:
             raise Unfit("expected a whole number", "", ("options", _SNAPSHOT_ID))
@@ -122,6 +128,15 @@ class IcebergView(View, frozen=True, kw_only=True):
         path = glob.escape(self.uri)
         files = (path, os.path.join(path, "metadata", "*"))
         return Scan("iceberg_scan", options, False, files, (self.uri,))
+
+    @property
+    def pinned(self) -> PinnedIceberg | None:
+        """The table whose snapshot to look up."""
+        if not self.pin:
+            return None
+        if self.catalog:
+            return PinnedIceberg(name=(self.catalog, *self._table_parts()))
+        return PinnedIceberg(uri=self.uri or "", rendered=self._scan_options())
 
     @property
     def reads_from(self) -> str | None:

@@ -1,0 +1,242 @@
+"""Pinned views: what their sources are now, and the queries that read just that.
+
+A source is listed at every build. Its files' columns are asked only where the
+view is to be made: the listing, with sizes and times, is as it was otherwise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import duckdb
+import msgspec
+from duckdb import DuckDBPyConnection
+
+from duckalog.bookkeeping import Column, File, Memory, remembered_files
+from duckalog.changes import Diff, file_changes
+from duckalog.engine.execution import closing, execute, refused
+from duckalog.engine.pin_files import Sniffed, files_of, pinned_files, sniffed
+from duckalog.engine.pin_tables import current_snapshot, current_version
+from duckalog.engine.probe import Answer, columns_of, in_parallel
+from duckalog.engine.session import apply_session
+from duckalog.entry import Scan
+from duckalog.errors import EngineError, Problem
+from duckalog.plan import DatabaseStep, Plan, ViewStep
+from duckalog.sql import create_view, literal, set_option
+from duckalog.views.pinned import PinnedDelta, PinnedFiles, PinnedIceberg, Unpinnable
+
+
+class Source(NamedTuple):
+    """What the source of a pinned view is now: its files, or the version of a table."""
+
+    files: tuple[File, ...] = ()
+    version: int = 0
+    problem: Problem | None = None
+
+    @property
+    def state(self) -> str | None:
+        """A hash of it, to compare with that of the last build; None where it is not known."""
+        if self.problem:
+            return None
+        digest = hashlib.sha256(f"pinned at {self.version}\n".encode())
+        for path, size, modified in self.files:
+            digest.update(f"{path}\0{size}\0{modified}\n".encode())
+        return digest.hexdigest()
+
+
+class Pins(NamedTuple):
+    """Pinned views to make, by their keys: steps with the final query, sources, and answers."""
+
+    steps: dict[str, ViewStep]
+    sources: Mapping[str, Source]
+    answers: dict[str, Answer]
+
+
+NO_PINS = Pins({}, {}, {})
+
+
+def find_sources(connection: DuckDBPyConnection, plan: Plan, *, jobs: int) -> dict[str, Source]:
+    """Return what the source of each pinned view is now, by the step's key."""
+    pinned = [step for step in plan.views if step.pin]
+
+    def ask(cursor: DuckDBPyConnection, step: ViewStep) -> Source:
+        return _find(cursor, step, plan)
+
+    found = in_parallel(connection, plan, pinned, ask, jobs=jobs)
+    return {step.key: source for step, source in zip(pinned, found, strict=True)}
+
+
+def sources_of(plan: Plan, *, jobs: int) -> dict[str, Source]:
+    """Return the same without a catalog: only what the pinned views need is attached.
+
+    Raises EngineError with all that failed.
+    """
+    pinned = [step for step in plan.views if step.pin]
+    if not pinned:
+        return {}
+    needed = {need for step in pinned for need in step.needs}
+    needed |= {need for step in plan.session if step.key in needed for need in step.needs}
+    session = tuple(
+        step for step in plan.session if not isinstance(step, DatabaseStep) or step.key in needed
+    )
+    with closing(duckdb.connect(":memory:")) as connection:
+        only_those = msgspec.structs.replace(plan, session=session)
+        apply_session(connection, only_those)
+        found = find_sources(connection, only_those, jobs=jobs)
+    problems = [source.problem for source in found.values() if source.problem]
+    if problems:
+        raise EngineError(problems)
+    return found
+
+
+def with_file_changes(
+    connection: DuckDBPyConnection, memory: Memory, found: Diff, sources: Mapping[str, Source]
+) -> Diff:
+    """Return a diff that tells which files of pinned views came and went since their build."""
+    changes = []
+    for change in found.changes:
+        step = change.step
+        if step.key in sources and change.reason and change.action != "created":
+            before = remembered_files(connection, memory, (step.schema, step.view))
+            if before:
+                after = sources[step.key].files
+                change = change._replace(files=file_changes(before, after))
+        changes.append(change)
+    return found._replace(changes=tuple(changes))
+
+
+def pin_views(
+    connection: DuckDBPyConnection,
+    plan: Plan,
+    steps: Sequence[ViewStep],
+    sources: Mapping[str, Source],
+    *,
+    jobs: int,
+) -> Pins:
+    """Return the pinned ones of `steps` with their final queries.
+
+    Failures are problems in the answers.
+    """
+    pinned = [step for step in steps if step.pin]
+    if not pinned:
+        return Pins({}, sources, {})
+    to_sniff = [
+        (step, file.path)
+        for step in pinned
+        if isinstance(step.pin, PinnedFiles) and step.pin.is_sniffed
+        for file in sources[step.key].files
+    ]
+
+    def sniff(cursor: DuckDBPyConnection, item: tuple[ViewStep, str]) -> Sniffed | Problem:
+        step, file = item
+        assert isinstance(step.pin, PinnedFiles)
+        try:
+            return sniffed(cursor, step.pin, file)
+        except duckdb.Error as error:
+            return refused(step, error, plan.redact)
+
+    def ask(cursor: DuckDBPyConnection, step: ViewStep) -> tuple[ViewStep, Answer]:
+        return _pin(cursor, step, sources[step.key], found.get(step.key, {}), plan)
+
+    with _threads_for(connection, pinned, jobs):
+        found: dict[str, dict[str, Sniffed | Problem]] = {}
+        results = in_parallel(connection, plan, to_sniff, sniff, jobs=jobs)
+        for (step, file), result in zip(to_sniff, results, strict=True):
+            found.setdefault(step.key, {})[file] = result
+        answered = in_parallel(connection, plan, pinned, ask, jobs=jobs)
+    return Pins(
+        {step.key: step for step, _ in answered},
+        sources,
+        {step.key: answer for step, answer in answered},
+    )
+
+
+@contextlib.contextmanager
+def _threads_for(
+    connection: DuckDBPyConnection, steps: Sequence[ViewStep], jobs: int
+) -> Iterator[None]:
+    """Let DuckDB open `jobs` files at a time while the block runs, where many are remote.
+
+    It opens the files of `union_by_name` on its threads, which only wait.
+    """
+    if not any(step.scan and step.scan.is_remote for step in steps):
+        yield
+        return
+    ((threads,),) = connection.execute("SELECT current_setting('threads')").fetchall()
+    with contextlib.suppress(duckdb.Error):  # a pragma may have locked the configuration
+        execute(connection, set_option("threads", literal(max(jobs, threads))))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(duckdb.Error):
+            execute(connection, set_option("threads", literal(threads)))
+
+
+def _find(cursor: DuckDBPyConnection, step: ViewStep, plan: Plan) -> Source:
+    pin = step.pin
+    try:
+        if isinstance(pin, PinnedFiles):
+            return Source(files_of(cursor, pin))
+        if isinstance(pin, PinnedDelta):
+            return Source(version=current_version(cursor, pin))
+        assert isinstance(pin, PinnedIceberg)
+        return Source(version=current_snapshot(cursor, pin))
+    except Unpinnable as error:
+        problem = _unpinnable(step, error, plan)
+    except duckdb.Error as error:
+        problem = refused(step, error, plan.redact)
+    return Source(problem=problem)
+
+
+def _pin(
+    cursor: DuckDBPyConnection,
+    step: ViewStep,
+    source: Source,
+    found: Mapping[str, Sniffed | Problem],
+    plan: Plan,
+) -> tuple[ViewStep, Answer]:
+    """Return a view with its final query, and the columns of the function that it reads."""
+    problem = source.problem or next(
+        (one for one in found.values() if isinstance(one, Problem)), None
+    )
+    if problem:
+        return step, Answer((), problem, 0.0)
+    start = time.perf_counter()
+    sniffs = {file: one for file, one in found.items() if not isinstance(one, Problem)}
+    try:
+        query, scan, columns = _pinned(cursor, step, source, sniffs)
+        statements = (create_view(step.relation, query), *step.statements[1:])
+        final = msgspec.structs.replace(step, statements=statements, scan=scan)
+        return final, Answer(columns, None, time.perf_counter() - start)
+    except Unpinnable as error:
+        problem = _unpinnable(step, error, plan)
+    except duckdb.Error as error:
+        problem = refused(step, error, plan.redact)
+    return step, Answer((), problem, time.perf_counter() - start)
+
+
+def _pinned(
+    cursor: DuckDBPyConnection, step: ViewStep, source: Source, sniffs: Mapping[str, Sniffed]
+) -> tuple[str, Scan | None, tuple[Column, ...]]:
+    """Return the final query, and what stands in for its function while the view is made."""
+    pin, scan = step.pin, step.scan
+    if isinstance(pin, PinnedFiles):
+        assert scan
+        return pinned_files(cursor, pin, scan, step.query, source.files, sniffs)
+    if isinstance(pin, PinnedDelta):
+        query = pin.query(source.version)
+    else:
+        assert isinstance(pin, PinnedIceberg)
+        query = pin.query(source.version)
+    if scan:
+        scan = scan._replace(options=(*scan.options, "version", "snapshot_from_id"))
+    return query, scan, columns_of(cursor, query)
+
+
+def _unpinnable(step: ViewStep, error: Unpinnable, plan: Plan) -> Problem:
+    message = f"the view cannot be pinned: {plan.redact(str(error))}"
+    return Problem(step.origin, message, error.remedy, step.view)

@@ -1,0 +1,171 @@
+"""The files of a pinned view: listed, and read with as few of them opened as can be."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Mapping, Sequence
+
+import duckdb
+from duckdb import DuckDBPyConnection
+
+from duckalog.bookkeeping import Column, File
+from duckalog.decode import is_remote
+from duckalog.engine.probe import columns_of
+from duckalog.entry import Scan
+from duckalog.views.pinned import Group, PinnedFiles, Unpinnable, partitions_in
+
+Sniffed = tuple[tuple[object, ...], tuple[Column, ...]]
+"""How a CSV file is to be read, as DuckDB finds it, and its columns."""
+
+Found = tuple[str, "Scan | None", tuple[Column, ...]]
+"""The final query, and the function and columns that stand in for its files."""
+
+_TIMES = ("DATE", "TIME")
+_VERSION = tuple(int(part) for part in duckdb.__version__.split(".")[:2])
+_DEFAULT_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
+def files_of(cursor: DuckDBPyConnection, pin: PinnedFiles) -> tuple[File, ...]:
+    """Return the files that a view's patterns match now, in the order DuckDB reads them.
+
+    Raises Unpinnable where a pattern matches none.
+    """
+    files: list[File] = []
+    for uri in pin.uris:
+        found = list(_remote(cursor, uri) if is_remote(uri) else _local(cursor, uri))
+        if not found:
+            raise Unpinnable(f'no file matches "{uri}"')
+        files += found
+    return tuple(files)
+
+
+def _remote(cursor: DuckDBPyConnection, uri: str) -> list[File]:
+    # One request for a thousand files: the content is not selected, so it is not read (1.4 to 2.0).
+    found = cursor.execute(
+        "SELECT filename, size, epoch_us(last_modified) FROM read_blob($1)", [uri]
+    ).fetchall()
+    return [File(path, size or 0, modified or 0) for path, size, modified in found]
+
+
+def _local(cursor: DuckDBPyConnection, uri: str) -> list[File]:
+    found = cursor.execute("SELECT file FROM glob($1)", [uri]).fetchall()
+    files = []
+    for (path,) in found:
+        try:
+            stat = os.stat(path)
+        except OSError:  # gone since: as if it had never been listed
+            continue
+        files.append(File(path, stat.st_size, stat.st_mtime_ns // 1000))
+    return files
+
+
+def pinned_files(
+    cursor: DuckDBPyConnection,
+    pin: PinnedFiles,
+    scan: Scan,
+    unpinned: str,
+    files: Sequence[File],
+    sniffs: Mapping[str, Sniffed],
+) -> Found:
+    """Return the query over a list of files, the same as `unpinned` is over its patterns.
+
+    Raises Unpinnable where there is no such query.
+    """
+    paths = [_escaped(file.path) for file in files]
+    if not pin.unites_by_name or pin.states_columns:
+        # Its columns are the first file's, or stated: DuckDB opens no more than that to bind.
+        query = pin.query(paths)
+        return query, scan, columns_of(cursor, query)
+    if pin.function == "read_parquet":
+        columns = _columns_of_all(cursor, pin, unpinned, files, paths)
+        query = pin.query_by_name(paths, columns, _nulls(paths))
+        return _checked(cursor, query, columns), None, ()
+    columns = columns_of(cursor, pin.query(paths))
+    if pin.function == "read_csv":
+        query = pin.query_of_groups(_groups(paths, files, sniffs), columns)
+        options = (*scan.options, "hive_partitioning", "hive_types")
+        _checked(cursor, query, columns)
+        return query, scan._replace(options=tuple(dict.fromkeys(options))), columns
+    if not pin.has_formats and any(time in one.type for one in columns for time in _TIMES):
+        # DuckDB finds their formats when it binds, in every file, and does not tell them.
+        query = pin.query(paths)
+        return query, scan, columns
+    query = pin.query_with_columns(paths, columns)
+    return _checked(cursor, query, columns), None, ()
+
+
+def sniffed(cursor: DuckDBPyConnection, pin: PinnedFiles, file: str) -> Sniffed:
+    """Return how DuckDB reads one CSV file."""
+    path = _escaped(file)
+    columns = columns_of(cursor, pin.query_of_file(pin.function, path))
+    names = [column.name for column in columns]
+    _, types = pin.types
+    if types:
+        columns = columns_of(cursor, pin.query_of_file(pin.function, path, names))
+    (row,) = cursor.execute(pin.query_of_file("sniff_csv", path, names)).fetchall()
+    # The last two repeat the options that were given, and the path.
+    return tuple(map(str, row[:-2])), columns
+
+
+def _groups(
+    paths: Sequence[str], files: Sequence[File], sniffs: Mapping[str, Sniffed]
+) -> list[Group]:
+    """Return files that are read alike, in the order of the first of each."""
+    groups: dict[Sniffed, list[str]] = {}
+    for path, file in zip(paths, files, strict=True):
+        groups.setdefault(sniffs[file.path], []).append(path)
+    return [Group(tuple(found), columns) for (_, columns), found in groups.items()]
+
+
+def _columns_of_all(
+    cursor: DuckDBPyConnection,
+    pin: PinnedFiles,
+    unpinned: str,
+    files: Sequence[File],
+    paths: Sequence[str],
+) -> tuple[Column, ...]:
+    """Return the columns of the listed files, DuckDB's own way of uniting them.
+
+    By the patterns, whose listing spares a request for each file, unless
+    another file came meanwhile.
+    """
+    if any(is_remote(uri) for uri in pin.uris):
+        columns = columns_of(cursor, unpinned)
+        if files_of(cursor, pin) == tuple(files):
+            return columns
+    return columns_of(cursor, pin.query(paths))
+
+
+def _checked(cursor: DuckDBPyConnection, query: str, columns: Sequence[Column]) -> str:
+    """Return a query whose columns are these; raises Unpinnable where they are not."""
+    found = columns_of(cursor, query)
+    if found != tuple(columns):
+        different = [one for one in columns if one not in found] or [*found]
+        shown = ", ".join(f"{name} {kind}" for name, kind in different[:3])
+        raise Unpinnable(f"DuckDB cannot read these columns from a list of files: {shown}")
+    return query
+
+
+def _escaped(path: str) -> str:
+    """Return a file's path as a pattern that matches it alone."""
+    return glob.escape(path) if glob.has_magic(path) else path
+
+
+def _nulls(paths: Sequence[str]) -> dict[str, list[str]]:
+    """Return for each partition the texts that mean NULL to this DuckDB, in these paths.
+
+    The empty one does so for other types than VARCHAR.
+    """
+    found: dict[str, set[str]] = {}
+    for partitions in {id(one): one for one in map(partitions_in, paths)}.values():
+        for key, text in partitions.items():
+            if not text or _is_null(text):
+                found.setdefault(key, set()).add(text)
+    return {key: sorted(texts) for key, texts in found.items()}
+
+
+def _is_null(text: str) -> bool:
+    if text == _DEFAULT_PARTITION:
+        return _VERSION >= (1, 5)
+    return text.lower() == "null" and _VERSION < (2, 0)
