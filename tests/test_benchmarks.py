@@ -90,3 +90,21 @@ def test_a_pinned_view_is_measured_against_an_unpinned_one() -> None:
     assert (document["files"], document["latency_ms"]) == (12, 1)
     for row in document["rows"]:
         assert row["ratio"] == pytest.approx(row["plain"] / row["pinned"])
+
+
+@pytest.mark.servers
+def test_a_catalog_over_s3_is_measured_against_its_floor_and_one_by_one() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.remote", *"--views 6 --latency 1 --json".split()],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["requests"] >= 6
+    seconds, ratios = document["seconds"], document["ratios"]
+    assert ratios["unchanged ÷ build"] == pytest.approx(seconds["unchanged"] / seconds["build"])
+    assert seconds["floor"] == pytest.approx(document["requests"] * 0.001 / 32)

@@ -1,27 +1,25 @@
 """`python -m tests.benchmarks.pinned`: a pinned view and an unpinned one over many files on S3.
 
-The server (moto) runs in a process of its own, behind a proxy that adds
-latency to every answer. Times are of the wall clock: what counts is waiting.
+Times are of the wall clock: what counts is waiting.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import duckdb
 
 import duckalog
+from tests.benchmarks.distant_s3 import DistantS3, distant_s3
 
 KINDS = (
     "SELECT {n}::INTEGER AS id, 'name' AS name, 1.5 AS amount",
@@ -40,58 +38,26 @@ QUERIES = {
 }
 
 
-class Place(NamedTuple):
-    """Where the server is, through the proxy, and its credentials."""
-
-    endpoint: str
-    key_id: str
-    secret: str
-    region: str
-
-
-def serve(files: int, latency_ms: float, answer: Connection) -> None:
-    """Serve a bucket of `files` until the other end closes."""
-    from tests.servers.proxy import Proxy
-    from tests.servers.s3 import running_s3
-
-    with running_s3() as s3, tempfile.TemporaryDirectory() as folder:
-        s3.make_bucket("pinned")
-        client = s3.client()
-        bodies = []
+def fill(s3: Any, files: int) -> None:
+    """Put files of three kinds into ten partitions of a bucket."""
+    s3.make_bucket("pinned")
+    client = s3.client()
+    bodies = []
+    with tempfile.TemporaryDirectory() as folder:
         for number, kind in enumerate(KINDS):
             file = Path(folder, f"{number}.parquet")
             duckdb.sql(kind.format(n=number)).write_parquet(str(file))
             bodies.append(file.read_bytes())
-        for number in range(files):
-            key = f"events/day={number % PARTITIONS}/part-{number:06}.parquet"
-            client.put_object(Bucket="pinned", Key=key, Body=bodies[number % len(bodies)])
-        host, port = s3.endpoint.split(":")
-        proxy = Proxy(host, int(port))
-        proxy.behave("pass", latency_ms=latency_ms)
-        answer.send(Place(f"{proxy.host}:{proxy.port}", s3.key_id, s3.secret, s3.region))
-        answer.recv()
-        proxy.close()
+    for number in range(files):
+        key = f"events/day={number % PARTITIONS}/part-{number:06}.parquet"
+        client.put_object(Bucket="pinned", Key=key, Body=bodies[number % len(bodies)])
 
 
-def config_of(folder: Path, view: str, place: Place) -> Path:
+def config_of(folder: Path, view: str, s3: DistantS3) -> Path:
     """Write the config of one view, `pinned` or `plain`, and return its path."""
-    os.environ.update(PINNED_KEY_ID=place.key_id, PINNED_SECRET=place.secret)
     document = {
         "version": 1,
-        "duckdb": {
-            "database": f"{view}.duckdb",
-            "secrets": [
-                {
-                    "type": "s3",
-                    "key_id": "${env:PINNED_KEY_ID}",
-                    "secret": "${env:PINNED_SECRET}",
-                    "region": place.region,
-                    "endpoint": place.endpoint,
-                    "url_style": "path",
-                    "use_ssl": False,
-                }
-            ],
-        },
+        "duckdb": {"database": f"{view}.duckdb", "secrets": [s3.secret]},
         "views": [
             {
                 "name": view,
@@ -142,20 +108,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="runs of each query (default 3)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     chosen = parser.parse_args()
-    here, there = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(
-        target=serve, args=(chosen.files, chosen.latency, there), daemon=True
-    )
-    server.start()
-    try:
-        place = here.recv()
-        with tempfile.TemporaryDirectory(prefix="duckalog-pinned-") as folder:
-            configs = [config_of(Path(folder), view, place) for view in ("pinned", "plain")]
-            pinned, plain = (measure(config, chosen.rounds) for config in configs)
-    finally:
-        here.send(None)
-        server.join(10)
-        server.terminate()
+    with (
+        distant_s3(fill, chosen.files, chosen.latency) as s3,
+        tempfile.TemporaryDirectory(prefix="duckalog-pinned-") as folder,
+    ):
+        configs = [config_of(Path(folder), view, s3) for view in ("pinned", "plain")]
+        pinned, plain = (measure(config, chosen.rounds) for config in configs)
     rows = [
         {"action": what, "pinned": pinned[what], "plain": plain[what],
          "ratio": plain[what] / pinned[what]}
