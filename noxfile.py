@@ -14,6 +14,8 @@ nox.options.error_on_missing_interpreters = "CI" in os.environ
 
 LEAST_COVERAGE = 95  # per cent of lines and branches
 
+IN_PARALLEL = ("-n", "auto", "--dist", "worksteal")
+
 
 def _find_pythons_of_pyenv() -> None:
     """Put every Python that pyenv has last on PATH: its shims answer for the selected one only."""
@@ -50,6 +52,7 @@ def tests(session: nox.Session) -> None:
     session.install("-e", ".[dev]")
     session.run(
         "pytest",
+        *IN_PARALLEL,
         "--cov",
         "--cov-branch",
         "--cov-report=term-missing:skip-covered",
@@ -67,4 +70,4 @@ def tests(session: nox.Session) -> None:
 def core(session: nox.Session, duckdb: str) -> None:
     """Run the tests that need no server on the ends of what is supported."""
     session.install("-e", ".[test]", f"duckdb=={duckdb}")
-    session.run("pytest", "-m", "not servers", *session.posargs)
+    session.run("pytest", *IN_PARALLEL, "-m", "not servers", *session.posargs)
