@@ -17,7 +17,7 @@ import duckalog
 ROOT = Path(duckalog.__file__).parent.parent
 
 LAYERS = (
-    {"errors", "sql", "version", "logs"},
+    {"errors", "sql", "version", "logs", "field_docs"},
     {"file_sql", "user_sql"},
     {"document", "references"},
     {"environment"},
@@ -27,7 +27,7 @@ LAYERS = (
     {"secrets"},
     {"config"},
     {"consistency"},
-    {"load", "plan"},
+    {"load", "plan", "json_schema"},
     {"bookkeeping", "lineage"},
     {"changes", "diagram", "script"},
     {"clients", "engine"},

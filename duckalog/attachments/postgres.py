@@ -57,14 +57,26 @@ class PostgresAttachment(Attachment, frozen=True, kw_only=True):
     kind = "postgres"
 
     host: str | None = None
+    """The server's name or address. Example: `db.example`"""
     port: Port = 5432
+    """The server's port."""
     database: str | None = None
+    """The database on the server. Example: `dw`"""
     user: str | None = None
+    """The user to log in as. Example: `reader`"""
     password: Secret | None = None
+    """The user's password; without one libpq looks in its passfile.
+    Example: `${env:PG_PASSWORD}`"""
     secret_name: str | None = msgspec.field(default=None, name="secret")
+    """The name of a `postgres` secret under `duckdb.secrets`, in place of host, database and user.
+    Example: `dw_reader`"""
     sslmode: SslMode | None = None
+    """Whether the connection is encrypted, and how the server's certificate is checked."""
     schema: str | None = None
+    """Attach this schema only. Example: `public`"""
     options: dict[str, str | int | bool] = {}
+    """Other parameters of libpq, by their names.
+    Example: `{application_name: duckalog, connect_timeout: 5}`"""
 
     def __post_init__(self) -> None:
         own = {"host": self.host, "database": self.database, "user": self.user}

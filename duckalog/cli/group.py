@@ -26,6 +26,7 @@ _COMMANDS = {
     "shell": "duckalog.cli.shell",
     "serve": "duckalog.cli.serve",
     "connect": "duckalog.cli.connect",
+    "schema": "duckalog.cli.schema",
     "version": "duckalog.cli.group",
 }
 
