@@ -208,7 +208,7 @@ def _command_lines() -> Iterator[str]:
         "Exit status: 0; 1 where the config, a source or the catalog is at fault; 2 for wrong\n"
         "arguments; 130 for Ctrl-C. Every command has `--help`."
     )
-    with click.Context(cli, info_name="duckalog") as context:
+    with click.Context(cli, info_name="duckalog", **cli.context_settings) as context:
         for name in sorted(cli.list_commands(context)):
             command = cli.get_command(context, name)
             assert command is not None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from duckalog.changes import Diff
     from duckalog.diagram import Format
     from duckalog.engine.build import BuildReport
+    from duckalog.engine.progress import Progress
     from duckalog.engine.publish import Publish
     from duckalog.init.draft import StartingConfig
     from duckalog.lineage import Lineage
@@ -50,18 +51,24 @@ def load_plan(
 
 
 def validate_config(
-    config_path: PathLike, *, env_file: PathLike | None = None, connect: bool = False
+    config_path: PathLike,
+    *,
+    env_file: PathLike | None = None,
+    connect: bool = False,
+    progress: Progress | None = None,
 ) -> None:
     """Check a config, without opening anything unless `connect` is true.
 
     With `connect` the session is made and every view is bound, in a catalog
-    that is thrown away. Raises ConfigError or EngineError with every problem.
+    that is thrown away; `progress` is told how far it is, as in `build`. Raises
+    ConfigError or EngineError with every problem.
     """
     plan = load_plan(config_path, env_file=env_file)
     if connect:
         from duckalog.engine.build import try_out
+        from duckalog.engine.progress import untold
 
-        try_out(plan)
+        try_out(plan, progress or untold)
 
 
 def generate_sql(
@@ -90,6 +97,7 @@ def build(
     jobs: int = 32,
     lock_timeout_s: float = LOCK_TIMEOUT_S,
     publish: Publish = "auto",
+    progress: Progress | None = None,
 ) -> BuildReport:
     """Return the report of building a catalog: for each view the action, columns and seconds.
 
@@ -100,11 +108,14 @@ def build(
     is, and the report has the problems. `jobs` remote sources are asked at a
     time. A catalog that exists is built `in-place`, or in a copy that is swapped
     in, which readers do not notice; `auto` swaps where readers have it open.
-    Another process's lock is waited for, up to `lock_timeout_s`. Raises
+    Another process's lock is waited for, up to `lock_timeout_s`. `progress` is
+    called with the stage (`session`, `probe`, `apply`; `refusals` where a view was
+    refused), how many of its views are done, and how many there are. Raises
     ConfigError or EngineError with every problem.
     """
     from duckalog.engine.build import BuildOptions
     from duckalog.engine.build import build as build_plan
+    from duckalog.engine.progress import untold
 
     plan = load_plan(config_path, db_path, env_file=env_file)
     return build_plan(
@@ -117,6 +128,7 @@ def build(
             jobs=jobs,
             lock_timeout_s=lock_timeout_s,
             publish=publish,
+            progress=progress or untold,
         ),
     )
 

@@ -91,7 +91,7 @@ def command_lines() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(("name", "line"), sorted(set(command_lines())))
 def test_every_command_line_has_real_options(name: str, line: str) -> None:
     first, *words = shlex.split(line)
-    with click.Context(cli) as context:
+    with click.Context(cli, **cli.context_settings) as context:
         command = cli.get_command(context, first)
         assert command, f"{name}: there is no command {first}"
         if words:
