@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from duckalog.config import MEMORY
+from duckalog.errors import ConfigError, Origin, Problem
 from duckalog.load import in_order_of_files, read_config
 from duckalog.plan import Plan, problems_of
 from duckalog.plan import plan as plan_of
@@ -48,6 +49,15 @@ def load_plan(
         found = problems_of(config, problems) if config else []
         raise in_order_of_files([*problems, *found])
     return plan_of(config, database)
+
+
+def _placed(plan: Plan) -> Plan:
+    """Return a plan whose catalog file is somewhere; a config that is not here cannot say."""
+    if plan.is_in_memory or os.path.isabs(plan.database):
+        return plan
+    message = f'"{plan.database}" starts from the config, which is not on this machine'
+    remedy = "Say where to build: --db-path, or db_path in Python; or state the whole path."
+    raise ConfigError(Problem(Origin(plan.file, path=("duckdb", "database")), message, remedy))
 
 
 def validate_config(
@@ -117,7 +127,7 @@ def build(
     from duckalog.engine.build import build as build_plan
     from duckalog.engine.progress import untold
 
-    plan = load_plan(config_path, db_path, env_file=env_file)
+    plan = _placed(load_plan(config_path, db_path, env_file=env_file))
     return build_plan(
         plan,
         BuildOptions(
@@ -149,7 +159,7 @@ def diff(
     """
     from duckalog.engine.build import BuildOptions, forecast
 
-    plan = load_plan(config_path, db_path, env_file=env_file)
+    plan = _placed(load_plan(config_path, db_path, env_file=env_file))
     return forecast(plan, BuildOptions(prune=prune, adopt=adopt, refresh=refresh))
 
 
@@ -272,4 +282,4 @@ def connect_plan(
 
     if plan.is_in_memory:
         return build_in_memory(plan)
-    return open_session(plan, read_only=read_only, lock_timeout_s=lock_timeout_s)
+    return open_session(_placed(plan), read_only=read_only, lock_timeout_s=lock_timeout_s)

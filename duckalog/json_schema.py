@@ -16,7 +16,7 @@ import msgspec
 
 from duckalog.catalogs import CATALOG_TYPES
 from duckalog.config import VERSION, Config
-from duckalog.decode import DatabasePath, Derived, LocalPath, OneOrMany, ShortForm, Uri
+from duckalog.decode import DatabasePath, Derived, LocalPath, OneOrMany, ShortForm, TextFile, Uri
 from duckalog.document import parse_document
 from duckalog.entry import Catalog, View
 from duckalog.environment import Secret
@@ -38,6 +38,7 @@ _LEAVES: dict[Any, Schema] = {
     str: {"type": "string"},
     Secret: {"type": ["string", "integer"]},
     LocalPath: _NOT_EMPTY,
+    TextFile: _NOT_EMPTY,
     DatabasePath: _NOT_EMPTY,
     Uri: _NOT_EMPTY,
 }

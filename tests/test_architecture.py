@@ -18,10 +18,10 @@ ROOT = Path(duckalog.__file__).parent.parent
 
 LAYERS = (
     {"errors", "sql", "version", "logs", "field_docs"},
-    {"file_sql", "user_sql"},
+    {"file_sql", "user_sql", "extensions"},
     {"document", "references"},
     {"environment"},
-    {"decode"},
+    {"decode", "remote"},
     {"entry"},
     {"views", "attachments", "catalogs"},
     {"secrets"},

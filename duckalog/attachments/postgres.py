@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from duckalog.decode import Unfit, absolute_path
+from duckalog.decode import Unfit, absolute_path, is_relative, is_remote
 from duckalog.entry import Attachment, bound, own_secret_name, shown_text
 from duckalog.environment import Filled, Secret
 from duckalog.errors import nearest
@@ -97,7 +97,11 @@ class PostgresAttachment(Attachment, frozen=True, kw_only=True):
                         f'the key "{key}" is missing',
                         "State host, database and user, or the name of a secret.",
                     )
-        for name in self.options:
+        for name, option in self.options.items():
+            is_path = name in _PATHS and isinstance(option, str)
+            if is_path and is_remote(self.origin.file) and is_relative(str(option)):
+                message = "this has to be a file of this machine, and the config is not on it"
+                raise Unfit(message, "Write the whole path.", ("options", name))
             if name not in LIBPQ_OPTIONS:
                 suggestion = nearest(name, LIBPQ_OPTIONS)
                 remedy = f"Parameters that libpq knows: {', '.join(sorted(LIBPQ_OPTIONS))}"
