@@ -41,7 +41,7 @@ def config(write_config: WriteConfig) -> Path:
 def secretive(write_config: WriteConfig) -> Path:
     return write_config(
         "version: 1\nduckdb:\n  database: c.duckdb\n"
-        "  secrets: [{type: http, bearer_token: '${env:API_TOKEN}'}]\n"
+        "  pragmas: [\"SET VARIABLE api_token = '${env:API_TOKEN}'\"]\n"
         "views: [{name: a, sql: SELECT 1 AS i}]\n"
     )
 
@@ -155,7 +155,7 @@ class TestTerminal:
         self, secretive: Path, tmp_path: Path
     ) -> None:
         program = (
-            "import atexit, os, sys\nleave = os._exit\n"
+            "import os, sys\nleave = os._exit\n"
             "def tell(status):\n    print('rich' in sys.modules, flush=True)\n    leave(status)\n"
             "os._exit = tell\n" + IMPATIENT
         )
