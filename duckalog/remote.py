@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from duckalog.document import MAX_BYTES, text_of, too_large
@@ -29,6 +28,7 @@ _KEYS = {
     "session_token": "AWS_SESSION_TOKEN",
 }
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
+_SHORTEST_CREDENTIAL = 4
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 
@@ -37,6 +37,7 @@ class RemoteFiles:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.environment = environment
+        self._opened: DuckDBPyConnection | None = None
         self._is_logged_in = False
 
     def text(self, url: str) -> str:
@@ -61,8 +62,8 @@ class RemoteFiles:
 
     def close(self) -> None:
         """Let DuckDB go, if it was needed."""
-        if "_connection" in vars(self):
-            self._connection.close()
+        if self._opened is not None:
+            self._opened.close()
 
     def _ask(self, query: str, url: str) -> list[tuple[Any, ...]]:
         import duckdb
@@ -75,27 +76,14 @@ class RemoteFiles:
         raise ConfigError(Problem(Origin(shown), "the file cannot be read", reason))
 
     def _connected(self, url: str) -> DuckDBPyConnection:
+        if self._opened is None:
+            self._opened = _open(Origin(without_credentials(url)))
         if url.startswith("s3://") and not self._is_logged_in:
             self._is_logged_in = True
-            self._log_in()
-        return self._connection
+            self._log_in(self._opened)
+        return self._opened
 
-    @cached_property
-    def _connection(self) -> DuckDBPyConnection:
-        import duckdb
-
-        connection = duckdb.connect(":memory:")
-        try:
-            obtain_extension(connection, "httpfs", _execute)
-        except duckdb.Error as error:
-            reason = f"{error}\n{remedy_for('httpfs')}"
-        else:
-            for name, value in _LIMITS.items():
-                _execute(connection, set_option(name, literal(value)))
-            return connection
-        raise ConfigError(Problem(Origin(), "the extension httpfs cannot be had", reason))
-
-    def _log_in(self) -> None:
+    def _log_in(self, connection: DuckDBPyConnection) -> None:
         """Make a secret of the environment's credentials, else of what the AWS SDK finds."""
         import duckdb
 
@@ -109,8 +97,8 @@ class RemoteFiles:
         fields |= self._place()
         try:
             if "provider" in fields:
-                obtain_extension(self._connection, "aws", _execute)
-            _execute(self._connection, create_secret("config", "s3", fields))
+                obtain_extension(connection, "aws", _execute)
+            _execute(connection, create_secret("config", "s3", fields))
         except duckdb.Error as error:  # the bucket may be public
             logger.debug("no credentials for S3: %s", str(error).partition("\n")[0])
 
@@ -125,6 +113,20 @@ class RemoteFiles:
             place["url_style"] = literal("path")
             place["use_ssl"] = literal(scheme != "http")
         return place
+
+
+def _open(asked_for: Origin) -> DuckDBPyConnection:
+    import duckdb
+
+    connection = duckdb.connect(":memory:")
+    try:
+        obtain_extension(connection, "httpfs", _execute)
+        for name, value in _LIMITS.items():
+            _execute(connection, set_option(name, literal(value)))
+        return connection
+    except duckdb.Error as error:
+        reason = f"{error}\n{remedy_for('httpfs')}"
+    raise ConfigError(Problem(asked_for, "the extension httpfs cannot be had", reason))
 
 
 def _execute(connection: DuckDBPyConnection, statement: Statement) -> None:
@@ -143,5 +145,5 @@ def _redactor(url: str) -> Redactor:
     """Return what hides the login and the parameters of a URL."""
     place, _, query = url.partition("?")
     login = place.partition("://")[2].partition("/")[0].rpartition("@")[0]
-    parts = [login.partition(":")[2], *(one.partition("=")[2] for one in query.split("&"))]
-    return Redactor({part: HIDDEN for part in parts if part})
+    parts = [*login.split(":"), *(one.partition("=")[2] for one in query.split("&"))]
+    return Redactor({part: HIDDEN for part in parts if len(part) >= _SHORTEST_CREDENTIAL})

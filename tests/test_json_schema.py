@@ -187,6 +187,11 @@ class TestWhatIsValid:
     def test_placeholders_and_keys_without_a_value(self, text: str) -> None:
         assert not list(VALIDATOR.iter_errors(parse_document(text, "catalog.yaml").data))
 
+    def test_json_names_its_schema_by_a_key(self, write_config: WriteConfig) -> None:
+        file = write_config('{"$schema": "catalog.schema.json", "version": 1}', "catalog.json")
+        assert not refusals_of(file)
+        assert not problems_of(file)
+
 
 class TestWhatIsRefused:
     @pytest.mark.parametrize(
