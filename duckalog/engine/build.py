@@ -298,14 +298,14 @@ def _build(
     execute(connection, set_option("python_enable_replacements", literal(False)))
     options.progress("session", 0, 0)
     apply_session(connection, plan)
-    sources = find_sources(connection, plan, jobs=options.jobs)
+    sources = find_sources(connection, plan, jobs=options.jobs, progress=options.progress)
     states = states_of(plan) | {key: source.state for key, source in sources.items()}
     wanted = _wanted(plan, memory, states, options)
     if is_look and not leaves_as_is(memory, wanted):
         raise _ToBeBuilt
     steps = [] if wanted.conflicts else wanted.steps
     answers = probe(connection, plan, steps, jobs=options.jobs, progress=options.progress)
-    pins = pin_views(connection, plan, steps, sources, jobs=options.jobs)
+    pins = pin_views(connection, plan, steps, sources, jobs=options.jobs, progress=options.progress)
     return apply_catalog(
         connection,
         plan,
