@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from duckalog.config import MEMORY
+from duckalog.errors import ConfigError, Origin, Problem
 from duckalog.load import in_order_of_files, read_config
 from duckalog.plan import Plan, problems_of
 from duckalog.plan import plan as plan_of
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from duckalog.changes import Diff
     from duckalog.diagram import Format
     from duckalog.engine.build import BuildReport
+    from duckalog.engine.progress import Progress
     from duckalog.engine.publish import Publish
     from duckalog.init.draft import StartingConfig
     from duckalog.lineage import Lineage
@@ -49,19 +51,34 @@ def load_plan(
     return plan_of(config, database)
 
 
+def _placed(plan: Plan) -> Plan:
+    """Return a plan whose catalog file is somewhere; a config that is not here cannot say."""
+    if plan.is_in_memory or os.path.isabs(plan.database):
+        return plan
+    message = f'"{plan.database}" starts from the config, which is not on this machine'
+    remedy = "Say where to build: --db-path, or db_path in Python; or state the whole path."
+    raise ConfigError(Problem(Origin(plan.file, path=("duckdb", "database")), message, remedy))
+
+
 def validate_config(
-    config_path: PathLike, *, env_file: PathLike | None = None, connect: bool = False
+    config_path: PathLike,
+    *,
+    env_file: PathLike | None = None,
+    connect: bool = False,
+    progress: Progress | None = None,
 ) -> None:
     """Check a config, without opening anything unless `connect` is true.
 
     With `connect` the session is made and every view is bound, in a catalog
-    that is thrown away. Raises ConfigError or EngineError with every problem.
+    that is thrown away; `progress` is told how far it is, as in `build`. Raises
+    ConfigError or EngineError with every problem.
     """
     plan = load_plan(config_path, env_file=env_file)
     if connect:
         from duckalog.engine.build import try_out
+        from duckalog.engine.progress import untold
 
-        try_out(plan)
+        try_out(plan, progress or untold)
 
 
 def generate_sql(
@@ -90,6 +107,7 @@ def build(
     jobs: int = 32,
     lock_timeout_s: float = LOCK_TIMEOUT_S,
     publish: Publish = "auto",
+    progress: Progress | None = None,
 ) -> BuildReport:
     """Return the report of building a catalog: for each view the action, columns and seconds.
 
@@ -100,13 +118,16 @@ def build(
     is, and the report has the problems. `jobs` remote sources are asked at a
     time. A catalog that exists is built `in-place`, or in a copy that is swapped
     in, which readers do not notice; `auto` swaps where readers have it open.
-    Another process's lock is waited for, up to `lock_timeout_s`. Raises
+    Another process's lock is waited for, up to `lock_timeout_s`. `progress` is
+    called with the stage (`session`, `probe`, `apply`; `refusals` where a view was
+    refused), how many of its views are done, and how many there are. Raises
     ConfigError or EngineError with every problem.
     """
     from duckalog.engine.build import BuildOptions
     from duckalog.engine.build import build as build_plan
+    from duckalog.engine.progress import untold
 
-    plan = load_plan(config_path, db_path, env_file=env_file)
+    plan = _placed(load_plan(config_path, db_path, env_file=env_file))
     return build_plan(
         plan,
         BuildOptions(
@@ -117,6 +138,7 @@ def build(
             jobs=jobs,
             lock_timeout_s=lock_timeout_s,
             publish=publish,
+            progress=progress or untold,
         ),
     )
 
@@ -137,7 +159,7 @@ def diff(
     """
     from duckalog.engine.build import BuildOptions, forecast
 
-    plan = load_plan(config_path, db_path, env_file=env_file)
+    plan = _placed(load_plan(config_path, db_path, env_file=env_file))
     return forecast(plan, BuildOptions(prune=prune, adopt=adopt, refresh=refresh))
 
 
@@ -260,4 +282,4 @@ def connect_plan(
 
     if plan.is_in_memory:
         return build_in_memory(plan)
-    return open_session(plan, read_only=read_only, lock_timeout_s=lock_timeout_s)
+    return open_session(_placed(plan), read_only=read_only, lock_timeout_s=lock_timeout_s)

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
+import msgspec
+
 from duckalog.attachments import ATTACHMENT_TYPES
 from duckalog.attachments.duckdb import DuckdbAttachment
 from duckalog.attachments.ducklake import DucklakeAttachment
@@ -45,7 +47,9 @@ class Extension(Entry, frozen=True, kw_only=True):
     """A DuckDB extension, and the repository it comes from where that is not DuckDB's own."""
 
     name: NonEmpty
+    """What DuckDB calls the extension. Example: `h3`"""
     repository: str | None = None
+    """The repository, by its name or URL, where it is not DuckDB's own. Example: `community`"""
 
     def __post_init__(self) -> None:
         if not is_option_name(self.name):
@@ -60,6 +64,7 @@ class Setting(Entry, frozen=True, kw_only=True):
     """The value of a DuckDB setting."""
 
     value: Any
+    """The value that every session sets. Example: `4GB`"""
 
     def __post_init__(self) -> None:
         check_options({"value": self.value}, "value")
@@ -69,6 +74,7 @@ class Pragma(Entry, frozen=True, kw_only=True):
     """A statement that every session runs, as the user wrote it."""
 
     sql: NonEmpty
+    """The statement, run by every session. Example: `SET TimeZone = 'UTC'`"""
 
     def __post_init__(self) -> None:
         if not self.sql.strip("; \t\r\n"):
@@ -84,12 +90,26 @@ class DuckdbSection(Entry, frozen=True, kw_only=True):
     is_section: ClassVar[bool] = True
 
     database: DatabasePath | None = None
+    """The DuckDB file to build, or `:memory:`, which only `connect` takes.
+    Examples: `catalog.duckdb` `${env:DATA}/catalog.duckdb`"""
     install_extensions: Extensions = ()
+    """Extensions to install before the session: a name, or a map with its repository.
+    Example: `[spatial, {name: h3, repository: community}]`"""
     load_extensions: Extensions = ()
+    """Extensions to load beyond those that sources need, which duckalog finds by itself.
+    Example: `[spatial]`"""
     pragmas: tuple[Annotated[Pragma, ShortForm("sql")], ...] = ()
+    """SQL statements that every session runs, in this order.
+    Example: `["SET VARIABLE region = 'eu'"]`"""
     settings: dict[str, Annotated[Setting, ShortForm("value")]] = {}
+    """DuckDB's settings by their names, for every session.
+    Example: `{threads: 4, memory_limit: 4GB}`"""
     secrets: tuple[DuckdbSecret, ...] = ()
+    """Credentials that every session makes as DuckDB secrets, and drops at its end.
+    Example: `[{type: s3, provider: credential_chain, scope: "s3://lake"}]`"""
     extension_directory: LocalPath | None = None
+    """The folder of DuckDB's extensions, where it is not `~/.duckdb`.
+    Example: `/opt/duckdb/extensions`"""
 
     def __post_init__(self) -> None:
         check_options(dict.fromkeys(self.settings), "settings")
@@ -101,9 +121,14 @@ class Attachments(Entry, frozen=True, kw_only=True):
     is_section: ClassVar[bool] = True
 
     duckdb: tuple[DuckdbAttachment, ...] = ()
+    """DuckDB files. Example: `[{alias: refdata, path: refdata.duckdb}]`"""
     sqlite: tuple[SqliteAttachment, ...] = ()
+    """SQLite files. Example: `[{alias: crm, path: crm.db}]`"""
     postgres: tuple[PostgresAttachment, ...] = ()
+    """PostgreSQL databases.
+    Example: `[{alias: dw, host: db.example, database: dw, user: reader}]`"""
     ducklake: tuple[DucklakeAttachment, ...] = ()
+    """DuckLakes. Example: `[{alias: lake, path: lake/metadata.ducklake}]`"""
 
     def __iter__(self) -> Iterator[Attachment]:
         """Yield every attachment, type by type."""
@@ -116,12 +141,23 @@ class Config(Entry, frozen=True, kw_only=True):
 
     is_section: ClassVar[bool] = True
 
+    schema_uri: str | None = msgspec.field(default=None, name="$schema")
+    """The JSON schema that an editor checks the file by. Example: `catalog.schema.json`"""
     version: int
+    """The version of the config's format. A file that others import need not state it."""
     duckdb: DuckdbSection = DuckdbSection()
+    """Where the catalog is, and what its sessions need."""
     attachments: Attachments = Attachments()
+    """The databases that every session attaches, by type."""
     iceberg_catalogs: tuple[Catalog, ...] = ()
+    """The Iceberg catalogs that every session attaches.
+    Example: `[{name: ice, catalog_type: rest, uri: "https://iceberg.example"}]`"""
     views: tuple[View, ...] = ()
+    """The views of the catalog, in any order.
+    Example: `[{name: orders, source: parquet, uri: "orders/*.parquet"}]`"""
     imports: tuple[NonEmpty, ...] = ()
+    """Other config files, merged into this one; patterns are allowed.
+    Example: `[shared.yaml, "domains/*.yaml"]`"""
     documents: Annotated[dict[str, Document], Derived] = {}
     redact: Annotated[Redactor, Derived] = Redactor()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
+import posixpath
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -34,6 +35,12 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 class LocalPath(str):
     """A path of a file, absolute; relative ones start from the folder of the config."""
+
+    __slots__ = ()
+
+
+class TextFile(str):
+    """The place of a text to read: a URL as it stands, or an absolute local path."""
 
     __slots__ = ()
 
@@ -343,6 +350,10 @@ def _secret(data: Data, path: KeyPath, context: Context) -> Any:
 def _local_path(data: Data, path: KeyPath, context: Context) -> Any:
     if not isinstance(data, str) or not data:
         return _wrong(data, "a path", path, context)
+    if is_remote(context.directory) and is_relative(data):
+        message = "this has to be a file of this machine, and the config is not on it"
+        context.problem(path, message, "Write the whole path, ${env:NAME} in it where it differs.")
+        return INVALID
     local = absolute_path(data, context.directory)
     return Filled(local, data.template) if isinstance(data, Filled) else LocalPath(local)
 
@@ -353,8 +364,16 @@ def _database_path(data: Data, path: KeyPath, context: Context) -> Any:
     if isinstance(data, str) and (is_remote(data) or data.startswith("md:")):
         context.problem(path, "the catalog is built in a local file", "Write a path.")
         return INVALID
+    if isinstance(data, str) and data and is_remote(context.directory) and is_relative(data):
+        return DatabasePath(data)  # whoever builds has to say where
     local = _local_path(data, path, context)
     return local if local is INVALID else DatabasePath(local)
+
+
+def _text_file(data: Data, path: KeyPath, context: Context) -> Any:
+    if not isinstance(data, str) or not data:
+        return _wrong(data, "a path or URL", path, context)
+    return TextFile(data if is_remote(data) else absolute_path(data, context.directory))
 
 
 def _uri(data: Data, path: KeyPath, context: Context) -> Any:
@@ -363,7 +382,8 @@ def _uri(data: Data, path: KeyPath, context: Context) -> Any:
     if is_remote(data) or (not context.is_filled and data.startswith("${")):
         return data  # which may be Filled: a URL can hold a credential
     is_pattern = path[:1] == ("views",)
-    if is_pattern and not os.path.isabs(data) and glob.has_magic(context.directory):
+    is_local = not (os.path.isabs(data) or is_remote(context.directory))
+    if is_pattern and is_local and glob.has_magic(context.directory):
         message = "DuckDB takes the name of the config's folder for a pattern"
         context.problem(path, message, "Rename the folder, without *, ? and [.")
         return INVALID
@@ -373,6 +393,7 @@ def _uri(data: Data, path: KeyPath, context: Context) -> Any:
 _SPECIAL: dict[Any, Decoder] = {
     Secret: _secret,
     LocalPath: _local_path,
+    TextFile: _text_file,
     DatabasePath: _database_path,
     Uri: _uri,
 }
@@ -384,8 +405,19 @@ def is_remote(uri: str) -> bool:
     return bool(separator) and scheme.lower() != "file"
 
 
+def is_relative(path: str) -> bool:
+    """Say whether a path starts from the folder of the config."""
+    return not (is_remote(path) or os.path.isabs(path) or path.startswith(("~", "file://")))
+
+
 def absolute_path(path: str, directory: str) -> str:
-    """Return a local path made absolute; `~` is the home folder."""
+    """Return a path made absolute, a URL where `directory` is one; `~` is the home folder."""
+    if is_remote(directory) and is_relative(path):
+        scheme, _, folder = directory.partition("://")
+        host, _, folder = folder.partition("/")
+        # Two slashes at the beginning would stay two.
+        joined = posixpath.normpath("/" + f"{folder}/{path}".lstrip("/"))
+        return f"{scheme}://{host}{joined}"
     path = path.removeprefix("file://")
     return os.path.normpath(os.path.join(directory, os.path.expanduser(path)))
 

@@ -42,8 +42,11 @@ class Column(Entry, frozen=True, kw_only=True):
     """What a config says of a view's column."""
 
     description: str | None = None
+    """What the column holds; becomes its comment in the catalog. Example: `Euros, tax included.`"""
     tags: tuple[str, ...] = ()
+    """Labels of your own; duckalog gives them to Dagster. Example: `[pii]`"""
     meta: dict[str, Any] = {}
+    """Whatever else is to be said of the column. Example: `{unit: EUR}`"""
 
 
 Columns = dict[str, Annotated[Column, ShortForm("description")]]
@@ -69,11 +72,19 @@ class View(Entry, frozen=True, kw_only=True):
     """A view of the catalog, whatever it reads."""
 
     name: NonEmpty
+    """What the view is called; upper and lower case are the same. Example: `orders`"""
     schema: NonEmpty = MAIN_SCHEMA
+    """The schema that the view is in; made when it is missing. Example: `analytics`"""
     description: str | None = None
+    """What a row of the view is; becomes its comment in the catalog.
+    Example: `One row per order.`"""
     columns: Columns = {}
+    """What is to be said of columns, by their names: a description, or a map.
+    Example: `{id: The order's number., email: {tags: [pii]}}`"""
     tags: tuple[str, ...] = ()
+    """Labels of your own; duckalog gives them to Dagster. Example: `[core, daily]`"""
     meta: dict[str, Any] = {}
+    """Whatever else is to be said of the view. Example: `{owner: data-platform}`"""
 
     @property
     def source_name(self) -> str:
@@ -110,7 +121,9 @@ class Attachment(Entry, frozen=True, kw_only=True):
     kind: ClassVar[str]
 
     alias: NonEmpty
+    """How SQL calls the database, and views in `database`. Example: `crm`"""
     read_only: bool = True
+    """Whether DuckDB refuses to write to the database."""
 
     def extensions(self) -> Iterator[str]:
         """Yield the DuckDB extensions that attaching needs."""
@@ -146,9 +159,16 @@ class Catalog(Entry, frozen=True, kw_only=True):
     """An Iceberg catalog, attached to every connection under its name."""
 
     name: NonEmpty
+    """How SQL calls the catalog, and views in `catalog`. Example: `ice`"""
     uri: str | None = None
+    """The URL of a REST catalog; Glue and S3 Tables have none.
+    Example: `https://iceberg.example`"""
     warehouse: str | None = None
+    """What the catalog calls the warehouse; for Glue an AWS account, for S3 Tables the ARN of a
+    table bucket.
+    Example: `analytics`"""
     read_only: bool = True
+    """Whether DuckDB refuses to write to the catalog's tables."""
 
     def extensions(self) -> Iterator[str]:
         """Yield the DuckDB extensions that attaching needs."""

@@ -148,11 +148,20 @@ def is_utf8(path: str) -> bool:
 
 def shown_path(file: str) -> str:
     """Return a file's path as its reader would type it: relative where that is shorter."""
+    if "://" in file:
+        return without_credentials(file)
     try:
         relative = os.path.relpath(file)
     except (OSError, ValueError):  # the working directory is gone, or on another drive
         return file
     return relative if len(relative) < len(file) else file
+
+
+def without_credentials(url: str) -> str:
+    """Return a URL without login and parameters, which may be a signature."""
+    scheme, separator, rest = url.partition("?")[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def indented(text: str) -> str:

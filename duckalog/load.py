@@ -24,8 +24,10 @@ from duckalog.decode import (
     Context,
     absolute_path,
     decode,
+    is_relative,
+    is_remote,
 )
-from duckalog.document import Data, Document, read_document, read_text, unfit_text
+from duckalog.document import Data, Document, parse_document, read_document, read_text, unfit_text
 from duckalog.entry import (
     Catalog,
     View,
@@ -44,7 +46,8 @@ from duckalog.environment import (
     redactor_for,
     texts_in,
 )
-from duckalog.errors import NOWHERE, ConfigError, Origin, Problem
+from duckalog.errors import NOWHERE, ConfigError, Origin, Problem, without_credentials
+from duckalog.remote import RemoteFiles
 from duckalog.secrets import DuckdbSecret, secret_type
 from duckalog.user_sql import replace_literals
 from duckalog.views import view_type
@@ -99,10 +102,13 @@ def read_config(
     elif environment is None:
         environment = read_environment(env_file)
     loader = _Loader(environment)
+    file = os.fspath(path)
     try:
-        loader.read(os.path.abspath(os.fspath(path)), NOWHERE, ())
+        loader.read(file if is_remote(file) else os.path.abspath(file), NOWHERE, ())
     except ConfigError as error:
         loader.problems += error.problems
+    finally:
+        loader.remote.close()
     config = loader.config() if loader.parts else None
     redact = redactor_for(loader.uses, loader.secrets)
     return Loaded(config, tuple(map(redact.problem, loader.problems)))
@@ -122,6 +128,7 @@ class _Loader:
 
     def __init__(self, environment: Mapping[str, str] | None) -> None:
         self.environment = environment
+        self.remote = RemoteFiles(read_environment() if environment is None else environment)
         self.parts: list[Config] = []
         self.seen: set[str] = set()
         self.documents: dict[str, Document] = {}
@@ -131,9 +138,10 @@ class _Loader:
 
     def read(self, file: str, stated_at: Origin, importers: tuple[str, ...]) -> None:
         """Read a file after its imports: what it states comes last."""
-        real = os.path.realpath(file)
+        real = file if is_remote(file) else os.path.realpath(file)
         if real in importers:
-            chain = " → ".join(os.path.basename(one) for one in (*importers, real))
+            files = map(without_credentials, (*importers, real))
+            chain = " → ".join(os.path.basename(one) for one in files)
             message = f"the imports go round in a circle: {chain}"
             self.problems.append(Problem(stated_at, message, "Remove one of these imports."))
             return
@@ -143,7 +151,7 @@ class _Loader:
             raise ConfigError(Problem(stated_at, f"more than {MAX_FILES} files are imported"))
         self.seen.add(real)
         try:
-            document = read_document(file)
+            document = self._document(file)
         except ConfigError as error:
             if not importers:
                 raise
@@ -159,13 +167,21 @@ class _Loader:
             self._hide_credentials(text, document.origin(path))
         for key, pattern in _imports_of(data):
             origin = document.origin(("imports", key))
-            for imported in self._files_of(pattern, document, origin):
+            for imported in self._files_of(pattern, document, real, origin):
                 self.read(imported, origin, (*importers, real))
         self.documents[document.file] = document
         told = {problem.origin for problem in (*document.problems, *unfilled)}
         self._decode(document, data, told, is_root=not importers)
 
-    def _files_of(self, pattern: str, document: Document, origin: Origin) -> list[str]:
+    def _document(self, file: str) -> Document:
+        if not is_remote(file):
+            return read_document(file)
+        # Messages and relative paths of data have the URL without its login and signature.
+        return parse_document(self.remote.text(file), without_credentials(file))
+
+    def _files_of(self, pattern: str, document: Document, real: str, origin: Origin) -> list[str]:
+        if is_remote(pattern) or (is_remote(real) and is_relative(pattern)):
+            return self._urls_of(pattern, real, origin)
         if not glob.has_magic(pattern):
             return [absolute_path(pattern, document.directory)]
         path = absolute_path(pattern, glob.escape(document.directory))
@@ -174,6 +190,21 @@ class _Loader:
         if not found:
             self.problems.append(Problem(origin, f'no file matches "{pattern}"'))
         return [one for one in found if os.path.realpath(one) != own]
+
+    def _urls_of(self, pattern: str, importer: str, origin: Origin) -> list[str]:
+        if not is_remote(pattern):
+            pattern = absolute_path(pattern, os.path.dirname(importer.partition("?")[0]))
+        if not glob.has_magic(pattern.partition("?")[0]):
+            return [pattern]
+        try:
+            found = self.remote.matching(pattern)
+        except ConfigError as error:
+            self.problems += (one._replace(origin=origin) for one in error.problems)
+            return []
+        if not found:
+            message = f'no file matches "{without_credentials(pattern)}"'
+            self.problems.append(Problem(origin, message))
+        return [one for one in found if one != importer]
 
     def _decode(
         self, document: Document, data: Data, told: Container[Origin], *, is_root: bool
@@ -219,7 +250,8 @@ class _Loader:
     def _with_sql(self, view: SelectView, document: Document) -> SelectView:
         origin = document.origin((*view.origin.path, "sql_file"))
         try:
-            text = read_text(view.sql_file or "")
+            file = view.sql_file or ""
+            text = self.remote.text(file) if is_remote(file) else read_text(file)
         except ConfigError as error:
             problem = error.problems[0]
             message = f"{problem.origin.location}: {problem.message}"

@@ -32,8 +32,12 @@ class DuckdbSecret(Entry, frozen=True, kw_only=True):
     extension: ClassVar[str]
 
     name: NonEmpty | None = None
+    """What other keys call the secret; without a name it is the default one of its type.
+    Example: `lake`"""
     scope: Scope | None = None
+    """The URLs that the secret is for, by their beginning: one, or a list. Example: `s3://lake`"""
     persistent: bool = False
+    """Whether DuckDB keeps the secret, in clear, in a file of the user's."""
 
     @property
     def kind(self) -> str:
@@ -77,24 +81,47 @@ class _ObjectStoreSecret(DuckdbSecret, frozen=True, kw_only=True):
     extension = "httpfs"
 
     provider: Literal["config", "credential_chain"] | None = None
+    """Where the credentials come from: this file, or the chain of the AWS SDK (environment,
+    profile, role)."""
     key_id: Secret | None = None
+    """The id of the access key. Example: `${env:AWS_ACCESS_KEY_ID}`"""
     secret: Secret | None = None
+    """The secret of the access key. Example: `${env:AWS_SECRET_ACCESS_KEY}`"""
     session_token: Secret | None = None
+    """The token of temporary credentials. Example: `${env:AWS_SESSION_TOKEN}`"""
     region: str | None = None
+    """The region of the buckets. Example: `eu-central-1`"""
     endpoint: str | None = None
+    """Host and port of another server than the provider's own. Example: `minio.example:9000`"""
     url_style: Literal["path", "vhost"] | None = None
+    """Whether the bucket stands in the path of URLs or in the host's name."""
     use_ssl: bool | None = None
+    """Whether to speak HTTPS; DuckDB's default is true."""
     verify_ssl: bool | None = None
+    """Whether to check the server's certificate; DuckDB's default is true."""
     url_compatibility_mode: bool | None = None
+    """Whether keys with special characters are sent as they stand."""
     kms_key_id: str | None = None
+    """The KMS key that written objects are encrypted with. Example: `${env:KMS_KEY_ID}`"""
     requester_pays: bool | None = None
+    """Whether you pay for requests to buckets of others."""
     chain: str | None = None
+    """The links of the chain to try, separated by semicolons; for `credential_chain`.
+    Example: `env;config`"""
     profile: str | None = None
+    """The profile of the AWS configuration; for `credential_chain`. Example: `analyst`"""
     assume_role_arn: str | None = None
+    """The role to assume; for `credential_chain`.
+    Example: `arn:aws:iam::123456789012:role/reader`"""
     external_id: str | None = None
+    """The external id that the role asks for; for `credential_chain`. Example: `duckalog`"""
     web_identity_token_file: LocalPath | None = None
+    """The file of a web identity's token; for `credential_chain`.
+    Example: `/var/run/secrets/token`"""
     refresh: Literal["auto"] | None = None
+    """Whether DuckDB fetches new credentials when they expire."""
     validation: Literal["exists", "none"] | None = None
+    """Whether credentials must exist when the secret is made; for `credential_chain`."""
 
     def __post_init__(self) -> None:
         chain_only = ("chain", "profile", "assume_role_arn", "external_id", "validation")
@@ -128,6 +155,7 @@ class R2Secret(_ObjectStoreSecret, frozen=True, kw_only=True):
 
     type: Literal["r2"]
     account_id: str | None = None
+    """The Cloudflare account. Example: `${env:R2_ACCOUNT_ID}`"""
 
 
 class AzureSecret(DuckdbSecret, frozen=True, kw_only=True):
@@ -142,20 +170,38 @@ class AzureSecret(DuckdbSecret, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    """Where the credentials come from."""
     connection_string: Secret | None = None
+    """The connection string of the storage account.
+    Example: `${env:AZURE_STORAGE_CONNECTION_STRING}`"""
     account_name: str | None = None
+    """The storage account. Example: `sales`"""
     endpoint: str | None = None
+    """The endpoint, where it is not Azure's own. Example: `blob.core.windows.net`"""
     chain: str | None = None
+    """The links of the chain to try, separated by semicolons; for `credential_chain`.
+    Example: `cli;env`"""
     tenant_id: str | None = None
+    """The tenant of the service principal. Example: `${env:AZURE_TENANT_ID}`"""
     client_id: str | None = None
+    """The id of the service principal or managed identity. Example: `${env:AZURE_CLIENT_ID}`"""
     client_secret: Secret | None = None
+    """The service principal's secret. Example: `${env:AZURE_CLIENT_SECRET}`"""
     client_certificate_path: LocalPath | None = None
+    """The service principal's certificate, in place of a secret.
+    Example: `/etc/duckalog/azure.pem`"""
     object_id: str | None = None
+    """The object id of the managed identity. Example: `${env:AZURE_OBJECT_ID}`"""
     resource_id: str | None = None
+    """The resource id of the managed identity. Example: `${env:AZURE_RESOURCE_ID}`"""
     access_token: Secret | None = None
+    """The token, for provider `access_token`. Example: `${env:AZURE_ACCESS_TOKEN}`"""
     http_proxy: str | None = None
+    """The proxy that requests go through. Example: `http://proxy.example:3128`"""
     proxy_user_name: str | None = None
+    """The user that the proxy asks for. Example: `me`"""
     proxy_password: Secret | None = None
+    """The password that the proxy asks for. Example: `${env:PROXY_PASSWORD}`"""
 
 
 class HttpSecret(DuckdbSecret, frozen=True, kw_only=True):
@@ -165,12 +211,19 @@ class HttpSecret(DuckdbSecret, frozen=True, kw_only=True):
 
     type: Literal["http"]
     provider: Literal["config"] | None = None
+    """Where the credentials come from."""
     bearer_token: Secret | None = None
+    """The token of the header `Authorization: Bearer`. Example: `${env:API_TOKEN}`"""
     extra_http_headers: dict[str, Secret] = {}
+    """Headers that every request carries. Example: `{Authorization: "Basic ${env:API_LOGIN}"}`"""
     http_proxy: str | None = None
+    """The proxy that requests go through. Example: `http://proxy.example:3128`"""
     http_proxy_username: str | None = None
+    """The user that the proxy asks for. Example: `me`"""
     http_proxy_password: Secret | None = None
+    """The password that the proxy asks for. Example: `${env:PROXY_PASSWORD}`"""
     verify_ssl: bool | None = None
+    """Whether to check the server's certificate; DuckDB's default is true."""
 
 
 class PostgresSecret(DuckdbSecret, frozen=True, kw_only=True):
@@ -180,12 +233,19 @@ class PostgresSecret(DuckdbSecret, frozen=True, kw_only=True):
 
     type: Literal["postgres"]
     provider: Literal["config"] | None = None
+    """Where the credentials come from."""
     host: str | None = None
+    """The server's name or address. Example: `db.example`"""
     port: Port | None = None
+    """The server's port; libpq's default is 5432. Example: `5432`"""
     database: str | None = None
+    """The database on the server. Example: `dw`"""
     user: str | None = None
+    """The user to log in as. Example: `reader`"""
     password: Secret | None = None
+    """The user's password. Example: `${env:PG_PASSWORD}`"""
     passfile: LocalPath | None = None
+    """The file in which libpq looks for the password. Example: `~/.pgpass`"""
 
 
 class MysqlSecret(DuckdbSecret, frozen=True, kw_only=True):
@@ -195,20 +255,36 @@ class MysqlSecret(DuckdbSecret, frozen=True, kw_only=True):
 
     type: Literal["mysql"]
     provider: Literal["config"] | None = None
+    """Where the credentials come from."""
     host: str | None = None
+    """The server's name or address. Example: `mysql.example`"""
     port: Port | None = None
+    """The server's port; MySQL's default is 3306. Example: `3306`"""
     database: str | None = None
+    """The database on the server. Example: `shop`"""
     user: str | None = None
+    """The user to log in as. Example: `reader`"""
     password: Secret | None = None
+    """The user's password. Example: `${env:MYSQL_PASSWORD}`"""
     socket: LocalPath | None = None
+    """The socket of a server on this machine. Example: `/run/mysqld/mysqld.sock`"""
     ssl_mode: str | None = None
+    """Whether the connection is encrypted, and how the certificate is checked.
+    Example: `required`"""
     ssl_ca: LocalPath | None = None
+    """The file of the certificate authorities to trust. Example: `/etc/ssl/mysql-ca.pem`"""
     ssl_capath: LocalPath | None = None
+    """The folder of the certificate authorities to trust. Example: `/etc/ssl/certs`"""
     ssl_cert: LocalPath | None = None
+    """The file of the client's certificate. Example: `/etc/ssl/mysql-client.pem`"""
     ssl_cipher: str | None = None
+    """The ciphers that are allowed. Example: `ECDHE-RSA-AES256-GCM-SHA384`"""
     ssl_crl: LocalPath | None = None
+    """The file of revoked certificates. Example: `/etc/ssl/mysql-crl.pem`"""
     ssl_crlpath: LocalPath | None = None
+    """The folder of files of revoked certificates. Example: `/etc/ssl/crls`"""
     ssl_key: LocalPath | None = None
+    """The file of the client's key. Example: `/etc/ssl/mysql-client.key`"""
 
 
 class IcebergSecret(DuckdbSecret, frozen=True, kw_only=True):
@@ -218,13 +294,21 @@ class IcebergSecret(DuckdbSecret, frozen=True, kw_only=True):
 
     type: Literal["iceberg"]
     provider: Literal["config"] | None = None
+    """Where the credentials come from."""
     token: Secret | None = None
+    """A bearer token. Example: `${env:ICEBERG_TOKEN}`"""
     client_id: Secret | None = None
+    """The id of an OAuth2 client. Example: `${env:ICEBERG_CLIENT_ID}`"""
     client_secret: Secret | None = None
+    """The secret of the OAuth2 client. Example: `${env:ICEBERG_CLIENT_SECRET}`"""
     oauth2_server_uri: str | None = None
+    """Where the client gets its token. Example: `https://login.example/oauth/token`"""
     oauth2_scope: str | None = None
+    """The scope that the client asks for. Example: `PRINCIPAL_ROLE:ALL`"""
     oauth2_grant_type: str | None = None
+    """The grant that the client asks for. Example: `client_credentials`"""
     endpoint: str | None = None
+    """The catalog's URL. Example: `https://iceberg.example`"""
 
 
 class HuggingfaceSecret(DuckdbSecret, frozen=True, kw_only=True):
@@ -234,7 +318,9 @@ class HuggingfaceSecret(DuckdbSecret, frozen=True, kw_only=True):
 
     type: Literal["huggingface"]
     provider: Literal["config", "credential_chain"] | None = None
+    """Where the token comes from: this file, or the one that `huggingface-cli login` wrote."""
     token: Secret | None = None
+    """The access token. Example: `${env:HF_TOKEN}`"""
 
     def extensions(self) -> Iterator[str]:
         """Yield `httpfs`, which brings both providers."""

@@ -17,17 +17,17 @@ import duckalog
 ROOT = Path(duckalog.__file__).parent.parent
 
 LAYERS = (
-    {"errors", "sql", "version", "logs"},
-    {"file_sql", "user_sql"},
+    {"errors", "sql", "version", "logs", "field_docs"},
+    {"file_sql", "user_sql", "extensions"},
     {"document", "references"},
     {"environment"},
-    {"decode"},
+    {"decode", "remote"},
     {"entry"},
     {"views", "attachments", "catalogs"},
     {"secrets"},
     {"config"},
     {"consistency"},
-    {"load", "plan"},
+    {"load", "plan", "json_schema"},
     {"bookkeeping", "lineage"},
     {"changes", "diagram", "script"},
     {"clients", "engine"},
@@ -148,7 +148,7 @@ class TestLayers:
         assert "duckdb" not in set(imports_at_load(DUCKALOG[module]))
 
     def test_nothing_needs_what_the_package_does_not_depend_on(self) -> None:
-        allowed = {"click", "dotenv", "duckdb", "msgspec", "yaml", "duckalog"}
+        allowed = {"click", "dotenv", "duckdb", "msgspec", "rich", "yaml", "duckalog"}
         allowed |= {
             "pyarrow",
             "prompt_toolkit",
@@ -195,7 +195,7 @@ RUN = 'runpy.run_module("duckalog", run_name="__main__")'
 
 
 class TestLazyImports:
-    HEAVY = {"duckdb", "msgspec", "pydantic", "yaml", "dotenv", "dagster"}
+    HEAVY = {"duckdb", "rich", "msgspec", "pydantic", "yaml", "dotenv", "dagster"}
 
     @pytest.mark.parametrize(
         ("statement", "arguments"),

@@ -388,6 +388,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("graph", "--format", "json", "--json"),
     ("build", "--dry-run"),
     ("build", "--verbose"),
+    ("build", "--refresh", "--log-level", "debug", "--log-format", "json"),
     ("build", "--keep-going", "--json"),
     ("plan", "--refresh"),
 )

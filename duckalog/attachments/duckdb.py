@@ -15,6 +15,7 @@ class DuckdbAttachment(Attachment, frozen=True, kw_only=True):
     kind = "duckdb"
 
     path: Uri
+    """The file, or its URL. Examples: `refdata.duckdb` `https://data.example/refdata.duckdb`"""
 
     def extensions(self) -> Iterator[str]:
         """Yield what a URL needs."""

@@ -22,12 +22,23 @@ class DucklakeAttachment(Attachment, frozen=True, kw_only=True):
     kind = "ducklake"
 
     metadata: Literal["duckdb", "sqlite", "postgres"] = "duckdb"
+    """Where the lake keeps its metadata."""
     path: LocalPath | None = None
+    """The file of the metadata, where it is in DuckDB or SQLite.
+    Example: `lake/metadata.ducklake`"""
     secret_name: str | None = msgspec.field(default=None, name="secret")
+    """The name of the `postgres` secret under `duckdb.secrets`, where the metadata is there.
+    Example: `lake_metadata`"""
     data_path: Uri | None = None
+    """The folder of the data files; needed where the lake does not exist yet.
+    Example: `s3://lake/data/`"""
     metadata_schema: str | None = None
+    """The schema of the metadata's tables, where it is not the default one.
+    Example: `sales_lake`"""
     snapshot_version: int | None = None
+    """Read the lake as it was at this snapshot. Example: `12`"""
     snapshot_time: str | None = None
+    """Read the lake as it was at this time. Example: `2026-01-31 00:00:00`"""
 
     def __post_init__(self) -> None:
         needed = "secret" if self.metadata == "postgres" else "path"

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from duckalog.decode import Unfit, absolute_path
+from duckalog.decode import Unfit, absolute_path, is_relative, is_remote
 from duckalog.entry import Attachment, bound, own_secret_name, shown_text
 from duckalog.environment import Filled, Secret
 from duckalog.errors import nearest
@@ -57,14 +57,26 @@ class PostgresAttachment(Attachment, frozen=True, kw_only=True):
     kind = "postgres"
 
     host: str | None = None
+    """The server's name or address. Example: `db.example`"""
     port: Port = 5432
+    """The server's port."""
     database: str | None = None
+    """The database on the server. Example: `dw`"""
     user: str | None = None
+    """The user to log in as. Example: `reader`"""
     password: Secret | None = None
+    """The user's password; without one libpq looks in its passfile.
+    Example: `${env:PG_PASSWORD}`"""
     secret_name: str | None = msgspec.field(default=None, name="secret")
+    """The name of a `postgres` secret under `duckdb.secrets`, in place of host, database and user.
+    Example: `dw_reader`"""
     sslmode: SslMode | None = None
+    """Whether the connection is encrypted, and how the server's certificate is checked."""
     schema: str | None = None
+    """Attach this schema only. Example: `public`"""
     options: dict[str, str | int | bool] = {}
+    """Other parameters of libpq, by their names.
+    Example: `{application_name: duckalog, connect_timeout: 5}`"""
 
     def __post_init__(self) -> None:
         own = {"host": self.host, "database": self.database, "user": self.user}
@@ -85,7 +97,11 @@ class PostgresAttachment(Attachment, frozen=True, kw_only=True):
                         f'the key "{key}" is missing',
                         "State host, database and user, or the name of a secret.",
                     )
-        for name in self.options:
+        for name, option in self.options.items():
+            is_path = name in _PATHS and isinstance(option, str)
+            if is_path and is_remote(self.origin.file) and is_relative(str(option)):
+                message = "this has to be a file of this machine, and the config is not on it"
+                raise Unfit(message, "Write the whole path.", ("options", name))
             if name not in LIBPQ_OPTIONS:
                 suggestion = nearest(name, LIBPQ_OPTIONS)
                 remedy = f"Parameters that libpq knows: {', '.join(sorted(LIBPQ_OPTIONS))}"

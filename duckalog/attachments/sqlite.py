@@ -20,7 +20,9 @@ class SqliteAttachment(Attachment, frozen=True, kw_only=True):
     kind = "sqlite"
 
     path: LocalPath
+    """The file. Example: `crm.db`"""
     busy_timeout: Milliseconds | None = None
+    """How many milliseconds to wait for another process's lock. Example: `5000`"""
 
     def extensions(self) -> Iterator[str]:
         """Yield `sqlite_scanner`."""

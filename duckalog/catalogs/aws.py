@@ -19,8 +19,12 @@ class AwsOptions(Entry, frozen=True, kw_only=True):
     """The S3 secret that signs the requests, and how tables are read."""
 
     secret_name: str | None = msgspec.field(default=None, name="secret")
+    """The name of the `s3` secret, under `duckdb.secrets`, that signs the requests.
+    Example: `aws`"""
     default_schema: str | None = None
+    """The namespace that names without one are in. Example: `analytics`"""
     max_table_staleness: str | None = None
+    """For how long a table's metadata may be taken from memory. Example: `10 minutes`"""
 
 
 class AwsCatalog(Catalog, frozen=True, kw_only=True):
@@ -30,6 +34,7 @@ class AwsCatalog(Catalog, frozen=True, kw_only=True):
     secret_type = "s3"
 
     options: AwsOptions = AwsOptions()
+    """How requests are signed, and how tables are read. Example: `{secret: aws}`"""
 
     def attach(self) -> Statement:
         """Return the ATTACH statement."""

@@ -16,20 +16,39 @@ class RestOptions(Entry, frozen=True, kw_only=True):
     """How to authenticate with the catalog, and how its tables are read."""
 
     token: Secret | None = None
+    """A bearer token. Example: `${env:ICEBERG_TOKEN}`"""
     client_id: Secret | None = None
+    """The id of an OAuth2 client; `client_secret` goes with it.
+    Example: `${env:ICEBERG_CLIENT_ID}`"""
     client_secret: Secret | None = None
+    """The secret of the OAuth2 client. Example: `${env:ICEBERG_CLIENT_SECRET}`"""
     oauth2_server_uri: str | None = None
+    """Where the client gets its token, where that is not the catalog's own `/v1/oauth/tokens`.
+    Example: `https://login.example/oauth/token`"""
     oauth2_scope: str | None = None
+    """The scope that the client asks for. Example: `PRINCIPAL_ROLE:ALL`"""
     oauth2_grant_type: str | None = None
+    """The grant that the client asks for. Example: `client_credentials`"""
     secret_name: str | None = msgspec.field(default=None, name="secret")
+    """The name of an `iceberg` secret under `duckdb.secrets`, in place of token or client.
+    Example: `ice_login`"""
     authorization_type: Literal["none", "oauth2", "sigv4"] | None = None
+    """How requests are authorized; by default `oauth2` where credentials are stated, else `none`.
+    """
     access_delegation_mode: Literal["vended_credentials", "none"] | None = None
+    """Whether the catalog hands out credentials for its tables' files."""
     default_region: str | None = None
+    """The region of tables whose credentials name none. Example: `eu-central-1`"""
     default_schema: str | None = None
+    """The namespace that names without one are in. Example: `analytics`"""
     max_table_staleness: str | None = None
+    """For how long a table's metadata may be taken from memory. Example: `10 minutes`"""
     support_nested_namespaces: bool | None = None
+    """Whether namespaces may be inside of others."""
     encode_entire_prefix: bool | None = None
+    """Whether the slashes of the catalog's prefix are encoded in URLs."""
     extra_http_headers: dict[str, Secret] = {}
+    """Headers that every request carries. Example: `{X-Tenant: sales}`"""
 
     def __post_init__(self) -> None:
         if bool(self.client_id) != bool(self.client_secret):
@@ -90,6 +109,7 @@ class RestCatalog(Catalog, frozen=True, kw_only=True):
 
     catalog_type: Literal["rest"]
     options: RestOptions = RestOptions()
+    """How to log in, and how tables are read. Example: `{token: "${env:ICEBERG_TOKEN}"}`"""
 
     def __post_init__(self) -> None:
         if not self.uri:

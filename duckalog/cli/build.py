@@ -13,6 +13,8 @@ from duckalog.cli.group import (
     json_option,
     problem_as_document,
 )
+from duckalog.cli.log import is_logged, log_options, logged, tell_problem
+from duckalog.cli.progress import progress_bar
 from duckalog.errors import shown_path
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     " auto swaps where readers have the catalog open.",
 )
 @env_file_option
+@log_options
 @json_option
 def build(
     config: str,
@@ -73,7 +76,6 @@ def build(
 ) -> None:
     """Make the catalog that CONFIG declares, all or nothing."""
     from duckalog import api
-    from duckalog.logs import verbose_logging
 
     if dry_run:
         from duckalog.script import full_script
@@ -84,7 +86,8 @@ def build(
         else:
             click.echo(script, nl=False)
         return
-    with verbose_logging(verbose):
+    is_seen = not as_json and not is_logged(verbose=verbose)
+    with logged(verbose=verbose), progress_bar(wanted=is_seen) as progress:
         report = api.build(
             config,
             db_path,
@@ -96,6 +99,7 @@ def build(
             jobs=jobs,
             lock_timeout_s=lock_timeout,
             publish=publish,
+            progress=progress,
         )
     if as_json:
         echo_json(_as_document(report))
@@ -108,7 +112,7 @@ def build(
 def _tell(report: BuildReport, *, verbose: bool) -> None:
     for view in report.views:
         if view.problem:
-            click.echo(str(view.problem), err=True)
+            tell_problem(view.problem)
         for change in view.drift:
             click.echo(f'{view.origin.location}: the source of "{view.name}" changed: {change}')
     if verbose:

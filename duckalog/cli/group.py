@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from duckalog.cli.log import tell_problem
 from duckalog.errors import ConfigError, DuckalogError, Origin, Problem, shown_path
 from duckalog.version import __version__
 
@@ -26,6 +27,7 @@ _COMMANDS = {
     "shell": "duckalog.cli.shell",
     "serve": "duckalog.cli.serve",
     "connect": "duckalog.cli.connect",
+    "schema": "duckalog.cli.schema",
     "version": "duckalog.cli.group",
 }
 
@@ -79,7 +81,8 @@ def _tell(error: DuckalogError, *, as_json: bool) -> None:
         problems = [problem_as_document(problem) for problem in error.problems]
         echo_json({"ok": False, "error": type(error).__name__, "problems": problems})
         return
-    click.echo(str(error), err=True)
+    for problem in error.problems:
+        tell_problem(problem)
 
 
 def problem_as_document(problem: Problem) -> dict[str, object]:

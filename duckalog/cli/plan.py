@@ -13,6 +13,8 @@ from duckalog.cli.group import (
     json_option,
     problem_as_document,
 )
+from duckalog.cli.log import is_logged, log_options, logged, tell_problem
+from duckalog.cli.progress import progress_bar
 from duckalog.errors import shown_path
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ _SIGNS = {"created": ("+", "green"), "replaced": ("~", "yellow"), "unchanged": (
 @click.option("--refresh", is_flag=True, help="Ask every source too, and tell which drifted.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 where there are changes.")
 @env_file_option
+@log_options
 @json_option
 def plan(
     config: str,
@@ -52,12 +55,14 @@ def plan(
     """
     from duckalog import api
 
-    found = api.diff(config, db_path, env_file=env_file, prune=not no_prune, adopt=adopt)
     drift: dict[str, tuple[str, ...]] = {}
-    if refresh:
-        from duckalog.engine.build import drift_of_sources
+    is_seen = refresh and not as_json and not is_logged()
+    with logged(), progress_bar(wanted=is_seen) as progress:
+        found = api.diff(config, db_path, env_file=env_file, prune=not no_prune, adopt=adopt)
+        if refresh:
+            from duckalog.engine.build import drift_of_sources
 
-        drift = drift_of_sources(api.load_plan(config, db_path, env_file=env_file))
+            drift = drift_of_sources(api.load_plan(config, db_path, env_file=env_file), progress)
     if as_json:
         echo_json(_as_document(found, drift))
     else:
@@ -78,7 +83,7 @@ def _tell(found: Diff, drift: dict[str, tuple[str, ...]]) -> None:
     for schema, name in found.kept:
         click.echo(f"! {schema}.{name}  it left the config, but was changed by hand: it is kept")
     for problem in found.conflicts:
-        click.echo(str(problem), err=True)
+        tell_problem(problem)
     click.echo(_summary(found, len(drift)))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from duckalog.cli.group import config_argument, echo_json, env_file_option, json_option
+from duckalog.cli.log import is_logged, log_options, logged
+from duckalog.cli.progress import progress_bar
 from duckalog.errors import shown_path
 
 
@@ -16,12 +18,15 @@ from duckalog.errors import shown_path
     help="Also attach every database and bind every view; nothing is written.",
 )
 @env_file_option
+@log_options
 @json_option
 def validate(config: str, connect: bool, env_file: str | None, as_json: bool) -> None:
     """Check CONFIG: its syntax, its names, its SQL; every problem is told at once."""
     from duckalog import api
 
-    api.validate_config(config, env_file=env_file, connect=connect)
+    is_seen = connect and not as_json and not is_logged()
+    with logged(), progress_bar(wanted=is_seen) as progress:
+        api.validate_config(config, env_file=env_file, connect=connect, progress=progress)
     if as_json:
         echo_json({"ok": True, "problems": []})
     else:

@@ -16,7 +16,17 @@ from duckalog.document.json_events import json_events
 from duckalog.document.yaml_events import yaml_events
 from duckalog.errors import NOT_UTF8, ConfigError, KeyPath, Origin, Problem, is_utf8
 
-__all__ = ["Data", "Document", "parse_document", "read_document", "read_text", "unfit_text"]
+__all__ = [
+    "MAX_BYTES",
+    "Data",
+    "Document",
+    "parse_document",
+    "read_document",
+    "read_text",
+    "text_of",
+    "too_large",
+    "unfit_text",
+]
 
 MAX_BYTES = 16 * 1024 * 1024
 
@@ -77,8 +87,7 @@ def read_text(file: str) -> str:
         if os.path.exists(file) and not os.path.isfile(file):  # a device may never end
             raise ConfigError(Problem(origin, "this is a device or pipe, not a file"))
         if os.path.getsize(file) > MAX_BYTES:
-            limit = MAX_BYTES // (1024 * 1024)
-            raise ConfigError(Problem(origin, f"the file is larger than {limit} MiB"))
+            raise ConfigError(too_large(file))
         with open(file, "rb") as opened:
             raw = opened.read()
     except FileNotFoundError:
@@ -86,6 +95,16 @@ def read_text(file: str) -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(Problem(origin, f"the file cannot be read: {reason}")) from None
+    return text_of(raw, file)
+
+
+def too_large(file: str) -> Problem:
+    """Return the problem of a file that is beyond the limit."""
+    return Problem(Origin(file), f"the file is larger than {MAX_BYTES // (1024 * 1024)} MiB")
+
+
+def text_of(raw: bytes, file: str) -> str:
+    """Return the text of a file's bytes, a byte order mark taken off; raises ConfigError."""
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

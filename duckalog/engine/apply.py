@@ -27,6 +27,7 @@ from duckalog.changes import Action, Diff
 from duckalog.engine.execution import execute, refused
 from duckalog.engine.pin import NO_PINS, Pins
 from duckalog.engine.probe import Answer, stubbed
+from duckalog.engine.progress import Progress, untold
 from duckalog.engine.refusals import all_or_nothing, every_refusal
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import EngineError, Origin, Problem
@@ -72,6 +73,7 @@ def apply_catalog(
     *,
     pins: Pins = NO_PINS,
     keep_going: bool = False,
+    progress: Progress = untold,
 ) -> list[ViewReport]:
     """Return what was done with each view, after making the catalog as `wanted` has it.
 
@@ -85,7 +87,7 @@ def apply_catalog(
         raise EngineError(wanted.conflicts)
     # Whatever a pragma did: a view must bind as it does for those who open the file.
     execute(connection, reset_option("search_path"))
-    application = _Application(connection, plan, memory, wanted, answers, states, pins)
+    application = _Application(connection, plan, memory, wanted, answers, states, pins, progress)
     failed = application.run()
     if failed and not keep_going:
         in_order = sorted(failed.values(), key=lambda problem: _stated_order(plan, problem))
@@ -170,6 +172,7 @@ class _Application:
         answers: Mapping[str, Answer],
         states: Mapping[str, str | None],
         pins: Pins,
+        progress: Progress,
     ) -> None:
         self.connection = connection
         self.plan = plan
@@ -178,6 +181,7 @@ class _Application:
         self.answers = answers
         self.states = states
         self.pins = pins
+        self.progress = progress
         self.steps = [change.step for change in wanted.changes if not change.is_left_alone]
         self.seconds: dict[str, float] = {}
 
@@ -205,6 +209,7 @@ class _Application:
         if failure is not None:
             message = "DuckDB cannot write the catalog"
             raise EngineError(Problem(Origin(self.plan.database), message, failure))
+        self.progress("refusals", 0, 0)
         return every_refusal(self.connection, self.steps, known, self._refusal_of)
 
     def _write(self, refused_views: dict[str, Problem], gone: list[tuple[str, str]]) -> None:
@@ -216,7 +221,8 @@ class _Application:
                 remember_schema(connection, schema)
         for schema, name in self.wanted.removed:
             execute(connection, drop_view(qualified(schema, name)))
-        for step in self.steps:
+        for done, step in enumerate(self.steps):
+            self.progress("apply", done, len(self.steps))
             start = time.perf_counter()
             problem = self._refusal_of(step)
             if problem:

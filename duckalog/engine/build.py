@@ -20,6 +20,7 @@ from duckalog.engine.locks import Patience, builders_turn
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog, open_file
 from duckalog.engine.pin import find_sources, pin_views, sources_of, with_file_changes
 from duckalog.engine.probe import JOBS, probe
+from duckalog.engine.progress import Progress, untold
 from duckalog.engine.publish import (
     Publish,
     Published,
@@ -64,7 +65,7 @@ class BuildOptions(NamedTuple):
 
     `prune` drops views that left the config, `adopt` takes over views made by
     hand, `refresh` leaves no view alone, `keep_going` builds what can be built,
-    and `jobs` remote sources are asked at a time.
+    `jobs` remote sources are asked at a time, and `progress` is told how far it is.
     """
 
     prune: bool = True
@@ -74,6 +75,7 @@ class BuildOptions(NamedTuple):
     jobs: int = JOBS
     lock_timeout_s: float = LOCK_TIMEOUT_S
     publish: Publish = "auto"
+    progress: Progress = untold
 
 
 DEFAULTS = BuildOptions()
@@ -207,19 +209,21 @@ def build_in_memory(plan: Plan) -> DuckDBPyConnection:
     return connection
 
 
-def try_out(plan: Plan) -> None:
+def try_out(plan: Plan, progress: Progress = untold) -> None:
     """Bind every view of a plan in a catalog that is thrown away.
 
     What stands in the catalog's file is there too, tables without their rows.
     Raises EngineError with all that failed.
     """
     with scratch_catalog(plan) as (connection, memory):
-        bind_all(connection, plan, memory)
+        bind_all(connection, plan, memory, progress)
 
 
-def bind_all(connection: DuckDBPyConnection, plan: Plan, memory: Memory) -> list[ViewReport]:
+def bind_all(
+    connection: DuckDBPyConnection, plan: Plan, memory: Memory, progress: Progress = untold
+) -> list[ViewReport]:
     """Bind every view of a plan in a scratch catalog; raises EngineError with all that failed."""
-    return _build(connection, plan, memory, BuildOptions(refresh=True))
+    return _build(connection, plan, memory, BuildOptions(refresh=True, progress=progress))
 
 
 def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
@@ -251,13 +255,13 @@ def _wanted(
     )
 
 
-def drift_of_sources(plan: Plan) -> dict[str, tuple[str, ...]]:
+def drift_of_sources(plan: Plan, progress: Progress = untold) -> dict[str, tuple[str, ...]]:
     """Return how the columns of views that did not change differ now, by the steps' keys.
 
     Every source is asked. Raises EngineError with all that failed.
     """
     with scratch_catalog(plan) as (connection, memory):
-        views = bind_all(connection, plan, memory)
+        views = bind_all(connection, plan, memory, progress)
         found: dict[str, tuple[str, ...]] = {}
         for step, view in zip(plan.views, views, strict=False):
             if view.action == "unchanged":
@@ -292,15 +296,16 @@ def _build(
     """Return what was done with each view; a look raises _ToBeBuilt before it would write."""
     # Without this, a view could silently read a variable of the program that builds it.
     execute(connection, set_option("python_enable_replacements", literal(False)))
+    options.progress("session", 0, 0)
     apply_session(connection, plan)
-    sources = find_sources(connection, plan, jobs=options.jobs)
+    sources = find_sources(connection, plan, jobs=options.jobs, progress=options.progress)
     states = states_of(plan) | {key: source.state for key, source in sources.items()}
     wanted = _wanted(plan, memory, states, options)
     if is_look and not leaves_as_is(memory, wanted):
         raise _ToBeBuilt
     steps = [] if wanted.conflicts else wanted.steps
-    answers = probe(connection, plan, steps, jobs=options.jobs)
-    pins = pin_views(connection, plan, steps, sources, jobs=options.jobs)
+    answers = probe(connection, plan, steps, jobs=options.jobs, progress=options.progress)
+    pins = pin_views(connection, plan, steps, sources, jobs=options.jobs, progress=options.progress)
     return apply_catalog(
         connection,
         plan,
@@ -310,6 +315,7 @@ def _build(
         states,
         pins=pins,
         keep_going=options.keep_going,
+        progress=options.progress,
     )
 
 

@@ -22,6 +22,7 @@ from duckalog.engine.execution import closing, execute, refused
 from duckalog.engine.pin_files import Sniffed, files_of, pinned_files, sniffed
 from duckalog.engine.pin_tables import current_snapshot, current_version
 from duckalog.engine.probe import Answer, columns_of, in_parallel
+from duckalog.engine.progress import Progress, untold
 from duckalog.engine.session import apply_session
 from duckalog.entry import Scan
 from duckalog.errors import EngineError, Problem
@@ -59,14 +60,16 @@ class Pins(NamedTuple):
 NO_PINS = Pins({}, {}, {})
 
 
-def find_sources(connection: DuckDBPyConnection, plan: Plan, *, jobs: int) -> dict[str, Source]:
+def find_sources(
+    connection: DuckDBPyConnection, plan: Plan, *, jobs: int, progress: Progress = untold
+) -> dict[str, Source]:
     """Return what the source of each pinned view is now, by the step's key."""
     pinned = [step for step in plan.views if step.pin]
 
     def ask(cursor: DuckDBPyConnection, step: ViewStep) -> Source:
         return _find(cursor, step, plan)
 
-    found = in_parallel(connection, plan, pinned, ask, jobs=jobs)
+    found = in_parallel(connection, plan, pinned, ask, jobs=jobs, progress=progress)
     return {step.key: source for step, source in zip(pinned, found, strict=True)}
 
 
@@ -116,6 +119,7 @@ def pin_views(
     sources: Mapping[str, Source],
     *,
     jobs: int,
+    progress: Progress = untold,
 ) -> Pins:
     """Return the pinned ones of `steps` with their final queries.
 
@@ -144,10 +148,10 @@ def pin_views(
 
     with _threads_for(connection, pinned, jobs):
         found: dict[str, dict[str, Sniffed | Problem]] = {}
-        results = in_parallel(connection, plan, to_sniff, sniff, jobs=jobs)
+        results = in_parallel(connection, plan, to_sniff, sniff, jobs=jobs, progress=progress)
         for (step, file), result in zip(to_sniff, results, strict=True):
             found.setdefault(step.key, {})[file] = result
-        answered = in_parallel(connection, plan, pinned, ask, jobs=jobs)
+        answered = in_parallel(connection, plan, pinned, ask, jobs=jobs, progress=progress)
     return Pins(
         {step.key: step for step, _ in answered},
         sources,

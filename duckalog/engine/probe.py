@@ -18,6 +18,7 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column
 from duckalog.engine.execution import abandon, close, execute, refused
+from duckalog.engine.progress import Progress, untold
 from duckalog.engine.session import impatient, prepare_cursor
 from duckalog.errors import Problem
 from duckalog.plan import Plan, ViewStep
@@ -40,7 +41,12 @@ class Answer(NamedTuple):
 
 
 def probe(
-    connection: DuckDBPyConnection, plan: Plan, steps: Sequence[ViewStep], *, jobs: int = JOBS
+    connection: DuckDBPyConnection,
+    plan: Plan,
+    steps: Sequence[ViewStep],
+    *,
+    jobs: int = JOBS,
+    progress: Progress = untold,
 ) -> dict[str, Answer]:
     """Return the answer of each view over remote files that is not pinned, by the step's key.
 
@@ -52,7 +58,7 @@ def probe(
     def ask(cursor: DuckDBPyConnection, step: ViewStep) -> Answer:
         return _ask(cursor, step, plan)
 
-    answers = in_parallel(connection, plan, remote, ask, jobs=jobs)
+    answers = in_parallel(connection, plan, remote, ask, jobs=jobs, progress=progress)
     return {step.key: answer for step, answer in zip(remote, answers, strict=True)}
 
 
@@ -63,11 +69,12 @@ def in_parallel(
     ask: Callable[[DuckDBPyConnection, Item], Result],
     *,
     jobs: int,
+    progress: Progress = untold,
 ) -> list[Result]:
     """Return what `ask` says of each item, in their order, on `jobs` cursors at a time."""
     if not items:
         return []
-    from concurrent.futures import ThreadPoolExecutor  # most catalogs get by without
+    from concurrent.futures import ThreadPoolExecutor, as_completed  # most catalogs get by without
 
     workers = min(jobs, len(items))
     cursors = [connection.cursor() for _ in range(workers)]
@@ -88,7 +95,11 @@ def in_parallel(
                 stack.enter_context(impatient(cursor))
             pool = ThreadPoolExecutor(workers, thread_name_prefix="duckalog-probe")
             try:
-                answers = list(pool.map(ask_on_a_cursor, items))
+                asked = [pool.submit(ask_on_a_cursor, item) for item in items]
+                progress("probe", 0, len(items))
+                for done, _ in enumerate(as_completed(asked), 1):
+                    progress("probe", done, len(items))
+                answers = [one.result() for one in asked]
             except BaseException:  # Ctrl-C: what is being asked cannot be waited for
                 for one in (connection, *cursors):
                     abandon(one)

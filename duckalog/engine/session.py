@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import duckdb
 from duckdb import DuckDBPyConnection
@@ -15,8 +13,9 @@ from duckdb import DuckDBPyConnection
 from duckalog.engine.execution import close, execute, is_abandoned, refused, run, within
 from duckalog.environment import Redactor
 from duckalog.errors import EngineError, Problem
+from duckalog.extensions import obtain_extension, remedy_for
 from duckalog.plan import DatabaseStep, ExtensionStep, Plan, Step
-from duckalog.sql import install, literal, load, set_option
+from duckalog.sql import literal, set_option
 
 logger = logging.getLogger("duckalog.engine")
 
@@ -86,59 +85,20 @@ def _apply(connection: DuckDBPyConnection, step: Step, plan: Plan, probe_limit_s
 
 
 def have_extension(connection: DuckDBPyConnection, step: ExtensionStep, redact: Redactor) -> None:
-    """Have an extension: loaded already, from its PyPI package, or by INSTALL, in that order."""
-    name = step.name
-    is_installed, is_loaded = _state_of(connection, name)
-    if is_loaded or (is_installed and not step.is_loaded):
-        return
-    if is_installed and _loads(connection, name):
-        return
-    for file in packaged(name):
-        if not step.is_loaded or _loads(connection, file):
-            return
+    """Have the extension of a step; raises EngineError that says how else it can be had."""
     try:
-        execute(connection, install(name, step.repository))
-        if step.is_loaded:
-            execute(connection, load(name))
+        obtain_extension(
+            connection,
+            step.name,
+            execute,
+            repository=step.repository,
+            is_loaded=step.is_loaded,
+        )
         return
     except duckdb.Error as error:
         problem = refused(step, error, redact)
-    package = f"duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}"
-    remedy = (
-        f"{problem.remedy}\n"
-        f"Let this machine reach DuckDB's repository, or install it beforehand "
-        f"(INSTALL {name}), or run: pip install {package}"
-    )
+    remedy = f"{problem.remedy}\n{remedy_for(step.name)}"
     raise EngineError(problem._replace(remedy=remedy))
-
-
-def _state_of(connection: DuckDBPyConnection, name: str) -> tuple[bool, bool]:
-    """Return whether an extension is installed, and whether it is loaded.
-
-    Asked before LOAD, which goes to the network for what is not installed (DuckDB 1.5.5).
-    """
-    found = connection.execute(
-        "SELECT installed, loaded FROM duckdb_extensions() WHERE extension_name = $1", [name]
-    ).fetchone()
-    return (bool(found[0]), bool(found[1])) if found else (False, False)
-
-
-def _loads(connection: DuckDBPyConnection, extension: str) -> bool:
-    try:
-        execute(connection, load(extension))
-    except duckdb.Error as error:
-        logger.debug("LOAD %s: %s", extension, str(error).splitlines()[0])
-        return False
-    return True
-
-
-def packaged(name: str) -> Iterator[str]:
-    """Yield the file of an extension that its PyPI package has for this DuckDB."""
-    found = importlib.util.find_spec(f"duckdb_extension_{name}")
-    for folder in (found.submodule_search_locations or ()) if found else ():
-        file = Path(folder, "extensions", f"v{duckdb.__version__}", f"{name}.duckdb_extension")
-        if file.is_file():
-            yield str(file)
 
 
 def _attach(

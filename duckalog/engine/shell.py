@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from duckalog.engine.session import packaged
+from duckalog.extensions import packaged
 from duckalog.plan import ExtensionStep, Plan
 from duckalog.sql import Bound, Statement, literal, load, script, set_option
 

@@ -14,7 +14,7 @@ import msgspec
 from duckalog.config import Config
 from duckalog.decode import absolute_path, is_remote
 from duckalog.entry import MAIN_SCHEMA
-from duckalog.errors import Problem
+from duckalog.errors import Problem, shown_path
 from duckalog.references import Reading, StatedPath
 from duckalog.user_sql import replace_quoted
 from duckalog.views.select import SelectView
@@ -48,7 +48,7 @@ def _absolute(
     config: Config, view: SelectView, paths: Iterable[StatedPath]
 ) -> SelectView | Problem:
     file = view.sql_file or view.origin.file
-    folder = os.path.dirname(file)
+    folder = os.path.dirname(shown_path(file) if is_remote(file) else file)
     replaced = {path.position: path.text for path in paths if _is_relative(path.text)}
     if not replaced:
         return view

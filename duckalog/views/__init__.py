@@ -26,13 +26,13 @@ VIEW_TYPES: dict[str, type[View]] = {
     "ducklake": DucklakeView,
 }
 
-_SQL_KEYS = ("sql", "sql_file")
+SQL_KEYS = ("sql", "sql_file")
 _SOURCE_KEYS = ("source", "uri", "database", "table", "catalog", "options")
 
 
 def view_type(data: Mapping[str, Data]) -> type[View] | Problem:
     """Return the struct for a view's keys, or what is wrong with them."""
-    stated = [key for key in _SQL_KEYS if data.get(key) is not None]
+    stated = [key for key in SQL_KEYS if data.get(key) is not None]
     if len(stated) > 1:
         return _problem('"sql" and "sql_file" exclude each other', "Keep one of them.", "sql_file")
     if stated:

@@ -13,7 +13,10 @@ class AttachedView(View, frozen=True, kw_only=True):
     """A view over a table of an attached database: `table`, or `schema.table`."""
 
     database: NonEmpty
+    """The alias of the attachment. Example: `crm`"""
     table: NonEmpty
+    """The table: `table`, or `schema.table`; quote a part that has dots.
+    Examples: `public.orders` `'"odd.schema".orders'`"""
 
     def __post_init__(self) -> None:
         try:

@@ -21,8 +21,11 @@ class DeltaView(View, frozen=True, kw_only=True):
 
     source: Literal["delta"]
     uri: Uri
+    """The folder of the table, local or remote. Example: `s3://lake/orders`"""
     options: dict[str, Any] = {}
+    """Options of `delta_scan`. Example: `{version: 12}`"""
     pin: bool = False
+    """Whether to stay with the version of build time until the next build."""
 
     def __post_init__(self) -> None:
         check_options(self.options)

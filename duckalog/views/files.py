@@ -18,8 +18,13 @@ class FilesView(View, frozen=True, kw_only=True):
     function: ClassVar[str]
 
     uri: Uris
+    """The files: a path, URL or pattern, or a list of them.
+    Examples: `orders/*.parquet` `["s3://lake/2025/**", "s3://lake/2026/**"]`"""
     options: dict[str, Any] = {}
+    """Options of DuckDB's function that reads the files.
+    Example: `{hive_partitioning: true, union_by_name: true}`"""
     pin: bool = False
+    """Whether to read the files of build time, without listing them at each query."""
 
     def __post_init__(self) -> None:
         check_options(self.options)

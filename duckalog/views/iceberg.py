@@ -34,10 +34,17 @@ class IcebergView(View, frozen=True, kw_only=True):
 
     source: Literal["iceberg"]
     uri: Uri | None = None
+    """The folder of a table, or one of its metadata files; not with `catalog`.
+    Example: `s3://lake/orders/metadata/v2.metadata.json`"""
     catalog: str | None = None
+    """The name of the Iceberg catalog that has the table. Example: `ice`"""
     table: str | None = None
+    """The table in the catalog, its namespace first. Example: `analytics.orders`"""
     options: dict[str, Any] = {}
+    """`snapshot_id` or `snapshot_timestamp`; with `uri` also the options of `iceberg_scan`.
+    Example: `{snapshot_timestamp: "2026-01-31 00:00:00"}`"""
     pin: bool = False
+    """Whether to stay with the snapshot of build time until the next build."""
 
     def __post_init__(self) -> None:
         check_options(self.options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from duckalog.decode import LocalPath, Unfit
+from duckalog.decode import TextFile, Unfit
 from duckalog.entry import View
 
 
@@ -10,7 +10,10 @@ class SelectView(View, frozen=True, kw_only=True):
     """A view that is a SELECT; `sql_file` is read into `sql` when the config is loaded."""
 
     sql: str | None = None
-    sql_file: LocalPath | None = None
+    """The query: one SELECT.
+    Example: `SELECT country, count(*) AS orders FROM orders GROUP BY country`"""
+    sql_file: TextFile | None = None
+    """The file that holds the query, in place of `sql`. Example: `queries/funnel.sql`"""
 
     def __post_init__(self) -> None:
         if self.sql is not None and not self.sql.strip():

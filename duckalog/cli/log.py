@@ -1,0 +1,73 @@
+"""`--log-level` and `--log-format`: what a command logs to standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any
+
+import click
+
+from duckalog.errors import Problem
+
+LEVELS = ("debug", "info", "warning", "error")
+_META = "duckalog.log"
+
+
+def log_options(command: Any) -> Any:
+    """Add the options; `logged` is where they take effect."""
+    level = click.option(
+        "--log-level",
+        type=click.Choice(LEVELS),
+        expose_value=False,
+        is_eager=True,
+        callback=_remember,
+        help="Log from this level on; --verbose is debug.",
+    )
+    form = click.option(
+        "--log-format",
+        type=click.Choice(("text", "json")),
+        expose_value=False,
+        is_eager=True,
+        callback=_remember,
+        help="Log as text, or as a JSON object a line, errors included.",
+    )
+    return level(form(command))
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value:
+        context.meta[f"{_META}.{parameter.name}"] = value
+
+
+def logs_json(context: click.Context) -> bool:
+    """Say whether standard error is to hold JSON lines only."""
+    return context.meta.get(f"{_META}.log_format") == "json"
+
+
+def tell_problem(problem: Problem) -> None:
+    """Tell on standard error what went wrong."""
+    if logs_json(click.get_current_context()):
+        from duckalog.logs import json_line
+
+        click.echo(json_line("error", "duckalog", str(problem), time.time()), err=True)
+    else:
+        click.echo(str(problem), err=True)
+
+
+def logged(*, verbose: bool = False) -> contextlib.AbstractContextManager[None]:
+    """Log as the options have it while the block runs; by default, nothing is set up."""
+    from duckalog.logs import logging_to_stderr
+
+    context = click.get_current_context()
+    level = context.meta.get(f"{_META}.log_level") or ("debug" if verbose else None)
+    as_json = logs_json(context)
+    if level is None and not as_json:
+        return contextlib.nullcontext()
+    return logging_to_stderr(level or "warning", as_json=as_json)
+
+
+def is_logged(*, verbose: bool = False) -> bool:
+    """Say whether log lines are on standard error, where a progress bar would be in their way."""
+    meta = click.get_current_context().meta
+    return verbose or any(key.startswith(_META) for key in meta)

@@ -1,0 +1,84 @@
+"""How DuckDB's extensions are had: loaded already, from a PyPI package, or by INSTALL."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from duckalog.sql import Statement, install, load
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+logger = logging.getLogger("duckalog.extensions")
+
+Execute = Callable[["DuckDBPyConnection", Statement], None]
+
+
+def obtain_extension(
+    connection: DuckDBPyConnection,
+    name: str,
+    execute: Execute,
+    *,
+    repository: str = "",
+    is_loaded: bool = True,
+) -> None:
+    """Have an extension installed and, if `is_loaded`, loaded; raises what DuckDB does."""
+    was_installed, was_loaded = _state_of(connection, name)
+    if was_loaded or (was_installed and not is_loaded):
+        return
+    if was_installed and _loads(connection, name, execute):
+        return
+    for file in packaged(name):
+        if not is_loaded or _loads(connection, file, execute):
+            return
+    execute(connection, install(name, repository))
+    if is_loaded:
+        execute(connection, load(name))
+
+
+def remedy_for(name: str) -> str:
+    """Return how to have an extension on a machine that cannot download it."""
+    import duckdb
+
+    package = f"duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}"
+    return (
+        f"Let this machine reach DuckDB's repository, or install it beforehand "
+        f"(INSTALL {name}), or run: pip install {package}"
+    )
+
+
+def _state_of(connection: DuckDBPyConnection, name: str) -> tuple[bool, bool]:
+    """Return whether an extension is installed, and whether it is loaded.
+
+    Asked before LOAD, which goes to the network for what is not installed (DuckDB 1.5.5).
+    """
+    found = connection.execute(
+        "SELECT installed, loaded FROM duckdb_extensions() WHERE extension_name = $1", [name]
+    ).fetchone()
+    return (bool(found[0]), bool(found[1])) if found else (False, False)
+
+
+def _loads(connection: DuckDBPyConnection, extension: str, execute: Execute) -> bool:
+    import duckdb
+
+    try:
+        execute(connection, load(extension))
+    except duckdb.Error as error:
+        logger.debug("LOAD %s: %s", extension, str(error).splitlines()[0])
+        return False
+    return True
+
+
+def packaged(name: str) -> Iterator[str]:
+    """Yield the file of an extension that its PyPI package has for this DuckDB."""
+    import duckdb
+
+    found = importlib.util.find_spec(f"duckdb_extension_{name}")
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        file = Path(folder, "extensions", f"v{duckdb.__version__}", f"{name}.duckdb_extension")
+        if file.is_file():
+            yield str(file)
