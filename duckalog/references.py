@@ -15,7 +15,7 @@ Name = tuple[str, ...]
 
 
 class StatedPath(NamedTuple):
-    """The path of a file in a query: its text, and the byte at which its literal begins.
+    """The path or URL of files in a query: its text, and the byte at which its literal begins.
 
     `is_relation` says that it stands in place of a relation's name.
     """
@@ -33,14 +33,9 @@ class Reading(NamedTuple):
     urls: frozenset[str] = frozenset()
     refusal: str = ""
     paths: tuple[StatedPath, ...] = ()
-
-    @property
-    def reads_files(self) -> bool:
-        """Say whether the query may read files: by a function, or by a path in place of a name."""
-        paths = ("/", "\\", ".", "*")
-        return bool(self.functions) or any(
-            mark in name[0] for name in self.relations if len(name) == 1 for mark in paths
-        )
+    """Where the files are that it reads, URLs included."""
+    reads_unknown: bool = False
+    """Whether it reads more than its relations and paths tell: what a function finds, say."""
 
 
 _SESSION_STATEMENTS = frozenset(
@@ -166,6 +161,7 @@ def _walk(root: dict[str, Any]) -> Reading:
     functions: set[str] = set()
     urls: set[str] = set()
     paths: set[StatedPath] = set()
+    reads_unknown = False
     pending: list[tuple[Any, _Scope]] = [(root, frozenset())]
     while pending:
         node, scope = pending.pop()
@@ -182,8 +178,10 @@ def _walk(root: dict[str, Any]) -> Reading:
                 relations.add(name)
             if "://" in name[-1]:
                 urls.add(name[-1])
-            elif len(name) == 1 and not is_own and _FILE_NAME.search(name[0]):
+            if len(name) == 1 and not is_own and _FILE_NAME.search(name[0]):
                 paths.add(StatedPath(node["query_location"], name[0], is_relation=True))
+            elif len(name) == 1 and not is_own and "." in name[0]:
+                reads_unknown = True
         elif kind == "SHOW_REF":
             return Reading(refusal="a view is one SELECT, and this is DESCRIBE, SHOW or SUMMARIZE")
         elif kind in _CHANGES:
@@ -199,6 +197,10 @@ def _walk(root: dict[str, Any]) -> Reading:
                 relations.update(map(_name_in, _texts(first)))
             elif called in _READERS_OF_FILES:
                 paths.update(_paths_in(first))
+            reads_unknown |= not (
+                called in _READERS_OF_NOTHING
+                or (called in _READERS_OF_FILES - _READERS_OF_FOLDERS and _is_stated(first))
+            )
         elif node.get("class") == "CONSTANT":
             urls.update(text for text in _texts(node) if "://" in text)
         pending += _children(node, scope)
@@ -207,6 +209,7 @@ def _walk(root: dict[str, Any]) -> Reading:
         frozenset(functions),
         frozenset(urls),
         paths=tuple(sorted(paths)),
+        reads_unknown=reads_unknown,
     )
 
 
@@ -220,6 +223,16 @@ _READERS_OF_FILES = frozenset(
     """.split()
 )
 """Table functions whose first argument is a path, or a list of paths."""
+
+_READERS_OF_FOLDERS = frozenset(
+    ("delta_scan", "iceberg_metadata", "iceberg_scan", "iceberg_snapshots")
+)
+"""Those of tables that are a folder, which does not tell whether the table changed."""
+
+_READERS_OF_NOTHING = frozenset(
+    "generate_series json_each json_tree range repeat repeat_row unnest".split()
+)
+"""Table functions that give back what they are given."""
 
 _FILE_NAME = re.compile(
     r"[/\\*?]|\.(?:parquet|csv|tsv|json|jsonl|ndjson|avro|xlsx)(?:\.(?:gz|zst))?\Z", re.IGNORECASE
@@ -248,6 +261,19 @@ def _paths_in(arguments: list[Any]) -> Iterator[StatedPath]:
             yield from _paths_in(_arguments(node))
         elif kind == "FUNCTION" and node["function_name"] in ("||", "concat"):
             yield from _paths_in(_arguments(node)[:1])
+
+
+def _is_stated(arguments: list[Any]) -> bool:
+    """Say whether paths are whole in the query: a literal, or a list of literals."""
+    for node in arguments:
+        kind = node.get("class")
+        is_list = kind == "FUNCTION" and node["function_name"] in ("list_value", "array_value")
+        if is_list or (kind == "OPERATOR" and node.get("type") == "ARRAY_CONSTRUCTOR"):
+            if not _is_stated(_arguments(node)):
+                return False
+        elif kind != "CONSTANT":
+            return False
+    return True
 
 
 class Mention(NamedTuple):

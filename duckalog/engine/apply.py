@@ -151,7 +151,7 @@ def _threads_for(plan: Plan, connection: DuckDBPyConnection) -> Iterator[None]:
 def _opens_many_files(step: ViewStep) -> bool:
     """Say whether DuckDB opens many files to bind a view, which it does on all its threads."""
     if step.scan is None:
-        return step.reads_unknown_files
+        return step.reads_unknown_files or bool(step.stated_files)
     is_plain = step.scan.function in ("read_parquet", "read_csv", "read_json")
     return not is_plain or step.scan.is_remote or "union_by_name" in step.scan.options
 

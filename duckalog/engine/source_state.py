@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 
+from duckalog.decode import is_remote
 from duckalog.plan import DatabaseStep, Plan, ViewStep
 
 REMOTE = "remote"
@@ -28,6 +29,8 @@ def _state(step: ViewStep, databases: dict[str, str | None], known: dict[str, st
     if step.reads_unknown_files:
         return None
     files = [file for need in step.needs if (file := databases.get(need))]
+    local = (one for one in step.stated_files if not is_remote(one))
+    files += (one for pattern in local for one in _matching(pattern))
     if step.scan:
         files += (one for pattern in step.scan.files for one in _matching(pattern))
         if step.scan.is_remote and not step.scan.files:

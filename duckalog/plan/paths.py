@@ -13,7 +13,7 @@ import msgspec
 
 from duckalog.config import Config
 from duckalog.decode import absolute_path, is_remote
-from duckalog.entry import MAIN_SCHEMA
+from duckalog.entry import MAIN_SCHEMA, View
 from duckalog.errors import Problem, shown_path
 from duckalog.references import Reading, StatedPath
 from duckalog.user_sql import replace_quoted
@@ -29,7 +29,7 @@ def with_absolute_paths(
 
     Where the config sets DuckDB's own `file_search_path`, that counts instead.
     """
-    if any(name.lower() == _SEARCH_PATH for name in config.duckdb.settings):
+    if _has_search_path(config):
         return list(views)
     own = {(view.schema.lower(), view.name.lower()) for view in config.views}
     return [
@@ -38,7 +38,28 @@ def with_absolute_paths(
     ]
 
 
-def _is_view(path: StatedPath, reader: SelectView, own: set[tuple[str, str]]) -> bool:
+def stated_files(config: Config, view: View, reading: Reading) -> tuple[str, ...] | None:
+    """Return the paths and URLs that a query reads, or None where only DuckDB knows them all."""
+    if reading.reads_unknown:
+        return None
+    own = {(one.schema.lower(), one.name.lower()) for one in config.views}
+    files = [path.text for path in reading.paths if not _is_view(path, view, own)]
+    if any(map(_is_relative, files)) and _has_search_path(config):
+        return None
+    folder = _folder_of(view)
+    return tuple(one if is_remote(one) else _from(folder, one) for one in dict.fromkeys(files))
+
+
+def _has_search_path(config: Config) -> bool:
+    return any(name.lower() == _SEARCH_PATH for name in config.duckdb.settings)
+
+
+def _folder_of(view: View) -> str:
+    file = getattr(view, "sql_file", None) or view.origin.file
+    return os.path.dirname(shown_path(file) if is_remote(file) else file)
+
+
+def _is_view(path: StatedPath, reader: View, own: set[tuple[str, str]]) -> bool:
     """Say whether what looks like the path of a file is the name of a view of the config."""
     name = path.text.lower()
     return path.is_relation and bool({(reader.schema.lower(), name), (MAIN_SCHEMA, name)} & own)
@@ -47,8 +68,7 @@ def _is_view(path: StatedPath, reader: SelectView, own: set[tuple[str, str]]) ->
 def _absolute(
     config: Config, view: SelectView, paths: Iterable[StatedPath]
 ) -> SelectView | Problem:
-    file = view.sql_file or view.origin.file
-    folder = os.path.dirname(shown_path(file) if is_remote(file) else file)
+    folder = _folder_of(view)
     replaced = {path.position: path.text for path in paths if _is_relative(path.text)}
     if not replaced:
         return view

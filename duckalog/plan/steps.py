@@ -49,7 +49,8 @@ class DatabaseStep(Step, frozen=True, kw_only=True):
 class ViewStep(Step, frozen=True, kw_only=True):
     """A view to create: `statements` are CREATE VIEW and its comments.
 
-    `reads_unknown_files` says that its SQL reads files that only DuckDB knows.
+    `stated_files` are the paths and URLs that raw SQL reads; `reads_unknown_files`
+    says that it reads what only DuckDB knows.
     With a `pin`, a build replaces the query by one over what it finds there.
     """
 
@@ -59,6 +60,7 @@ class ViewStep(Step, frozen=True, kw_only=True):
     source: str
     scan: Scan | None = None
     pin: Pin | None = None
+    stated_files: tuple[str, ...] = ()
     reads_unknown_files: bool = False
     description: str | None = None
     columns: dict[str, Column] = {}

@@ -12,6 +12,7 @@ from duckalog.entry import (
     View,
 )
 from duckalog.errors import ConfigError, Problem
+from duckalog.plan.paths import stated_files
 from duckalog.plan.steps import ViewStep, relation_of
 from duckalog.references import Name, Reading
 from duckalog.sql import (
@@ -28,7 +29,7 @@ def view_steps(config: Config, readings: Mapping[int, Reading]) -> list[ViewStep
     """
     needs = _Needs(config)
     steps = [
-        _view_step(view, needs.of(view, reading), reading)
+        _view_step(config, view, needs.of(view, reading), reading)
         for view, reading in ((one, readings.get(id(one))) for one in config.views)
     ]
     return _in_order(steps)
@@ -81,7 +82,9 @@ def _view_key(view: View) -> str:
     return f"view:{view.schema}.{view.name}"
 
 
-def _view_step(view: View, needs: tuple[str, ...], reading: Reading | None) -> ViewStep:
+def _view_step(
+    config: Config, view: View, needs: tuple[str, ...], reading: Reading | None
+) -> ViewStep:
     relation = relation_of(view.schema, view.name)
     query = view.query()
     statements = [create_view(relation, query)]
@@ -90,6 +93,7 @@ def _view_step(view: View, needs: tuple[str, ...], reading: Reading | None) -> V
     for name, column in view.columns.items():
         if column.description is not None:
             statements.append(comment_on_column(relation, name, column.description))
+    files = stated_files(config, view, reading) if reading else ()
     return ViewStep(
         kind="view",
         name=f"{view.schema}.{view.name}",
@@ -102,7 +106,8 @@ def _view_step(view: View, needs: tuple[str, ...], reading: Reading | None) -> V
         source=view.source_name,
         scan=view.scan,
         pin=view.pinned,
-        reads_unknown_files=reading is not None and reading.reads_files,
+        stated_files=files or (),
+        reads_unknown_files=files is None,
         description=view.description,
         columns=view.columns,
         tags=view.tags,
