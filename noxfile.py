@@ -71,3 +71,11 @@ def core(session: nox.Session, duckdb: str) -> None:
     """Run the tests that need no server on the ends of what is supported."""
     session.install("-e", ".[test]", f"duckdb=={duckdb}")
     session.run("pytest", *IN_PARALLEL, "-m", "not servers", *session.posargs)
+
+
+@nox.session
+def oldest_dagster(session: nox.Session) -> None:
+    """Run the tests of the Dagster layer that start no process on the oldest Dagster."""
+    session.install("-e", ".[dagster,servers]", "dagster==1.12.0", "dagster-duckdb==0.28.0")
+    modules = ("specs", "run", "component", "sources")
+    session.run("pytest", *IN_PARALLEL, *(f"tests/test_dagster_{name}.py" for name in modules))

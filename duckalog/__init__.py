@@ -19,29 +19,38 @@ if TYPE_CHECKING:
         generate_sql,
         init_config,
         load_plan,
+        observe,
         validate_config,
     )
     from duckalog.changes import Diff
     from duckalog.config import Config
     from duckalog.engine.apply import ViewReport
     from duckalog.engine.build import BuildReport
+    from duckalog.engine.observe import SourceReport
+    from duckalog.engine.reports import DatabaseReport
+    from duckalog.entry import Source
     from duckalog.init.draft import Note, StartingConfig
     from duckalog.lineage import Lineage
     from duckalog.load import load_config
-    from duckalog.plan import Plan
+    from duckalog.plan import DatabaseStep, Plan, ViewStep
 
 __all__ = [
     "BuildReport",
     "Config",
     "ConfigError",
+    "DatabaseReport",
+    "DatabaseStep",
     "Diff",
     "DuckalogError",
     "EngineError",
     "Lineage",
     "Note",
     "Plan",
+    "Source",
+    "SourceReport",
     "StartingConfig",
     "ViewReport",
+    "ViewStep",
     "__version__",
     "build",
     "build_catalog",
@@ -53,6 +62,7 @@ __all__ = [
     "init_config",
     "load_config",
     "load_plan",
+    "observe",
     "validate_config",
 ]
 
@@ -68,6 +78,7 @@ _HOME = {
             "generate_sql",
             "init_config",
             "load_plan",
+            "observe",
             "validate_config",
         ),
         "duckalog.api",
@@ -77,6 +88,11 @@ _HOME = {
     "Diff": "duckalog.changes",
     "Lineage": "duckalog.lineage",
     "Plan": "duckalog.plan",
+    "DatabaseStep": "duckalog.plan",
+    "ViewStep": "duckalog.plan",
+    "Source": "duckalog.entry",
+    "SourceReport": "duckalog.engine.observe",
+    "DatabaseReport": "duckalog.engine.reports",
     "BuildReport": "duckalog.engine.build",
     "Note": "duckalog.init.draft",
     "StartingConfig": "duckalog.init.draft",

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from duckalog.config import MEMORY
+from duckalog.environment import read_environment
 from duckalog.errors import ConfigError, Origin, Problem
 from duckalog.load import in_order_of_files, read_config
 from duckalog.plan import Plan, problems_of
@@ -13,7 +14,7 @@ from duckalog.plan import plan as plan_of
 from duckalog.script import full_script, session_script, views_script
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Literal
 
     import duckdb
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from duckalog.changes import Diff
     from duckalog.diagram import Format
     from duckalog.engine.build import BuildReport
+    from duckalog.engine.observe import SourceReport
     from duckalog.engine.progress import Progress
     from duckalog.engine.publish import Publish
     from duckalog.init.draft import StartingConfig
@@ -34,17 +36,27 @@ LOCK_TIMEOUT_S = 10.0
 
 
 def load_plan(
-    config_path: PathLike, db_path: PathLike | None = None, *, env_file: PathLike | None = None
+    config_path: PathLike,
+    db_path: PathLike | None = None,
+    *,
+    env_file: PathLike | None = None,
+    variables: Mapping[str, str] | None = None,
+    fill: bool = True,
 ) -> Plan:
     """Return the plan of a config: its steps in the order they run.
 
-    `db_path` is built instead of `duckdb.database`. Raises ConfigError with
-    every problem.
+    `db_path` is built instead of `duckdb.database`. Placeholders are filled from
+    `variables`, the environment and `env_file`, in this order; with `fill=False`
+    they stay as text, and the plan is only to be looked at. Raises ConfigError
+    with every problem.
     """
     database = os.fspath(db_path) if db_path is not None else None
     if database is not None and database != MEMORY:
         database = os.path.abspath(database)
-    config, problems = read_config(config_path, env_file=env_file)
+    environment = {**read_environment(env_file), **variables} if variables else None
+    config, problems = read_config(
+        config_path, env_file=env_file, environment=environment, fill_environment=fill
+    )
     if config is None or problems:
         found = problems_of(config, problems) if config else []
         raise in_order_of_files([*problems, *found])
@@ -58,6 +70,14 @@ def _placed(plan: Plan) -> Plan:
     message = f'"{plan.database}" starts from the config, which is not on this machine'
     remedy = "Say where to build: --db-path, or db_path in Python; or state the whole path."
     raise ConfigError(Problem(Origin(plan.file, path=("duckdb", "database")), message, remedy))
+
+
+def _planned(
+    config_path: PathLike | Plan, db_path: PathLike | None, env_file: PathLike | None
+) -> Plan:
+    if isinstance(config_path, Plan):
+        return config_path
+    return load_plan(config_path, db_path, env_file=env_file)
 
 
 def validate_config(
@@ -96,7 +116,7 @@ def generate_sql(
 
 
 def build(
-    config_path: PathLike,
+    config_path: PathLike | Plan,
     db_path: PathLike | None = None,
     *,
     env_file: PathLike | None = None,
@@ -108,8 +128,12 @@ def build(
     lock_timeout_s: float = LOCK_TIMEOUT_S,
     publish: Publish = "auto",
     progress: Progress | None = None,
+    select: Iterable[str] | None = None,
+    build_id: str = "",
 ) -> BuildReport:
     """Return the report of building a catalog: for each view the action, columns and seconds.
+
+    `config_path` may be a plan that `load_plan` made.
 
     All or nothing: a build that fails leaves the earlier catalog as it was.
     Views whose definition and source are unchanged are left alone, unless
@@ -120,14 +144,20 @@ def build(
     in, which readers do not notice; `auto` swaps where readers have it open.
     Another process's lock is waited for, up to `lock_timeout_s`. `progress` is
     called with the stage (`session`, `probe`, `apply`; `refusals` where a view was
-    refused), how many of its views are done, and how many there are. Raises
+    refused), how many of its views are done, and how many there are.
+
+    With `select` only the views and databases of these names are built (`orders`,
+    `analytics.orders`, `attachment:crm`), over what they need of the session;
+    views that read them are named in the report, and made again by the next
+    build. A build whose `build_id` the catalog remembers is not done again: its
+    report comes back, so that processes of one run may share it. Raises
     ConfigError or EngineError with every problem.
     """
     from duckalog.engine.build import BuildOptions
     from duckalog.engine.build import build as build_plan
     from duckalog.engine.progress import untold
 
-    plan = _placed(load_plan(config_path, db_path, env_file=env_file))
+    plan = _placed(_planned(config_path, db_path, env_file))
     return build_plan(
         plan,
         BuildOptions(
@@ -139,6 +169,8 @@ def build(
             lock_timeout_s=lock_timeout_s,
             publish=publish,
             progress=progress or untold,
+            select=None if select is None else tuple(select),
+            build_id=build_id,
         ),
     )
 
@@ -183,7 +215,7 @@ def column_lineage(
     from duckalog.engine.columns import asked_columns, remembered_columns, reported_columns
     from duckalog.lineage import lineage_of
 
-    plan = config if isinstance(config, Plan) else load_plan(config, db_path, env_file=env_file)
+    plan = _planned(config, db_path, env_file)
     if connect:
         known = asked_columns(plan)
     elif report is not None:
@@ -209,7 +241,7 @@ def generate_graph(
     """
     from duckalog.diagram import graph_of, render
 
-    plan = config if isinstance(config, Plan) else load_plan(config, env_file=env_file)
+    plan = _planned(config, None, env_file)
     has_columns = columns or format == "json"
     lineage = column_lineage(plan, connect=connect) if has_columns else None
     return render(graph_of(plan, lineage), format)
@@ -235,6 +267,24 @@ def init_config(
     return starting_config(place, os.fspath(config_path), attach)
 
 
+def observe(
+    config_path: PathLike | Plan,
+    *,
+    env_file: PathLike | None = None,
+    sources: Iterable[str] | None = None,
+) -> list[SourceReport]:
+    """Return the state of each source that the views read: a version that moves when its data does.
+
+    `sources` are the keys of those to ask; local files and databases are only
+    looked at from outside, and all else is asked through a session. The catalog
+    need not be built. `config_path` may be a plan that `load_plan` made. Raises
+    ConfigError, or EngineError where the session cannot be made.
+    """
+    from duckalog.engine.observe import observe as observe_plan
+
+    return observe_plan(_planned(config_path, None, env_file), sources)
+
+
 def build_catalog(
     config_path: PathLike,
     db_path: PathLike | None = None,
@@ -257,7 +307,7 @@ def build_catalog(
 
 
 def connect(
-    config_path: PathLike,
+    config_path: PathLike | Plan,
     read_only: bool = True,
     *,
     db_path: PathLike | None = None,
@@ -267,10 +317,11 @@ def connect(
     """Return a connection to the built catalog, its session half applied.
 
     So the views over attachments, secrets and settings work, which they do not
-    in a plain connection. A catalog in memory is built on the spot. Raises
-    ConfigError or EngineError, also where the catalog is not built yet.
+    in a plain connection. A catalog in memory is built on the spot. `config_path`
+    may be a plan that `load_plan` made. Raises ConfigError or EngineError, also
+    where the catalog is not built yet.
     """
-    plan = load_plan(config_path, db_path, env_file=env_file)
+    plan = _planned(config_path, db_path, env_file)
     return connect_plan(plan, read_only=read_only, lock_timeout_s=lock_timeout_s)
 
 

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     import duckdb
 
 FORMAT = 1
+KEPT_BUILDS = 50
 
 _VIEWS = qualified(BOOKKEEPING_SCHEMA, "views")
 _FILES = qualified(BOOKKEEPING_SCHEMA, "pinned_files")
+_BUILDS = qualified(BOOKKEEPING_SCHEMA, "builds")
 _CATALOG = qualified(BOOKKEEPING_SCHEMA, "catalog")
 _SCHEMAS = qualified(BOOKKEEPING_SCHEMA, "schemas")
 
@@ -273,6 +275,46 @@ def remember(
             f" FROM ({_unnested(*rows[0])})",
             [json.dumps(rows)],
         )
+
+
+def unsettle(connection: duckdb.DuckDBPyConnection, names: Iterable[ViewName]) -> None:
+    """Have the next build make views again, because of what was done to those that they read."""
+    rows = [dict(zip(("schema", "view"), folded(name), strict=True)) for name in names]
+    if rows:
+        connection.execute(
+            f"UPDATE {_VIEWS} SET source_state = NULL"
+            " WHERE (lower(schema_name), lower(view_name)) IN"
+            f" (SELECT (row.schema, row.view) FROM ({_unnested('schema', 'view')}))",
+            [json.dumps(rows)],
+        )
+
+
+def remember_report(connection: duckdb.DuckDBPyConnection, build_id: str, report: str) -> None:
+    """Write down the report of a build that has an id; those of long ago are forgotten."""
+    connection.execute(
+        f"CREATE TABLE IF NOT EXISTS {_BUILDS}"
+        " (build_id VARCHAR, report VARCHAR, built_at TIMESTAMP)"
+    )
+    connection.execute(
+        f"DELETE FROM {_BUILDS} WHERE build_id NOT IN (SELECT build_id FROM {_BUILDS}"
+        f" ORDER BY built_at DESC LIMIT {KEPT_BUILDS - 1})"
+    )
+    built_at = datetime.now(timezone.utc).replace(tzinfo=None)
+    connection.execute(f"INSERT INTO {_BUILDS} VALUES ($1, $2, $3)", [build_id, report, built_at])
+
+
+def remembered_report(connection: duckdb.DuckDBPyConnection, build_id: str) -> str | None:
+    """Return the report of the build that has an id, None where there was none."""
+    is_there = connection.execute(
+        "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database()"
+        " AND schema_name = $1 AND table_name = 'builds'",
+        [BOOKKEEPING_SCHEMA],
+    ).fetchone()
+    if not is_there:
+        return None
+    query = f"SELECT report FROM {_BUILDS} WHERE build_id = $1"
+    found = connection.execute(query, [build_id]).fetchone()
+    return str(found[0]) if found else None
 
 
 def _place(origin: Place) -> str:

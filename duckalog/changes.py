@@ -143,6 +143,8 @@ def _change(
     state = states.get(step.key)
     if state is None:
         return Change(step, "unchanged", "its files are known to DuckDB only")
+    if remembered.source_state is None:
+        return Change(step, "unchanged", "a view that it reads was made again")
     if state != remembered.source_state:
         return Change(step, "unchanged", "its source changed")
     return Change(step, "unchanged", "")

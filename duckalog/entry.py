@@ -64,6 +64,23 @@ class Scan(NamedTuple):
     """What it reads, local or remote."""
 
 
+class Source(NamedTuple):
+    """What a view reads outside of the catalog: files by their URI, or a database's table.
+
+    `location` is one URI, or the database's alias and the table's own names.
+    `database` is the key of the step that attaches it, empty for files.
+    """
+
+    kind: str
+    location: tuple[str, ...]
+    database: str = ""
+
+    @property
+    def key(self) -> str:
+        """The source's name among all steps and sources."""
+        return f"source:{self.database}:{'.'.join(self.location)}"
+
+
 class Pin(msgspec.Struct, frozen=True, kw_only=True):
     """What a pinned view reads, and how to state what was found there in its query."""
 
@@ -99,6 +116,11 @@ class View(Entry, frozen=True, kw_only=True):
     def reads_from(self) -> str | None:
         """The alias of the attachment or catalog that the view reads, if it names one."""
         return None
+
+    @property
+    def locations(self) -> tuple[tuple[str, ...], ...]:
+        """Where the view reads: URIs, or an alias and a table's names; none for raw SQL."""
+        return ()
 
     @property
     def scan(self) -> Scan | None:

@@ -185,6 +185,12 @@ def is_filled(text: str) -> bool:
     return isinstance(text, Filled) or bool(PLACEHOLDER.search(text))
 
 
+def is_unfilled(value: object) -> bool:
+    """Say whether a value is a text that still has to be filled."""
+    is_text = isinstance(value, str) and not isinstance(value, Filled)
+    return is_text and bool(PLACEHOLDER.search(str(value)))
+
+
 def looks_secret(name: str) -> bool:
     """Say whether a variable's name is one that people give to credentials."""
     return bool(_SECRET_WORDS.search(name))

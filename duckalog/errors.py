@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-KeyPath = tuple["str | int", ...]
+KeyPath = tuple[str | int, ...]
 
 MAX_PROBLEMS = 1_000
 """More problems than these are not told: nobody reads on, and a hostile file has millions."""

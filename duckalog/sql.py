@@ -185,9 +185,9 @@ def select_all(relation: str, at: str = "") -> str:
     return f"SELECT * FROM {relation}{at}"
 
 
-def at_version(version: int) -> str:
-    """Return the time travel clause for a snapshot or version number."""
-    return f" AT (VERSION => {int(version)})"
+def at_version(version: int | str) -> str:
+    """Return the time travel clause for a snapshot or version number, or what stands for one."""
+    return f" AT (VERSION => {version if isinstance(version, int) else literal(version)})"
 
 
 def at_timestamp(timestamp: str) -> str:

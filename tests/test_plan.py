@@ -592,3 +592,70 @@ def test_a_pragma_that_would_change_a_database_is_refused(
     with pytest.raises(ConfigError, match=f"{kind} changes a database") as caught:
         plan(load_config(config))
     assert caught.value.problems[0].origin.line == 4
+
+
+def unfilled(write_config: WriteConfig, text: str) -> Plan:
+    """Return a plan whose placeholders stay as they are."""
+    return plan(load_config(write_config(f"version: 1\n{text}"), fill_environment=False))
+
+
+class TestUnfilled:
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "SELECT * FROM base WHERE region = '${env:REGION}'",
+            "SELECT * FROM base LIMIT ${env:LIMIT}",
+            "SELECT i::DECIMAL(${env:DIGITS}, 2) FROM base",
+            'SELECT "${env:COLUMN}" FROM base',
+            "SELECT ${env:COLUMN:i} FROM base",
+        ],
+    )
+    def test_what_a_query_reads_is_known(self, write_config: WriteConfig, query: str) -> None:
+        text = f"views: [{{name: base, sql: SELECT 1 AS i}}, {{name: v, sql: {query!r}}}]"
+        assert unfilled(write_config, text).views[1].needs == ("view:main.base",)
+
+    def test_every_other_value_may_wait_too(self, write_config: WriteConfig) -> None:
+        found = unfilled(
+            write_config,
+            """\
+duckdb:
+  database: ${env:DB}
+  settings: {threads: "${env:THREADS}"}
+  secrets: [{type: s3, key_id: "${env:K}", secret: "${env:S}", scope: "s3://${env:B}", name: aws}]
+attachments:
+  postgres: [{alias: dw, host: "${env:H}", port: "${env:P}", database: d, user: u, password: x}]
+iceberg_catalogs:
+  - {name: g, catalog_type: glue, warehouse: "${env:ACCOUNT}", options: {secret: aws}}
+  - {name: t, catalog_type: s3_tables, warehouse: "${env:ARN}", options: {secret: aws}}
+views:
+  - {name: a, source: iceberg, uri: "${env:I}", options: {snapshot_id: "${env:SNAPSHOT}"}}
+  - {name: b, source: iceberg, catalog: g, table: "${env:TABLE}"}
+  - {name: c, source: iceberg, catalog: g, table: n.t, options: {snapshot_id: "${env:SNAPSHOT}"}}
+""",
+        )
+        assert [view.needs for view in found.views] == [(), ("catalog:g",), ("catalog:g",)]
+        assert "snapshot_from_id = '${env:SNAPSHOT}'" in found.views[0].query
+        assert "AT (VERSION => '${env:SNAPSHOT}')" in found.views[2].query
+
+    def test_what_is_wrong_beside_a_placeholder_is_told(self, write_config: WriteConfig) -> None:
+        with pytest.raises(ConfigError, match="this is something else"):
+            unfilled(write_config, "views: [{name: v, sql: DROP TABLE t}]")
+
+
+class TestSources:
+    def test_are_the_files_and_tables_that_a_view_names(self, write_config: WriteConfig) -> None:
+        found = loaded(
+            write_config,
+            """\
+attachments: {duckdb: [{alias: Crm, path: a.duckdb}]}
+views:
+  - {name: files, source: csv, uri: [s3://b/a.csv, s3://b/b.csv]}
+  - {name: customers, source: duckdb, database: crm, table: sales.customers}
+  - {name: joined, sql: "FROM crm.sales.customers JOIN files USING (id), crm.t"}
+""",
+        )
+        assert {view.view: [one.location for one in view.sources] for view in found.views} == {
+            "files": [("s3://b/a.csv",), ("s3://b/b.csv",)],
+            "customers": [("crm", "sales", "customers")],
+            "joined": [("Crm", "sales", "customers"), ("Crm", "t")],
+        }

@@ -61,7 +61,7 @@ def _commands_then(shop: Path, command: str) -> str:
         line for line in block.splitlines(keepends=True) if not line.startswith("$ ")
     )
     assert TIME.sub("", printed) == TIME.sub("", expected)
-    return blocks("python")[0]
+    return next(one for one in blocks("python") if "duckalog.connect(" in one)
 
 
 def _run_all(block: str, folder: Path) -> str:
@@ -139,12 +139,28 @@ def test_the_example_answers_as_shown(
 ) -> None:
     monkeypatch.chdir(ROOT)
     duckalog.build("example_project/catalog.yaml", tmp_path / "talknshop.duckdb")
-    program = blocks("python")[1].replace(
+    (shown,) = [one for one in blocks("python") if "example_project" in one]
+    program = shown.replace(
         '"example_project/catalog.yaml"',
         f'"example_project/catalog.yaml", db_path={str(tmp_path / "talknshop.duckdb")!r}',
     )
     exec(program, {})
     assert capsys.readouterr().out.strip() == blocks("text")[0].strip()
+
+
+def test_the_dagster_programs_make_the_catalog(shop: Path) -> None:
+    dagster = pytest.importorskip("dagster")
+    for name in ("definitions", "report"):
+        (program,) = [one for one in blocks("python") if one.startswith(f"# {name}.py\n")]
+        found: dict[str, Any] = {}
+        exec(program, found)
+        result = dagster.materialize(
+            [one for one in found["defs"].assets if isinstance(one, dagster.AssetsDefinition)],
+            resources=found["defs"].resources,
+        )
+    assert result.success
+    assert result.output_for_node("best_country") == "de"
+    assert (shop / "shop.duckdb").exists()
 
 
 def test_the_session_script_opens_the_catalog_in_a_shell(shop: Path) -> None:

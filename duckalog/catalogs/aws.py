@@ -12,6 +12,7 @@ import msgspec
 
 from duckalog.decode import Unfit
 from duckalog.entry import Catalog, Entry, bound, located
+from duckalog.environment import is_unfilled
 from duckalog.sql import Bound, Spliced, Statement, attach, identifier, literal
 
 
@@ -57,6 +58,11 @@ class AwsCatalog(Catalog, frozen=True, kw_only=True):
         return self.options.secret_name
 
 
+def _is_fit(warehouse: str | None, pattern: re.Pattern[str]) -> bool:
+    return is_unfilled(warehouse) or bool(pattern.match(warehouse or ""))
+
+
+_ARN = re.compile("arn:")
 _ACCOUNT = re.compile(r"(?::|\d{12})(?::[^/]+(?:/.+)?)?\Z")
 
 
@@ -69,7 +75,7 @@ class GlueCatalog(AwsCatalog, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.uri:
             raise Unfit("glue has no uri: the region of its secret decides", "", ("uri",))
-        if not self.warehouse or not _ACCOUNT.match(self.warehouse):
+        if not _is_fit(self.warehouse, _ACCOUNT):
             raise Unfit(
                 "glue takes an AWS account as its warehouse",
                 'For example "123456789012", or ":" for the account of the credentials.',
@@ -86,7 +92,7 @@ class S3TablesCatalog(AwsCatalog, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.uri:
             raise Unfit("s3_tables has no uri: its ARN says where it is", "", ("uri",))
-        if not (self.warehouse or "").startswith("arn:"):
+        if not _is_fit(self.warehouse, _ARN):
             raise Unfit(
                 "s3_tables takes the ARN of a table bucket as its warehouse",
                 "For example arn:aws:s3tables:eu-central-1:123456789012:bucket/analytics",

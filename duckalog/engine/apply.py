@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import duckdb
@@ -22,6 +22,7 @@ from duckalog.bookkeeping import (
     remember,
     remember_files,
     remember_schema,
+    unsettle,
 )
 from duckalog.changes import Action, Diff
 from duckalog.engine.execution import execute, refused
@@ -51,6 +52,8 @@ class ViewReport(NamedTuple):
 
     `drift` says how its columns differ from those of the last build, where its
     definition did not change. One that was removed or failed has no columns.
+    `data_version` is told by builds that have an id: it differs where the
+    view's definition, its columns, or what it reads differ.
     """
 
     schema: str
@@ -61,6 +64,7 @@ class ViewReport(NamedTuple):
     origin: Origin = Origin()
     drift: tuple[str, ...] = ()
     problem: Problem | None = None
+    data_version: str = ""
 
 
 def apply_catalog(
@@ -72,10 +76,13 @@ def apply_catalog(
     states: Mapping[str, str | None],
     *,
     pins: Pins = NO_PINS,
+    readers: Sequence[ViewStep] = (),
     keep_going: bool = False,
     progress: Progress = untold,
 ) -> list[ViewReport]:
     """Return what was done with each view, after making the catalog as `wanted` has it.
+
+    `readers` are views outside of `plan` that read what is made again.
 
     The session half is applied before, and `answers` are those of the remote
     sources. Pinned views are made as `pins` has them. Views that a user made are
@@ -87,7 +94,9 @@ def apply_catalog(
         raise EngineError(wanted.conflicts)
     # Whatever a pragma did: a view must bind as it does for those who open the file.
     execute(connection, reset_option("search_path"))
-    application = _Application(connection, plan, memory, wanted, answers, states, pins, progress)
+    application = _Application(
+        connection, plan, memory, wanted, answers, states, pins, readers, progress
+    )
     failed = application.run()
     if failed and not keep_going:
         in_order = sorted(failed.values(), key=lambda problem: _stated_order(plan, problem))
@@ -172,9 +181,11 @@ class _Application:
         answers: Mapping[str, Answer],
         states: Mapping[str, str | None],
         pins: Pins,
+        readers: Sequence[ViewStep],
         progress: Progress,
     ) -> None:
         self.connection = connection
+        self.readers = readers
         self.plan = plan
         self.memory = memory
         self.wanted = wanted
@@ -237,6 +248,7 @@ class _Application:
             if step.pin:
                 files = self.pins.sources[step.key].files
                 remember_files(connection, (step.schema, step.view), files)
+        unsettle(connection, ((step.schema, step.view) for step in self.readers))
 
     def _refusal_of(self, step: ViewStep) -> Problem | None:
         """Return why DuckDB refuses a view, after trying to make it."""

@@ -6,13 +6,24 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, get_args
 
 import duckdb
+import msgspec
 from duckdb import DuckDBPyConnection
 
-from duckalog.bookkeeping import NOTHING, Column, Memory, ViewName, folded, learn, read_memory
+from duckalog.bookkeeping import (
+    NOTHING,
+    Column,
+    Memory,
+    ViewName,
+    folded,
+    learn,
+    read_memory,
+    remember_report,
+    remembered_report,
+)
 from duckalog.changes import Diff, diff, drift
 from duckalog.engine.apply import ViewReport, apply_catalog, drop_empty_schemas, leaves_as_is
 from duckalog.engine.execution import close, closing, execute
@@ -28,6 +39,7 @@ from duckalog.engine.publish import (
     file_to_build,
     remove_leftovers,
 )
+from duckalog.engine.reports import DatabaseReport, data_versions, database_reports
 from duckalog.engine.scratch import scratch_catalog
 from duckalog.engine.session import apply_session
 from duckalog.engine.source_state import states_of
@@ -42,13 +54,18 @@ class BuildReport(NamedTuple):
     """What a build did: each view in build order, then those that were removed.
 
     `published` says how the file came to be what it is: `new`, `in-place`,
-    `swap`, or `none` where nothing was to be written.
+    `swap`, or `none` where nothing was to be written. `databases` are the
+    attachments and catalogs of the session. `invalidated` are views that were
+    not chosen and read what was made otherwise: the next build of them makes
+    them again.
     """
 
     database: str
     views: tuple[ViewReport, ...]
     seconds: float
     published: Published
+    databases: tuple[DatabaseReport, ...] = ()
+    invalidated: tuple[str, ...] = ()
 
     def count(self, action: str) -> int:
         """Return how many views an action befell."""
@@ -66,6 +83,9 @@ class BuildOptions(NamedTuple):
     `prune` drops views that left the config, `adopt` takes over views made by
     hand, `refresh` leaves no view alone, `keep_going` builds what can be built,
     `jobs` remote sources are asked at a time, and `progress` is told how far it is.
+    `select` is what to build of the plan, by names that `Plan.chosen` knows; nothing
+    is dropped then, unless it has every view. A build whose `build_id` the catalog
+    remembers is not done again: its report comes back.
     """
 
     prune: bool = True
@@ -76,9 +96,13 @@ class BuildOptions(NamedTuple):
     lock_timeout_s: float = LOCK_TIMEOUT_S
     publish: Publish = "auto"
     progress: Progress = untold
+    select: tuple[str, ...] | None = None
+    build_id: str = ""
 
 
 DEFAULTS = BuildOptions()
+Columns = dict[ViewName, tuple[Column, ...]]
+Tell = Callable[[DuckDBPyConnection, Columns], None]
 
 
 def build(plan: Plan, options: BuildOptions = DEFAULTS) -> BuildReport:
@@ -96,48 +120,99 @@ def build(plan: Plan, options: BuildOptions = DEFAULTS) -> BuildReport:
     with builders_turn(path, patience) as was_killed:
         if was_killed:
             remove_leftovers(path)
-        views, published = _publish(path, plan, options, patience)
-    report = BuildReport(plan.database, tuple(views), time.perf_counter() - start, published)
-    logger.info("built %s: %d views", plan.database, len(plan.views))
+        report = _earlier_report(path, plan, options)
+        report = report or _publish(path, plan, options, patience, start)
+    logger.info("built %s: %d views", plan.database, len(report.views))
     return report
 
 
+def _earlier_report(path: str, plan: Plan, options: BuildOptions) -> BuildReport | None:
+    """Return the report of the build that has this id, if it was done before."""
+    if not options.build_id or not os.path.exists(path):
+        return None
+    opened = open_catalog(plan.database, read_only=True, lock_timeout_s=options.lock_timeout_s)
+    with closing(opened) as connection:
+        found = remembered_report(connection, options.build_id)
+    return msgspec.json.decode(found, type=BuildReport) if found else None
+
+
 def _publish(
-    path: str, plan: Plan, options: BuildOptions, patience: Patience
-) -> tuple[list[ViewReport], Published]:
-    """Return what was done with each view, and how the file was published."""
+    path: str, plan: Plan, options: BuildOptions, patience: Patience, start: float
+) -> BuildReport:
+    """Return what was done, once the file is published."""
+    chosen = plan if options.select is None else plan.chosen(options.select)
     memory = NOTHING
-    views: list[ViewReport] = []
+    done = _Done([], {}, ())
+    report: BuildReport | None = None
 
     def is_current(connection: DuckDBPyConnection) -> bool:
-        nonlocal memory, views
+        nonlocal memory, done
         memory = read_memory(connection, plan.database)
         try:
             with _saying_that_nothing_changed():
-                views = _build(connection, plan, memory, options, is_look=True)
+                done = _build(connection, chosen, memory, options, whole=plan, is_look=True)
         except _ToBeBuilt:
             return False
         return True
+
+    def tell(connection: DuckDBPyConnection, columns: Columns) -> None:
+        nonlocal report
+        report = _report(plan, options, memory, done, columns, file.published, start)
+        if options.build_id:
+            text = msgspec.json.encode(report, enc_hook=str)  # paths are a type of their own
+            remember_report(connection, options.build_id, text.decode())
 
     with file_to_build(path, options.publish, patience, is_current) as file:
         if file.published != "none":
             with closing(file.connection) as connection:
                 memory = memory if memory.is_prepared else read_memory(connection, plan.database)
                 with _saying_that_nothing_changed():
-                    views = _build(connection, plan, memory, options)
-        columns = memory.columns
+                    done = _build(connection, chosen, memory, options, whole=plan)
         is_written = any(
             view.action != "failed" and (view.action != "unchanged" or view.seconds)
-            for view in views
+            for view in done.views
         )
         if is_written and file.published in ("new", "swap"):
-            columns = _learn(open_file(file.path))
+            _learn(open_file(file.path), tell)
     published = file.published
     if published == "in-place" and is_written:
-        columns = _learn_afterwards(path, options)
+        _learn_afterwards(path, options, tell)
     elif published == "in-place":
         published = "none"
-    return [_with_columns(view, memory.columns, columns) for view in views], published
+    columns = {} if is_written else memory.columns
+    return report or _report(plan, options, memory, done, columns, published, start)
+
+
+def _report(
+    plan: Plan,
+    options: BuildOptions,
+    memory: Memory,
+    done: _Done,
+    columns: Columns,
+    published: Published,
+    start: float,
+) -> BuildReport:
+    views = [_with_columns(view, memory.columns, columns) for view in done.views]
+    if options.build_id:
+        versions = data_versions(plan, memory, done.states, columns)
+        views = [_with_version(view, versions) for view in views]
+    changed = [_key(view) for view in views if view.action in ("created", "replaced")]
+    invalidated = tuple(
+        step.name
+        for step in (plan.readers_of(changed) if options.select is not None else ())
+        if step.key not in done.states and folded((step.schema, step.view)) in memory.remembered
+    )
+    seconds = time.perf_counter() - start
+    return BuildReport(plan.database, tuple(views), seconds, published, done.databases, invalidated)
+
+
+def _key(view: ViewReport) -> str:
+    return f"view:{view.schema}.{view.name}"
+
+
+def _with_version(view: ViewReport, versions: Mapping[str, str]) -> ViewReport:
+    is_there = view.action not in ("removed", "failed")
+    return view._replace(data_version=versions.get(_key(view), "")) if is_there else view
 
 
 @contextlib.contextmanager
@@ -170,8 +245,8 @@ def _with_columns(
     return view._replace(columns=columns, drift=found, action="replaced" if found else view.action)
 
 
-def _learn(opened: DuckDBPyConnection) -> dict[ViewName, tuple[Column, ...]]:
-    """Return the columns of the views just built, after writing down what DuckDB stored.
+def _learn(opened: DuckDBPyConnection, tell: Tell) -> None:
+    """Write down what DuckDB stored of the views just built, and tell their columns.
 
     Schemas that builds made and that are empty now are dropped.
 
@@ -183,21 +258,19 @@ def _learn(opened: DuckDBPyConnection) -> dict[ViewName, tuple[Column, ...]]:
         with closing(opened) as connection:
             columns = learn(connection)
             drop_empty_schemas(connection)
-            return columns
+            tell(connection, columns)
     except duckdb.Error as error:
         logger.warning("the catalog is built, but its bookkeeping is not complete: %s", error)
-        return {}
 
 
-def _learn_afterwards(path: str, options: BuildOptions) -> dict[ViewName, tuple[Column, ...]]:
+def _learn_afterwards(path: str, options: BuildOptions, tell: Tell) -> None:
     """Do the same with a catalog in place, which readers may have opened meanwhile."""
     patience = Patience(options.lock_timeout_s)
     try:
         with file_to_build(path, options.publish, patience, lambda _: False) as file:
-            return _learn(file.connection)
+            _learn(file.connection, tell)
     except EngineError as error:
         logger.warning("the catalog is built, but its bookkeeping is not complete: %s", error)
-        return {}
 
 
 def build_in_memory(plan: Plan) -> DuckDBPyConnection:
@@ -223,7 +296,7 @@ def bind_all(
     connection: DuckDBPyConnection, plan: Plan, memory: Memory, progress: Progress = untold
 ) -> list[ViewReport]:
     """Bind every view of a plan in a scratch catalog; raises EngineError with all that failed."""
-    return _build(connection, plan, memory, BuildOptions(refresh=True, progress=progress))
+    return _build(connection, plan, memory, BuildOptions(refresh=True, progress=progress)).views
 
 
 def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
@@ -285,28 +358,44 @@ class _ToBeBuilt(Exception):
     """Ends a look at a catalog that is not as it should be."""
 
 
+class _Done(NamedTuple):
+    """What was done on a connection: `states` are those of the views' sources, by key."""
+
+    views: list[ViewReport]
+    states: dict[str, str | None]
+    databases: tuple[DatabaseReport, ...]
+
+
 def _build(
     connection: DuckDBPyConnection,
     plan: Plan,
     memory: Memory,
     options: BuildOptions,
     *,
+    whole: Plan | None = None,
     is_look: bool = False,
-) -> list[ViewReport]:
-    """Return what was done with each view; a look raises _ToBeBuilt before it would write."""
+) -> _Done:
+    """Return what was done with each view of a plan, which may be chosen from a whole one.
+
+    A look raises _ToBeBuilt before it would write.
+    """
+    whole = whole or plan
     # Without this, a view could silently read a variable of the program that builds it.
     execute(connection, set_option("python_enable_replacements", literal(False)))
     options.progress("session", 0, 0)
-    apply_session(connection, plan)
+    seconds = apply_session(connection, plan)
     sources = find_sources(connection, plan, jobs=options.jobs, progress=options.progress)
     states = states_of(plan) | {key: source.state for key, source in sources.items()}
-    wanted = _wanted(plan, memory, states, options)
+    may_prune = options.prune and len(plan.views) == len(whole.views)
+    wanted = _wanted(plan, memory, states, options._replace(prune=may_prune))
     if is_look and not leaves_as_is(memory, wanted):
         raise _ToBeBuilt
     steps = [] if wanted.conflicts else wanted.steps
     answers = probe(connection, plan, steps, jobs=options.jobs, progress=options.progress)
     pins = pin_views(connection, plan, steps, sources, jobs=options.jobs, progress=options.progress)
-    return apply_catalog(
+    made = [step.key for step in steps]
+    readers = [step for step in whole.readers_of(made) if step.key not in states]
+    views = apply_catalog(
         connection,
         plan,
         memory,
@@ -314,9 +403,12 @@ def _build(
         answers | pins.answers,
         states,
         pins=pins,
+        readers=readers,
         keep_going=options.keep_going,
         progress=options.progress,
     )
+    databases = database_reports(connection, plan, seconds, options.select or ())
+    return _Done(views, states, databases)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Iterator
 
 import duckdb
@@ -31,8 +32,8 @@ _SQLITE_MAGIC = b"SQLite format 3\0"
 
 def apply_session(
     connection: DuckDBPyConnection, plan: Plan, *, probe_limit_s: float = PROBE_LIMIT_S
-) -> None:
-    """Apply the session half of a plan to a connection.
+) -> dict[str, float]:
+    """Apply the session half of a plan to a connection; return each step's seconds, by its key.
 
     Every database is probed, each within `probe_limit_s`. Raises EngineError
     with all that failed: what needs a step that failed is not tried.
@@ -41,7 +42,9 @@ def apply_session(
         execute(connection, set_option("extension_directory", literal(plan.extension_directory)))
     problems: list[Problem] = []
     failed: set[str] = set()
+    seconds: dict[str, float] = {}
     for step in plan.session:
+        start = time.perf_counter()
         if failed.intersection(step.needs):
             failed.add(step.key)
             continue
@@ -50,8 +53,10 @@ def apply_session(
         except EngineError as error:
             problems += error.problems
             failed.add(step.key)
+        seconds[step.key] = time.perf_counter() - start
     if problems:
         raise EngineError(problems)
+    return seconds
 
 
 def prepare_cursor(cursor: DuckDBPyConnection, plan: Plan) -> None:

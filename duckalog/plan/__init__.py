@@ -8,7 +8,7 @@ views, comments) is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 import msgspec
@@ -16,8 +16,8 @@ import msgspec
 from duckalog.config import MEMORY, Config, catalog_name
 from duckalog.consistency import check
 from duckalog.entry import MAIN_SCHEMA, View
-from duckalog.environment import Redactor
-from duckalog.errors import ConfigError, KeyPath, Origin, Problem
+from duckalog.environment import PLACEHOLDER, Redactor, is_unfilled
+from duckalog.errors import ConfigError, KeyPath, Origin, Problem, nearest, sentences, shown
 from duckalog.plan.paths import with_absolute_paths
 from duckalog.plan.session import session_steps
 from duckalog.plan.steps import DatabaseStep, ExtensionStep, Step, ViewStep
@@ -63,6 +63,60 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """The schemas of the views, without `main`, in the order they are first needed."""
         found = dict.fromkeys(view.schema for view in self.views)
         return tuple(name for name in found if name != MAIN_SCHEMA)
+
+    def chosen(self, names: Iterable[str]) -> Plan:
+        """Return the plan of some views and databases, and of the databases that they need.
+
+        A name is a view's (`orders`, `analytics.orders`), or the key of a step
+        (`attachment:crm`). Raises ConfigError for one that the plan does not have.
+        """
+        wanted = self._keys_of(names)
+        views = tuple(step for step in self.views if step.key in wanted)
+        needs = self._needed_by(wanted)
+        session = tuple(
+            step for step in self.session if not isinstance(step, DatabaseStep) or step.key in needs
+        )
+        return msgspec.structs.replace(self, views=views, session=session)
+
+    def readers_of(self, keys: Iterable[str]) -> tuple[ViewStep, ...]:
+        """Return the views that read any of the steps `keys`, directly or not, without these."""
+        keys = set(keys)
+        reached = set(keys)
+        found = []
+        for step in self.views:
+            if reached.intersection(step.needs):
+                reached.add(step.key)
+                if step.key not in keys:
+                    found.append(step)
+        return tuple(found)
+
+    def _needed_by(self, keys: set[str]) -> set[str]:
+        needed = set(keys)
+        for step in reversed(self.views):
+            if step.key in needed:
+                needed.update(step.needs)
+        return needed
+
+    def _keys_of(self, names: Iterable[str]) -> set[str]:
+        known: dict[str, str] = {}
+        for view in self.views:
+            names_of_it = (view.name, view.view) if view.schema == MAIN_SCHEMA else (view.name,)
+            known |= dict.fromkeys((one.lower() for one in (view.key, *names_of_it)), view.key)
+        databases = (step for step in self.session if isinstance(step, DatabaseStep))
+        known |= {step.key.lower(): step.key for step in databases}
+        names = list(names)
+        problems = [
+            Problem(
+                Origin(self.file),
+                f'no view is called "{shown(name)}"',
+                sentences(nearest(name, known)),
+            )
+            for name in names
+            if name.lower() not in known
+        ]
+        if problems:
+            raise ConfigError(problems)
+        return {known[name.lower()] for name in names}
 
     def schema_statements(self) -> tuple[Statement, ...]:
         """Return the CREATE SCHEMA statements."""
@@ -113,7 +167,7 @@ class _Draft:
             config = msgspec.structs.replace(config, duckdb=section)
             self.problems += check(config)
         queries = [view for view in config.views if isinstance(view, SelectView)]
-        self.readings = readings_of([view.query() for view in queries])
+        self.readings = _readings(queries)
         self.problems += _refused(config, queries, self.readings)
         located = with_absolute_paths(config, queries, self.readings)
         self.problems += (one for one in located if isinstance(one, Problem))
@@ -135,6 +189,21 @@ class _Draft:
         self.problems = [config.redact.problem(problem) for problem in self.problems]
 
 
+def _readings(views: Sequence[SelectView]) -> list[Reading]:
+    """Return what each query reads; those that are not filled yet may not be SQL as they are."""
+    found = readings_of([view.query() for view in views])
+    for stand_in in ("x", "9"):  # a name, and a number
+        refused = [
+            (index, PLACEHOLDER.sub(stand_in, view.query()))
+            for index, view in enumerate(views)
+            if found[index].refusal and is_unfilled(view.sql)
+        ]
+        again = readings_of([query for _, query in refused])
+        for (index, _), reading in zip(refused, again, strict=True):
+            found[index] = reading._replace(paths=())  # they are those of another text
+    return found
+
+
 def _pragmas_that_write(config: Config) -> Iterator[Problem]:
     """Yield the pragmas that would change the catalog, and not only the session."""
     pragmas = config.duckdb.pragmas
@@ -151,6 +220,6 @@ def _refused(
     config: Config, views: Sequence[SelectView], readings: Sequence[Reading]
 ) -> Iterator[Problem]:
     for view, reading in zip(views, readings, strict=True):
-        if reading.refusal:
+        if reading.refusal and not is_unfilled(view.sql):
             key = "sql_file" if view.sql_file else "sql"
             yield Problem(config.at(view, key), reading.refusal, name=view.name)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from duckalog.entry import MAIN_SCHEMA, Column, Pin, Scan
+from duckalog.entry import MAIN_SCHEMA, Column, Pin, Scan, Source
 from duckalog.errors import NOWHERE, Origin
 from duckalog.sql import Statement, qualified
 
@@ -61,6 +61,7 @@ class ViewStep(Step, frozen=True, kw_only=True):
     scan: Scan | None = None
     pin: Pin | None = None
     stated_files: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
     reads_unknown_files: bool = False
     description: str | None = None
     columns: dict[str, Column] = {}

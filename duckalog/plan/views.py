@@ -9,6 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 from duckalog.config import Config, catalog_name
 from duckalog.entry import (
     MAIN_SCHEMA,
+    Source,
     View,
 )
 from duckalog.errors import ConfigError, Problem
@@ -29,7 +30,7 @@ def view_steps(config: Config, readings: Mapping[int, Reading]) -> list[ViewStep
     """
     needs = _Needs(config)
     steps = [
-        _view_step(config, view, needs.of(view, reading), reading)
+        _view_step(config, view, needs.of(view, reading), needs.sources(view, reading), reading)
         for view, reading in ((one, readings.get(id(one))) for one in config.views)
     ]
     return _in_order(steps)
@@ -49,6 +50,8 @@ class _Needs:
         self.databases |= {
             one.name.lower(): f"catalog:{one.name}" for one in config.iceberg_catalogs
         }
+        self.kinds = {f"attachment:{one.alias}": one.kind for one in config.attachments}
+        self.kinds |= {f"catalog:{one.name}": "iceberg" for one in config.iceberg_catalogs}
 
     def of(self, view: View, reading: Reading | None) -> tuple[str, ...]:
         """Return the keys of the steps that a view needs, in the order of their names."""
@@ -57,6 +60,24 @@ class _Needs:
             return (key,) if key else ()
         found = (self._step(view.schema, name) for name in reading.relations)
         return tuple(sorted({key for key in found if key}))
+
+    def sources(self, view: View, reading: Reading | None) -> tuple[Source, ...]:
+        """Return what a view reads outside of the catalog, each source once.
+
+        Files that raw SQL reads by itself are not known.
+        """
+        if reading is None:
+            database = self.databases.get((view.reads_from or "").lower(), "")
+            return tuple(
+                dict.fromkeys(Source(view.source_name, one, database) for one in view.locations)
+            )
+        found: dict[Source, None] = {}
+        for name in sorted(reading.relations):
+            key = self._step(view.schema, name) or ""
+            if key in self.kinds:
+                alias = key.partition(":")[2]
+                found[Source(self.kinds[key], (alias, *name[1:]), key)] = None
+        return tuple(found)
 
     def _step(self, schema: str, name: Name) -> str | None:
         """Return the step that makes a relation, as DuckDB resolves its name in a view.
@@ -83,7 +104,11 @@ def _view_key(view: View) -> str:
 
 
 def _view_step(
-    config: Config, view: View, needs: tuple[str, ...], reading: Reading | None
+    config: Config,
+    view: View,
+    needs: tuple[str, ...],
+    sources: tuple[Source, ...],
+    reading: Reading | None,
 ) -> ViewStep:
     relation = relation_of(view.schema, view.name)
     query = view.query()
@@ -106,6 +131,7 @@ def _view_step(
         source=view.source_name,
         scan=view.scan,
         pin=view.pinned,
+        sources=sources,
         stated_files=files or (),
         reads_unknown_files=files is None,
         description=view.description,

@@ -35,6 +35,11 @@ class AttachedView(View, frozen=True, kw_only=True):
         return select_all(qualified(self.database, *split_name(self.table)))
 
     @property
+    def locations(self) -> tuple[tuple[str, ...], ...]:
+        """The attachment's alias and the table's names."""
+        return ((self.database, *split_name(self.table)),)
+
+    @property
     def reads_from(self) -> str | None:
         """The alias of the attachment."""
         return self.database

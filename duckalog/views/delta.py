@@ -38,6 +38,11 @@ class DeltaView(View, frozen=True, kw_only=True):
         return select_all(table_function("delta_scan", literal(self.uri), options))
 
     @property
+    def locations(self) -> tuple[tuple[str, ...], ...]:
+        """The table's URI."""
+        return ((str(self.uri),),)
+
+    @property
     def scan(self) -> Scan:
         """The table function over the table; every commit adds a file to its log."""
         options = tuple(rendered_options(self.options))

@@ -39,6 +39,11 @@ class FilesView(View, frozen=True, kw_only=True):
         return rendered_options(self.options)
 
     @property
+    def locations(self) -> tuple[tuple[str, ...], ...]:
+        """The URIs, each by itself."""
+        return tuple((str(uri),) for uri in self.uri)
+
+    @property
     def scan(self) -> Scan:
         """The table function over the files."""
         local = tuple(uri for uri in self.uri if not is_remote(uri))

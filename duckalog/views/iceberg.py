@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from duckalog.decode import Unfit, Uri, is_remote
 from duckalog.entry import Scan, View, check_options, extension_of, rendered_options
+from duckalog.environment import is_unfilled
 from duckalog.sql import (
     at_timestamp,
     at_version,
@@ -73,6 +74,8 @@ class IcebergView(View, frozen=True, kw_only=True):
             raise Unfit(f'"pin" and "{stated}" exclude each other', "Keep one of them.", ("pin",))
         snapshot = options.get(_SNAPSHOT_ID)
         if snapshot is not None and _snapshot_number(snapshot) is None:
+            if is_unfilled(snapshot):
+                return
             raise Unfit("expected a whole number", "", ("options", _SNAPSHOT_ID))
         timestamp = options.get(_SNAPSHOT_TIMESTAMP)
         if timestamp is not None and not isinstance(timestamp, str):
@@ -85,12 +88,14 @@ class IcebergView(View, frozen=True, kw_only=True):
                 ("options", others[0]),
             )
 
-    def _table_parts(self) -> tuple[str, str]:
+    def _table_parts(self) -> tuple[str, ...]:
         try:
             parts = split_name(self.table or "")
         except ValueError as error:
             raise Unfit(str(error), "", ("table",)) from None
         if len(parts) < 2:
+            if is_unfilled(self.table):
+                return parts
             raise Unfit(f'"{self.table}" has no namespace', "Write namespace.table", ("table",))
         return ".".join(parts[:-1]), parts[-1]
 
@@ -101,7 +106,7 @@ class IcebergView(View, frozen=True, kw_only=True):
             timestamp = self.options.get(_SNAPSHOT_TIMESTAMP)
             at = ""
             if snapshot is not None:
-                at = at_version(_snapshot_number(snapshot) or 0)
+                at = at_version(_snapshot_number(snapshot) or snapshot)
             elif timestamp is not None:
                 at = at_timestamp(timestamp)
             return select_all(qualified(self.catalog, *self._table_parts()), at)
@@ -111,6 +116,7 @@ class IcebergView(View, frozen=True, kw_only=True):
     def _scan_options(self) -> dict[str, str]:
         snapshot = self.options.get(_SNAPSHOT_ID)
         timestamp = self.options.get(_SNAPSHOT_TIMESTAMP)
+        number = _snapshot_number(snapshot)
         options = rendered_options(
             {
                 name: value
@@ -119,10 +125,17 @@ class IcebergView(View, frozen=True, kw_only=True):
             }
         )
         if snapshot is not None:
-            options["snapshot_from_id"] = str(_snapshot_number(snapshot))
+            options["snapshot_from_id"] = literal(snapshot if number is None else number)
         if timestamp is not None:
             options["snapshot_from_timestamp"] = f"{literal(timestamp)}::TIMESTAMP"
         return options
+
+    @property
+    def locations(self) -> tuple[tuple[str, ...], ...]:
+        """The table's URI, or its catalog and names."""
+        if self.catalog:
+            return ((self.catalog, *self._table_parts()),)
+        return ((str(self.uri),),)
 
     @property
     def scan(self) -> Scan | None:

@@ -1,0 +1,164 @@
+"""What can be told of the sources' state: a version of each, which moves when its data does."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import duckdb
+from duckdb import DuckDBPyConnection
+
+from duckalog.engine.execution import closing
+from duckalog.engine.session import apply_session
+from duckalog.entry import Source
+from duckalog.plan import DatabaseStep, Plan
+from duckalog.sql import literal
+
+_BESIDE = {"sqlite": ("-wal",), "duckdb": (".wal",), "ducklake": (".wal", "-wal")}
+"""What a database may have written beside its file, by its type."""
+
+
+class SourceReport(NamedTuple):
+    """The state of a source: `version` is None where nothing can be told, or there is a problem.
+
+    `files` and `bytes` are told of sources that are files.
+    """
+
+    source: Source
+    version: str | None
+    files: int | None = None
+    bytes: int | None = None
+    problem: str = ""
+
+
+class _File(NamedTuple):
+    name: str
+    size: int
+    modified: str
+
+
+def observe(plan: Plan, keys: Iterable[str] | None = None) -> list[SourceReport]:
+    """Return the state of each source of a plan, or of those whose keys are given.
+
+    Local files are only looked at from outside; all else is asked through a
+    session. Raises EngineError where the session cannot be made.
+    """
+    wanted = set(keys) if keys is not None else None
+    sources = dict.fromkeys(one for view in plan.views for one in view.sources)
+    chosen = [one for one in sources if wanted is None or one.key in wanted]
+    databases = {step.key: step for step in plan.session if isinstance(step, DatabaseStep)}
+    local: dict[Source, SourceReport] = {}
+    for source in chosen:
+        files = _local_files(source, databases.get(source.database))
+        if files is not None:
+            local[source] = _of_files(source, files)
+    asked = [one for one in chosen if one not in local]
+    found = {**local, **_ask(plan, asked)} if asked else local
+    return [found[one] for one in chosen]
+
+
+def _local_files(source: Source, database: DatabaseStep | None) -> list[_File] | None:
+    """Return the files of a source that this machine has, or None where it is elsewhere."""
+    if source.database:
+        if database is None or not database.file:
+            return None
+        names = [database.file, *(database.file + one for one in _BESIDE[source.kind])]
+        return list(_stated(names))
+    (uri,) = source.location
+    if "://" in uri:
+        return None
+    return list(_stated(pattern for one in _patterns(source.kind, uri) for pattern in _glob(one)))
+
+
+def _patterns(kind: str, uri: str) -> Iterator[str]:
+    """Yield the patterns of the files whose names tell the state of a source."""
+    if kind == "delta":
+        yield f"{glob.escape(uri)}/_delta_log/*.json"
+    elif kind == "iceberg" and not uri.endswith(".json"):
+        yield f"{glob.escape(uri)}/metadata/*.json"
+    else:
+        yield uri
+
+
+def _glob(pattern: str) -> list[str]:
+    return sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else [pattern]
+
+
+def _stated(names: Iterable[str]) -> Iterator[_File]:
+    for name in names:
+        try:
+            stat = os.stat(name)
+        except OSError:
+            continue
+        yield _File(name, stat.st_size, str(stat.st_mtime_ns))
+
+
+def _of_files(source: Source, files: list[_File]) -> SourceReport:
+    digest = hashlib.sha256(repr(sorted(files)).encode())
+    size = sum(one.size for one in files)
+    return SourceReport(source, digest.hexdigest(), len(files), size)
+
+
+def _ask(plan: Plan, sources: list[Source]) -> dict[Source, SourceReport]:
+    needed = {one.database for one in sources if one.database}
+    with closing(duckdb.connect(":memory:")) as connection:
+        apply_session(connection, plan.chosen(needed))
+        found = {}
+        for source in sources:
+            try:
+                found[source] = _answer(connection, source)
+            except duckdb.Error as error:
+                found[source] = SourceReport(source, None, problem=plan.redact(str(error)).strip())
+    return found
+
+
+def _answer(connection: DuckDBPyConnection, source: Source) -> SourceReport:
+    ask = _QUESTIONS.get(source.kind)
+    if ask is not None:
+        return ask(connection, source)
+    # Of a DuckLake whose metadata is on a server, say, nothing is known.
+    return SourceReport(source, None) if source.database else _remote_files(connection, source)
+
+
+def _remote_files(connection: DuckDBPyConnection, source: Source) -> SourceReport:
+    (pattern,) = _patterns(source.kind, source.location[0])
+    rows = connection.execute(
+        "SELECT filename, size, last_modified::VARCHAR FROM read_blob(?)", [pattern]
+    ).fetchall()
+    return _of_files(source, [_File(*row) for row in rows])
+
+
+def _iceberg(connection: DuckDBPyConnection, source: Source) -> SourceReport:
+    if not source.database and not source.location[0].endswith(".json"):
+        return _remote_files(connection, source)
+    name = ".".join(source.location)
+    rows = connection.execute(
+        f"SELECT snapshot_id FROM iceberg_snapshots({literal(name)})"
+        " ORDER BY sequence_number DESC, timestamp_ms DESC LIMIT 1"
+    ).fetchall()
+    return SourceReport(source, str(rows[0][0]) if rows else "empty")
+
+
+def _postgres(connection: DuckDBPyConnection, source: Source) -> SourceReport:
+    """Return the state of a table, from what the server counts: rows written, and its file."""
+    alias, *names = source.location
+    schema, table = names if len(names) == 2 else ("public", names[0])
+    question = (
+        "SELECT c.oid::text, c.relfilenode::text, c.relnatts::text, s.n_tup_ins::text,"
+        " s.n_tup_upd::text, s.n_tup_del::text FROM pg_class AS c"
+        " JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+        " JOIN pg_stat_all_tables AS s ON s.relid = c.oid"
+        f" WHERE n.nspname = {literal(schema)} AND c.relname = {literal(table)}"
+    )
+    asked = f"SELECT * FROM postgres_query({literal(alias)}, {literal(question)})"
+    rows = connection.execute(asked).fetchall()
+    return SourceReport(source, "-".join(rows[0]) if rows else None)
+
+
+_QUESTIONS: dict[str, Callable[[DuckDBPyConnection, Source], SourceReport]] = {
+    "iceberg": _iceberg,
+    "postgres": _postgres,
+}

@@ -1,0 +1,104 @@
+"""What a build tells besides its views: the databases it attached, and versions of the data."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import duckdb
+from duckdb import DuckDBPyConnection
+
+from duckalog.bookkeeping import Column, Memory, ViewName, folded
+from duckalog.errors import Origin
+from duckalog.plan import DatabaseStep, Plan
+from duckalog.sql import literal
+
+_ASKED = {
+    "postgres": (
+        "postgres_query",
+        "SELECT current_setting('server_version'), count(*) FROM pg_catalog.pg_class"
+        " JOIN pg_catalog.pg_namespace AS n ON n.oid = relnamespace"
+        " WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND nspname !~ '^(pg_|information_schema)'",
+    ),
+    "sqlite": (
+        "sqlite_query",
+        "SELECT sqlite_version(), count(*) FROM sqlite_master WHERE type IN ('table', 'view')",
+    ),
+}
+
+
+class DatabaseReport(NamedTuple):
+    """A database that a build attached, with the seconds until it answered.
+
+    `key` is that of its step. Its server's version and its number of tables
+    are told where it was chosen by name and says them in one question.
+    """
+
+    key: str
+    database_type: str
+    seconds: float
+    server_version: str = ""
+    tables: int | None = None
+    origin: Origin = Origin()
+
+
+def database_reports(
+    connection: DuckDBPyConnection, plan: Plan, seconds: Mapping[str, float], asked: Sequence[str]
+) -> tuple[DatabaseReport, ...]:
+    """Return a report for each database of a session.
+
+    Those whose keys are in `asked` are asked about themselves.
+    """
+    found = []
+    for step in plan.session:
+        if isinstance(step, DatabaseStep):
+            version, tables = _about(connection, step) if step.key in asked else ("", None)
+            found.append(
+                DatabaseReport(
+                    step.key, step.database_type, seconds[step.key], version, tables, step.origin
+                )
+            )
+    return tuple(found)
+
+
+def _about(connection: DuckDBPyConnection, step: DatabaseStep) -> tuple[str, int | None]:
+    if step.database_type not in _ASKED:
+        return "", None
+    function, query = _ASKED[step.database_type]
+    with contextlib.suppress(duckdb.Error):  # its role may not see everything, and still read
+        question = f"SELECT * FROM {function}({literal(step.name)}, {literal(query)})"
+        ((version, tables),) = connection.execute(question).fetchall()
+        return str(version), int(tables)
+    return "", None
+
+
+def data_versions(
+    plan: Plan,
+    memory: Memory,
+    made: Mapping[str, str | None],
+    columns: Mapping[ViewName, Sequence[Column]],
+) -> dict[str, str]:
+    """Return a version of what each view of a plan returns, by the steps' keys.
+
+    It is the same as long as the view's definition, its columns, its own
+    source and the versions of the views that it reads are. `made` are the
+    states of the sources of the views that a build was about; of the others
+    the catalog's memory knows. Where nobody knows, each build is a new version.
+    """
+    now = str(time.time_ns())
+    versions: dict[str, str] = {}
+    for step in plan.views:
+        key = folded((step.schema, step.view))
+        remembered = memory.remembered.get(key)
+        state = made.get(step.key, remembered.source_state if remembered else None)
+        parts = [
+            step.fingerprint if step.key in made or not remembered else remembered.fingerprint,
+            now if state is None else state,
+            *(f"{column.name}\0{column.type}" for column in columns.get(key, ())),
+            *(versions[need] for need in step.needs if need in versions),
+        ]
+        versions[step.key] = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return versions

@@ -1,0 +1,182 @@
+"""Assets over a catalog: one op for every hundred or so of them, as Dagster can bear."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, get_type_hints
+
+from dagster import (
+    AssetExecutionContext,
+    AssetsDefinition,
+    BackfillPolicy,
+    Definitions,
+    RetryPolicy,
+    multi_asset,
+)
+
+from duckalog_dagster.resource import DuckalogResource
+from duckalog_dagster.sources import source_assets
+from duckalog_dagster.specs import RESOURCE_KEY, CatalogSpecs, ConfigPath, catalog_specs, op_name
+from duckalog_dagster.translator import DuckalogTranslator
+
+ASSETS_PER_OP = 150
+"""What Dagster does for an op grows faster than the number of its assets."""
+
+Compute = Callable[..., Iterator[Any]]
+Execute = Callable[[AssetExecutionContext, DuckalogResource], Iterator[Any]]
+
+
+def duckalog_assets(
+    *,
+    config: ConfigPath,
+    translator: DuckalogTranslator | None = None,
+    name: str | None = None,
+    op_tags: Mapping[str, Any] | None = None,
+    pool: str | None = None,
+    retry_policy: RetryPolicy | None = None,
+    backfill_policy: BackfillPolicy | None = None,
+) -> Callable[[Compute], AssetsDefinition]:
+    """Return a decorator that makes one op of a catalog's databases and views.
+
+    The decorated function takes the context and a DuckalogResource, and yields
+    what `DuckalogResource.build` returns:
+
+        @duckalog_assets(config="catalog.yaml")
+        def shop(context: AssetExecutionContext, duckalog: DuckalogResource):
+            yield from duckalog.build(context)
+
+    Catalogs of several hundred views are better made by `build_duckalog_assets`.
+    """
+    found = catalog_specs(config, translator)
+
+    def decorate(compute: Compute) -> AssetsDefinition:
+        @functools.wraps(compute)
+        def bound(context: AssetExecutionContext, **arguments: Any) -> Iterator[Any]:
+            for key, value in arguments.items():
+                if isinstance(value, DuckalogResource):
+                    arguments[key] = value.bound_to(found)
+            yield from compute(context, **arguments)
+
+        # Dagster reads the annotations, and not those that are still text.
+        bound.__signature__ = inspect.signature(compute, eval_str=True)  # type: ignore[attr-defined]
+        bound.__annotations__ = get_type_hints(compute)
+        return multi_asset(
+            name=name or compute.__name__,
+            specs=found.specs,
+            check_specs=found.checks,
+            can_subset=True,
+            op_tags=op_tags,
+            pool=pool,
+            retry_policy=retry_policy,
+            backfill_policy=backfill_policy,
+        )(bound)
+
+    return decorate
+
+
+def build_duckalog_assets(
+    config: ConfigPath,
+    *,
+    translator: DuckalogTranslator | None = None,
+    name: str | None = None,
+    resource_key: str = RESOURCE_KEY,
+    assets_per_op: int = ASSETS_PER_OP,
+    row_counts: bool = False,
+    op_tags: Mapping[str, Any] | None = None,
+    pool: str | None = None,
+    retry_policy: RetryPolicy | None = None,
+) -> list[AssetsDefinition]:
+    """Return the assets of a catalog's databases and views, in ops of at most `assets_per_op`.
+
+    The first op of a run builds all that the run is about, in one transaction;
+    the others tell what was done with their own. They need a DuckalogResource
+    under `resource_key`. With `row_counts` every view that is made is counted,
+    which reads it.
+    """
+    return assets_of(
+        catalog_specs(config, translator),
+        _counting if row_counts else _building,
+        name,
+        assets_per_op,
+        resource_key,
+        op_tags=op_tags,
+        pool=pool,
+        retry_policy=retry_policy,
+    )
+
+
+def _building(context: AssetExecutionContext, resource: DuckalogResource) -> Iterator[Any]:
+    return resource.build(context)
+
+
+def _counting(context: AssetExecutionContext, resource: DuckalogResource) -> Iterator[Any]:
+    return resource.build(context).fetch_row_count()
+
+
+def assets_of(
+    found: CatalogSpecs,
+    execute: Execute,
+    name: str | None,
+    assets_per_op: int,
+    resource_key: str,
+    **options: Any,
+) -> list[AssetsDefinition]:
+    """Return a catalog's assets in ops of at most `assets_per_op`, each of which runs `execute`."""
+
+    def compute(context: AssetExecutionContext) -> Iterator[Any]:
+        resource: DuckalogResource = getattr(context.resources, resource_key)
+        yield from execute(context, resource.bound_to(found))
+
+    compute.__annotations__["context"] = AssetExecutionContext
+    base = op_name(name or f"build_{found.name}")
+    ops = []
+    for start in range(0, len(found.specs), assets_per_op):
+        part = found.specs[start : start + assets_per_op]
+        decorate = multi_asset(
+            name=f"{base}_{start // assets_per_op + 1}" if start else base,
+            specs=part,
+            check_specs=found.checks_of([spec.key for spec in part]),
+            can_subset=True,
+            required_resource_keys={resource_key},
+            **options,
+        )
+        ops.append(decorate(compute))
+    return ops
+
+
+def build_duckalog_definitions(
+    config: ConfigPath,
+    *,
+    translator: DuckalogTranslator | None = None,
+    resource: DuckalogResource | None = None,
+    name: str | None = None,
+    resource_key: str = RESOURCE_KEY,
+    assets_per_op: int = ASSETS_PER_OP,
+    row_counts: bool = False,
+    op_tags: Mapping[str, Any] | None = None,
+    pool: str | None = None,
+    retry_policy: RetryPolicy | None = None,
+) -> Definitions:
+    """Return the definitions of a catalog: its assets, their sources, checks and resource.
+
+    They load without environment variables, and without opening a file or the
+    network; placeholders are filled when a run builds. `resource` is by default
+    that of the config; a second catalog needs another `resource_key`.
+    """
+    found = catalog_specs(config, translator)
+    assets = assets_of(
+        found,
+        _counting if row_counts else _building,
+        name,
+        assets_per_op,
+        resource_key,
+        op_tags=op_tags,
+        pool=pool,
+        retry_policy=retry_policy,
+    )
+    return Definitions(
+        assets=[*source_assets(found, assets_per_op, resource_key), *assets],
+        resources={resource_key: resource or DuckalogResource(config=found.plan.file)},
+    )

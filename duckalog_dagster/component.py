@@ -1,0 +1,197 @@
+"""A catalog as a component: `defs.yaml` in place of Python."""
+
+# No annotations from __future__: Dagster reads them, and not those that are still text.
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from dagster import (
+    AssetExecutionContext,
+    AssetSpec,
+    Component,
+    ComponentLoadContext,
+    Definitions,
+    Model,
+    Resolvable,
+    Resolver,
+    Scaffolder,
+    ScaffoldRequest,
+    scaffold_with,
+)
+from dagster.components import scaffold_component
+from dagster.components.resolved.core_models import OpSpec
+from dagster.components.utils.translation import (
+    ComponentTranslator,
+    TranslationFn,
+    TranslationFnResolver,
+    create_component_translator_cls,
+)
+
+from duckalog_dagster.assets import ASSETS_PER_OP, assets_of
+from duckalog_dagster.resource import LOCK_TIMEOUT_S, DuckalogResource
+from duckalog_dagster.selection import build_schedule_from_duckalog_selection
+from duckalog_dagster.sensors import build_duckalog_config_sensor
+from duckalog_dagster.sources import build_duckalog_observation_schedule, source_assets
+from duckalog_dagster.specs import RESOURCE_KEY, catalog_specs, op_name
+from duckalog_dagster.translator import (
+    DuckalogTranslator,
+    DuckalogTranslatorData,
+    DuckalogTranslatorSettings,
+)
+
+_STARTER = """\
+version: 1
+duckdb:
+  database: catalog.duckdb
+views:
+  - {name: hello, sql: SELECT 'world' AS hello}
+"""
+
+
+class DuckalogComponentScaffolder(Scaffolder[Any]):
+    """Writes the component's `defs.yaml`, and a first config beside it."""
+
+    def scaffold(self, request: ScaffoldRequest[Any]) -> None:
+        """Write both files."""
+        scaffold_component(request, {"config": "catalog.yaml"})
+        (request.target_path / "catalog.yaml").write_text(_STARTER, encoding="utf-8")
+
+
+class ScheduleModel(Model, Resolvable):
+    """When to make which assets; the words of `select` are those of the Python function."""
+
+    cron_schedule: str
+    job_name: str | None = None
+    select: str = "*"
+    exclude: str = ""
+    execution_timezone: str | None = None
+
+
+class CatalogModel(Model, Resolvable):
+    """What the resource has besides the config."""
+
+    database: str = ""
+    variables: dict[str, str] = {}
+    env_file: str = ""
+    prune: bool = True
+    adopt: bool = False
+    refresh: bool = False
+    keep_going: bool = False
+    jobs: int = 32
+    lock_timeout_s: float = LOCK_TIMEOUT_S
+
+
+@scaffold_with(DuckalogComponentScaffolder)
+@dataclass
+class DuckalogComponent(Component, Resolvable):
+    """Assets of a duckalog config: every attachment, Iceberg catalog and view is one.
+
+    `dg scaffold defs duckalog_dagster.DuckalogComponent shop` makes one.
+    Override `get_asset_spec` or `execute` in a subclass for what YAML cannot say.
+    """
+
+    config: Annotated[
+        str, Resolver.default(description="The config's path, from the component's folder.")
+    ]
+    op: OpSpec | None = None
+    translation: (
+        Annotated[
+            TranslationFn[DuckalogTranslatorData],
+            TranslationFnResolver(
+                template_vars_for_translation_fn=lambda data: {"data": data, "step": data.step}
+            ),
+        ]
+        | None
+    ) = None
+    catalog: CatalogModel = field(default_factory=CatalogModel)
+    include_metadata: list[Literal["row_count"]] = field(default_factory=list)
+    enable_asset_checks: bool = True
+    assets_per_op: int = ASSETS_PER_OP
+    schedule: ScheduleModel | None = None
+    observation_cron_schedule: str | None = None
+    rebuild_on_config_change: bool = False
+
+    @cached_property
+    def _base_translator(self) -> DuckalogTranslator:
+        return DuckalogTranslator()
+
+    def get_asset_spec(self, data: DuckalogTranslatorData) -> AssetSpec:
+        """Return the spec of an asset, before `translation`."""
+        return self._base_translator.get_asset_spec(data)
+
+    def execute(self, context: AssetExecutionContext, duckalog: DuckalogResource) -> Iterator[Any]:
+        """Yield the events of a build."""
+        events = duckalog.build(context)
+        yield from events.fetch_row_count() if "row_count" in self.include_metadata else events
+
+    def build_defs(self, context: ComponentLoadContext) -> Definitions:
+        """Return the component's assets, with its schedules, sensor and resource."""
+        path = (context.path / self.config).resolve()
+        translator = _Translator(self)
+        found = catalog_specs(path, translator)
+        op = self.op or OpSpec()
+        resource = DuckalogResource(config=str(path), **self.catalog.model_dump())
+
+        name = op.name or f"build_{found.name}"
+        resource_key = f"{RESOURCE_KEY}_{op_name(name)}"
+        assets = assets_of(
+            found,
+            self.execute,
+            name,
+            self.assets_per_op,
+            resource_key,
+            op_tags=op.tags,
+            pool=op.pool,
+            backfill_policy=op.backfill_policy,
+        )
+        sources = source_assets(found, self.assets_per_op, resource_key)
+        schedules = []
+        if self.schedule:
+            model = self.schedule
+            schedules.append(
+                build_schedule_from_duckalog_selection(
+                    assets,
+                    model.job_name or f"{assets[0].op.name}_job",
+                    model.cron_schedule,
+                    model.select,
+                    model.exclude,
+                    execution_timezone=model.execution_timezone,
+                )
+            )
+        if self.observation_cron_schedule and sources:
+            schedules.append(
+                build_duckalog_observation_schedule(
+                    sources,
+                    self.observation_cron_schedule,
+                    job_name=f"{sources[0].op.name}_job",
+                )
+            )
+        sensors = (
+            [build_duckalog_config_sensor(path, translator=translator)]
+            if self.rebuild_on_config_change
+            else []
+        )
+        return Definitions(
+            assets=[*sources, *assets],
+            schedules=schedules,
+            sensors=sensors,
+            resources={resource_key: resource},
+        )
+
+
+class _Translator(
+    create_component_translator_cls(DuckalogComponent, DuckalogTranslator),  # type: ignore[misc]
+    ComponentTranslator[DuckalogComponent],
+):
+    def __init__(self, component: DuckalogComponent) -> None:
+        DuckalogTranslator.__init__(
+            self, DuckalogTranslatorSettings(enable_asset_checks=component.enable_asset_checks)
+        )
+        self._component = component
+
+    def get_asset_spec(self, data: DuckalogTranslatorData) -> AssetSpec:
+        spec: AssetSpec = super().get_asset_spec(data)
+        translate = self.component.translation
+        return translate(spec, data) if translate else spec

@@ -1,0 +1,98 @@
+"""Choosing among a catalog's assets by what their views are called and tagged, and schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from dagster import (
+    AssetsDefinition,
+    AssetSelection,
+    AssetSpec,
+    DefaultScheduleStatus,
+    RunConfig,
+    ScheduleDefinition,
+    define_asset_job,
+)
+
+from duckalog_dagster.translator import STEP_METADATA_KEY
+
+
+def build_duckalog_asset_selection(
+    duckalog_assets: Sequence[AssetsDefinition], select: str = "*", exclude: str = ""
+) -> AssetSelection:
+    """Return the selection of a catalog's assets that words choose, without those of `exclude`.
+
+    A word is a view's name (`orders`, `analytics.revenue`, `analytics.*`), an
+    attachment (`attachment:crm`), `tag:core` or `kind:parquet`; `+` before it
+    adds all that it needs, and after it all that needs it, of the same assets.
+    """
+    chosen = _chosen(duckalog_assets, select)
+    return chosen - _chosen(duckalog_assets, exclude) if exclude else chosen
+
+
+def _chosen(assets: Sequence[AssetsDefinition], words: str) -> AssetSelection:
+    specs = [spec for one in assets if one.is_materializable for spec in one.specs]
+    own = AssetSelection.assets(*(spec.key for spec in specs))
+    found: AssetSelection = AssetSelection.assets()
+    for word in words.split():
+        keys = [spec.key for spec in specs if _matches(spec, word.strip("+"))]
+        if not keys:
+            raise ValueError(f'no view, attachment, tag or kind matches "{word}"')
+        part: AssetSelection = AssetSelection.assets(*keys)
+        if word.startswith("+"):
+            part = part | (part.upstream() & own)
+        if word.endswith("+"):
+            part = part | (part.downstream() & own)
+        found = found | part
+    return found
+
+
+def _matches(spec: AssetSpec, word: str) -> bool:
+    what, _, name = word.partition(":")
+    if what == "tag" and name:
+        return any(fnmatchcase(tag, name) for tag in spec.tags)
+    if what == "kind" and name:
+        return name in spec.kinds
+    return any(fnmatchcase(one, word) for one in _names(spec))
+
+
+def _names(spec: AssetSpec) -> Iterator[str]:
+    step = str(spec.metadata.get(STEP_METADATA_KEY, ""))
+    yield step
+    kind, _, name = step.partition(":")
+    if kind == "view":
+        yield name
+        yield name.removeprefix("main.")
+
+
+def build_schedule_from_duckalog_selection(
+    duckalog_assets: Sequence[AssetsDefinition],
+    job_name: str,
+    cron_schedule: str,
+    select: str = "*",
+    exclude: str = "",
+    schedule_name: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    config: RunConfig | Mapping[str, Any] | None = None,
+    execution_timezone: str | None = None,
+    default_status: DefaultScheduleStatus = DefaultScheduleStatus.STOPPED,
+) -> ScheduleDefinition:
+    """Return a schedule that makes the chosen assets of a catalog.
+
+    The words of `select` and `exclude` are those of
+    `build_duckalog_asset_selection`.
+    """
+    return ScheduleDefinition(
+        name=schedule_name,
+        cron_schedule=cron_schedule,
+        job=define_asset_job(
+            name=job_name,
+            selection=build_duckalog_asset_selection(duckalog_assets, select, exclude),
+            config=config,
+            tags=tags,
+        ),
+        execution_timezone=execution_timezone,
+        default_status=default_status,
+    )

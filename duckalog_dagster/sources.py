@@ -1,0 +1,143 @@
+"""What views read outside of the catalog, as assets that can be observed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dagster import (
+    AssetExecutionContext,
+    AssetKey,
+    AssetsDefinition,
+    AssetSelection,
+    DagsterInstance,
+    DataVersion,
+    DefaultScheduleStatus,
+    Failure,
+    ObserveResult,
+    ScheduleDefinition,
+    define_asset_job,
+)
+
+from duckalog import DatabaseStep, DuckalogError, Plan, Source, SourceReport, observe
+from duckalog_dagster.beta import multi_observable
+from duckalog_dagster.specs import CatalogSpecs, op_name
+
+if TYPE_CHECKING:
+    from duckalog_dagster.resource import DuckalogResource
+
+
+def source_assets(
+    found: CatalogSpecs, assets_per_op: int, resource_key: str, name: str | None = None
+) -> list[AssetsDefinition]:
+    """Return the sources of a catalog as assets that can be observed."""
+    base = op_name(name or f"observe_{found.name}")
+    look = _observer(found, resource_key)
+    ops = []
+    for start in range(0, len(found.sources), assets_per_op):
+        part = found.sources[start : start + assets_per_op]
+        number = f"_{start // assets_per_op + 1}" if start else ""
+        ops.append(multi_observable(part, f"{base}{number}", resource_key)(look))
+    return ops
+
+
+def _observer(found: CatalogSpecs, resource_key: str) -> Any:
+    def look(context: AssetExecutionContext) -> Iterator[ObserveResult]:
+        resource: DuckalogResource = getattr(context.resources, resource_key)
+        selected = context.selected_asset_keys
+        try:
+            plan = resource.plan()
+            of_source = found.sources_in(plan)
+            asked = [source for source, key in of_source.items() if key in selected]
+            reports = observe(plan, sources=asked)
+        except DuckalogError as error:
+            failure = Failure(description=str(error))
+        else:
+            by_key: dict[AssetKey, list[SourceReport]] = {}
+            for report in reports:
+                by_key.setdefault(of_source[report.source.key], []).append(report)
+            for key, several in by_key.items():
+                yield _result(key, several)
+            problems = [f"{one.source.key}: {one.problem}" for one in reports if one.problem]
+            if not problems:
+                return
+            failure = Failure(description="\n".join(problems))
+        raise failure from None
+
+    look.__annotations__["context"] = AssetExecutionContext
+    return look
+
+
+def _result(key: AssetKey, reports: Sequence[SourceReport]) -> ObserveResult:
+    versions = [report.version for report in reports]
+    metadata: dict[str, Any] = {}
+    for name in ("files", "bytes"):
+        found = [getattr(one, name) for one in reports if getattr(one, name) is not None]
+        if found:
+            metadata[f"duckalog/{name}"] = sum(found)
+    version = None if None in versions else DataVersion("-".join(map(str, versions)))
+    return ObserveResult(asset_key=key, metadata=metadata, data_version=version)
+
+
+def observed_versions(
+    instance: DagsterInstance, found: CatalogSpecs, plan: Plan
+) -> dict[str, list[str]]:
+    """Return what was last observed of the sources that only a network knows, by view.
+
+    Those of the views that a view reads are among its own. Local sources are
+    left out: a build looks at them itself.
+    """
+    files = {step.key: step.file for step in plan.session if isinstance(step, DatabaseStep)}
+    keys = found.sources_in(plan)
+    seen: dict[AssetKey, str] = {}
+    versions: dict[str, dict[AssetKey, str]] = {}
+    for view in plan.views:
+        own = versions[view.key] = {}
+        for need in view.needs:
+            own |= versions.get(need, {})
+        for source in view.sources:
+            is_local = files.get(source.database) if source.database else not _is_url(source)
+            if source.key not in keys or is_local:
+                continue
+            key = keys[source.key]
+            if key not in seen:
+                seen[key] = _last_observed(instance, key)
+            own[key] = seen[key]
+    return {
+        view: sorted(f"{key.to_user_string()} {version}" for key, version in own.items())
+        for view, own in versions.items()
+        if own
+    }
+
+
+def _is_url(source: Source) -> bool:
+    return "://" in source.location[0]
+
+
+def _last_observed(instance: DagsterInstance, key: AssetKey) -> str:
+    records = instance.fetch_observations(key, limit=1).records
+    observation = records[0].asset_observation if records else None
+    return (observation.data_version if observation else None) or ""
+
+
+def build_duckalog_observation_schedule(
+    duckalog_assets: Sequence[AssetsDefinition],
+    cron_schedule: str,
+    *,
+    job_name: str = "observe_duckalog_sources",
+    execution_timezone: str | None = None,
+    default_status: DefaultScheduleStatus = DefaultScheduleStatus.STOPPED,
+) -> ScheduleDefinition:
+    """Return a schedule that observes the sources among some assets.
+
+    So that conditions such as `duckalog_view_condition` make again what reads
+    them, when their data moved.
+    """
+    observable = [one for one in duckalog_assets if one.is_observable]
+    job = define_asset_job(job_name, selection=AssetSelection.assets(*observable))
+    return ScheduleDefinition(
+        job=job,
+        cron_schedule=cron_schedule,
+        execution_timezone=execution_timezone,
+        default_status=default_status,
+    )

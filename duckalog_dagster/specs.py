@@ -1,0 +1,174 @@
+"""Plan to asset specs and check specs: pure functions, nothing is opened or filled."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from dagster import AssetCheckKey, AssetCheckSpec, AssetKey, AssetSpec
+
+from duckalog import DatabaseStep, Plan, ViewStep, load_plan
+from duckalog_dagster.translator import DuckalogTranslator, DuckalogTranslatorData
+
+ConfigPath = str | os.PathLike[str]
+
+RESOURCE_KEY = "duckalog"
+
+ANSWERS = "answers"
+"""The check that every view has: it binds, and DuckDB can run it."""
+
+REACHABLE = "reachable"
+"""The check that every attachment and catalog has."""
+
+
+@dataclass(frozen=True)
+class CatalogSpecs:
+    """A catalog as Dagster sees it.
+
+    `specs` are those of databases and views, each after what it needs; `keys`
+    are the assets' keys by the keys of their steps, sources among them.
+    """
+
+    plan: Plan
+    name: str
+    specs: tuple[AssetSpec, ...]
+    sources: tuple[AssetSpec, ...]
+    checks: tuple[AssetCheckSpec, ...]
+    keys: Mapping[str, AssetKey]
+
+    @cached_property
+    def steps(self) -> dict[AssetKey, ViewStep | DatabaseStep]:
+        """The steps by the keys of their assets."""
+        return {self.keys[step.key]: step for step in steps_of(self.plan)}
+
+    @cached_property
+    def foreign(self) -> dict[AssetKey, frozenset[AssetKey]]:
+        """For each asset the keys outside of the catalog that it needs, directly or not."""
+        found: dict[AssetKey, frozenset[AssetKey]] = {}
+        for spec in self.specs:
+            needed = frozenset[AssetKey]()
+            for dep in spec.deps:
+                needed |= found.get(dep.asset_key, {dep.asset_key})
+            found[spec.key] = needed
+        return found
+
+    def sources_in(self, filled: Plan) -> dict[str, AssetKey]:
+        """Return the assets of the sources of the filled plan, by the sources' own keys there."""
+        found: dict[str, AssetKey] = {}
+        here = {view.key: view for view in self.plan.views}
+        for view in filled.views:
+            ours = here[view.key].sources if view.key in here else ()
+            if len(ours) == len(view.sources):
+                found |= {b.key: self.keys[a.key] for a, b in zip(ours, view.sources, strict=True)}
+        return found
+
+    def checks_of(self, keys: Sequence[AssetKey]) -> list[AssetCheckSpec]:
+        """Return the checks of some assets."""
+        wanted = set(keys)
+        return [check for check in self.checks if check.asset_key in wanted]
+
+
+def steps_of(plan: Plan) -> Iterator[ViewStep | DatabaseStep]:
+    """Yield the steps that are assets, each after those that it needs."""
+    yield from (step for step in plan.session if isinstance(step, DatabaseStep))
+    yield from plan.views
+
+
+def catalog_specs(config: ConfigPath, translator: DuckalogTranslator | None = None) -> CatalogSpecs:
+    """Return a config's catalog as Dagster sees it; its placeholders are not filled."""
+    return specs_of(load_plan(config, fill=False), translator or DuckalogTranslator())
+
+
+def specs_of(plan: Plan, translator: DuckalogTranslator) -> CatalogSpecs:
+    """Return a plan's catalog as Dagster sees it.
+
+    Raises ValueError where two assets have the same key.
+    """
+    name = catalog_name(plan)
+    sources: dict[AssetKey, AssetSpec] = {}
+    keys: dict[str, AssetKey] = {}
+    for source in dict.fromkeys(one for view in plan.views for one in view.sources):
+        spec = translator.get_asset_spec(DuckalogTranslatorData(source, name, plan))
+        keys[source.key] = spec.key
+        sources.setdefault(spec.key, spec)  # two patterns over one folder are one source
+    specs: dict[AssetKey, AssetSpec] = {}
+    for step in steps_of(plan):
+        needs = [keys[need] for need in step.needs if need in keys]
+        needs += [keys[one.key] for one in getattr(step, "sources", ())]
+        deps = tuple(dict.fromkeys(needs))
+        spec = translator.get_asset_spec(DuckalogTranslatorData(step, name, plan, deps))
+        if spec.key in specs or spec.key in sources:
+            other = next(one for one, key in keys.items() if key == spec.key)
+            raise ValueError(
+                f"{step.origin}: {step.key} and {other} have the same asset key"
+                f" {spec.key.to_user_string()}: give one of them another, under meta.dagster"
+            )
+        keys[step.key] = spec.key
+        specs[spec.key] = spec.replace_attributes(skippable=True)
+    settings = translator.settings
+    return CatalogSpecs(
+        plan,
+        name,
+        tuple(specs.values()),
+        tuple(sources.values()) if settings.enable_source_assets else (),
+        tuple(_checks(plan, keys)) if settings.enable_asset_checks else (),
+        keys,
+    )
+
+
+def catalog_name(plan: Plan) -> str:
+    """Return what a catalog is called in Dagster: as DuckDB does, or as its config file is."""
+    if plan.is_in_memory or "${" in plan.database:
+        return os.path.splitext(os.path.basename(plan.file))[0]
+    return plan.catalog_name
+
+
+def op_name(text: str) -> str:
+    """Return a text as the name of an op."""
+    return re.sub(r"\W+", "_", text, flags=re.ASCII)
+
+
+def _checks(plan: Plan, keys: Mapping[str, AssetKey]) -> Iterator[AssetCheckSpec]:
+    for step in steps_of(plan):
+        if isinstance(step, ViewStep):
+            description = "The view is there, and DuckDB can run it."
+            yield AssetCheckSpec(ANSWERS, asset=keys[step.key], description=description)
+        else:
+            description = "The database can be attached, and answers."
+            yield AssetCheckSpec(REACHABLE, asset=keys[step.key], description=description)
+
+
+def check_key(step: ViewStep | DatabaseStep, key: AssetKey) -> AssetCheckKey:
+    """Return the key of the check that a step has by default."""
+    return AssetCheckKey(key, ANSWERS if isinstance(step, ViewStep) else REACHABLE)
+
+
+def build_duckalog_asset_specs(
+    config: ConfigPath, translator: DuckalogTranslator | None = None
+) -> list[AssetSpec]:
+    """Return the specs of a config's databases and views, and of the sources that they read."""
+    found = catalog_specs(config, translator)
+    return [*found.sources, *found.specs]
+
+
+def build_duckalog_check_specs(
+    config: ConfigPath, translator: DuckalogTranslator | None = None
+) -> list[AssetCheckSpec]:
+    """Return the specs of the checks that a config's databases and views have."""
+    return list(catalog_specs(config, translator).checks)
+
+
+def get_asset_key_for_view(
+    config: ConfigPath, view: str, translator: DuckalogTranslator | None = None
+) -> AssetKey:
+    """Return the asset key of a view, by its name (`orders`, `analytics.orders`).
+
+    So that other assets may need it. Raises ConfigError for one that is not in
+    the config.
+    """
+    found = catalog_specs(config, translator)
+    (step,) = found.plan.chosen([view]).views
+    return found.keys[step.key]

@@ -1,0 +1,224 @@
+"""Step to asset spec: the one method that users override."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dagster import (
+    AssetKey,
+    AssetSpec,
+    MetadataValue,
+)
+
+from duckalog import DatabaseStep, Plan, Source, ViewStep
+from duckalog_dagster.automation import Condition, automation_condition
+from duckalog_dagster.beta import code_reference
+
+SQL_METADATA_KEY = "duckalog/sql"
+STEP_METADATA_KEY = "duckalog/step"
+
+
+@dataclass(frozen=True)
+class DuckalogTranslatorSettings:
+    """What the assets of a catalog have, besides what each of them is.
+
+    `enable_asset_checks` gives every view and database the checks that duckalog
+    has for it, `enable_code_references` links to the line of the config,
+    `enable_source_assets` has an external asset for each source, and
+    `enable_sql_metadata` shows each view's SQL.
+    """
+
+    enable_asset_checks: bool = True
+    enable_code_references: bool = True
+    enable_source_assets: bool = True
+    enable_sql_metadata: bool = True
+
+
+@dataclass(frozen=True)
+class DuckalogTranslatorData:
+    """What a translator is told of an asset.
+
+    `step` is a view, a database that the catalog attaches, or a source that a
+    view reads; `deps` are the keys of the assets that it needs, as they were
+    translated. Placeholders of the config are not filled.
+    """
+
+    step: ViewStep | DatabaseStep | Source
+    catalog: str
+    plan: Plan
+    deps: tuple[AssetKey, ...] = ()
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """What the view's `meta.dagster` says, empty for all that is no view."""
+        meta = self.step.meta.get("dagster") if isinstance(self.step, ViewStep) else None
+        return meta if isinstance(meta, Mapping) else {}
+
+    @property
+    def table_name(self) -> str:
+        """The name of the relation as DuckDB has it, empty for databases and files."""
+        step = self.step
+        if isinstance(step, ViewStep):
+            return f"{self.catalog}.{step.schema}.{step.view}"
+        if isinstance(step, Source) and step.database:
+            return ".".join(step.location)
+        return ""
+
+
+class DuckalogTranslator:
+    """Decides what the asset of each view, database and source is.
+
+    Override `get_asset_spec`, and change what the base class returns:
+
+        class Ours(DuckalogTranslator):
+            def get_asset_spec(self, data):
+                return super().get_asset_spec(data).replace_attributes(group_name="ours")
+    """
+
+    def __init__(self, settings: DuckalogTranslatorSettings | None = None) -> None:
+        self.settings = settings or DuckalogTranslatorSettings()
+
+    def get_asset_spec(self, data: DuckalogTranslatorData) -> AssetSpec:
+        """Return the spec of an asset: its key, what it needs, and how it is shown."""
+        meta = data.meta
+        step = data.step
+        return AssetSpec(
+            key=_stated_key(meta) or AssetKey(_key_parts(data)),
+            deps=[*data.deps, *(AssetKey(_parts(one)) for one in meta.get("deps") or ())],
+            description=_description(step),
+            metadata=self._metadata(data),
+            group_name=meta.get("group") or _word(data.catalog),
+            code_version=None if isinstance(step, Source) else code_version(step, data.plan),
+            owners=list(_owners(data)),
+            tags=dict(_tags(data)),
+            kinds=set(_kinds(step)),
+            automation_condition=_automation(data),
+        )
+
+    def _metadata(self, data: DuckalogTranslatorData) -> dict[str, Any]:
+        step = data.step
+        metadata: dict[str, Any] = {STEP_METADATA_KEY: step.key}
+        if data.table_name:
+            metadata["dagster/table_name"] = data.table_name
+        if isinstance(step, Source):
+            metadata["dagster/uri" if not step.database else "duckalog/source"] = ".".join(
+                step.location
+            )
+            return metadata
+        if isinstance(step, ViewStep) and self.settings.enable_sql_metadata:
+            metadata[SQL_METADATA_KEY] = MetadataValue.md(f"```sql\n{step.query}\n```")
+        if self.settings.enable_code_references and step.origin.file:
+            file, line, _ = step.origin
+            metadata["dagster/code_references"] = code_reference(file, line, os.path.basename(file))
+        return metadata
+
+
+def code_version(step: ViewStep | DatabaseStep, plan: Plan) -> str:
+    """Return a hash of a step as its config states it, the same wherever the config lies."""
+    import hashlib
+
+    text = "\0".join(one.script for one in step.statements)
+    for folder in sorted({os.path.dirname(file) for file in plan.files}, key=len, reverse=True):
+        text = text.replace(f"{folder}{os.sep}", "")
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _key_parts(data: DuckalogTranslatorData) -> list[str]:
+    step = data.step
+    if isinstance(step, ViewStep):
+        schema = () if step.schema == "main" else (step.schema,)
+        names: Iterable[str] = (*schema, step.view)
+    elif isinstance(step, DatabaseStep):
+        names = ("attachments", step.name)
+    elif step.database:
+        names = ("attachments", *step.location)
+    else:
+        names = ("files", *_file_parts(step.location[0], data.plan))
+    return [_key_part(name) for name in (data.catalog, *names)]
+
+
+def _file_parts(uri: str, plan: Plan) -> list[str]:
+    """Return a URI or path as the parts of a key, without the wildcards that end it."""
+    uri = re.sub(r"\$\{env:(\w+)[^}]*\}", r"\1", uri)
+    if "://" in uri:
+        scheme, _, rest = uri.partition("://")
+        parts = [scheme, *rest.split("/")]
+    else:
+        folder = os.path.dirname(plan.file)
+        path = os.path.relpath(uri, folder) if os.path.isabs(uri) else uri
+        parts = [part for part in path.replace(os.sep, "/").split("/") if part != ".."]
+    named = [part for part in parts if part and not re.fullmatch(r"\*+(?:\.\w+)?", part)]
+    return named or parts
+
+
+def _key_part(name: str) -> str:
+    # Dagster 1.12 refuses dots too.
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", name) or "_"
+
+
+def _word(name: str) -> str:
+    return re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "duckalog"
+
+
+def _parts(key: object) -> list[str]:
+    """Return a key as YAML states it: a list, or the parts with slashes between."""
+    return [str(part) for part in key] if isinstance(key, list) else str(key).split("/")
+
+
+def _stated_key(meta: Mapping[str, Any]) -> AssetKey | None:
+    stated = meta.get("asset_key")
+    return AssetKey(_parts(stated)) if stated else None
+
+
+def _description(step: DatabaseStep | Source | ViewStep) -> str | None:
+    if isinstance(step, ViewStep):
+        return step.description
+    if isinstance(step, DatabaseStep):
+        noun = "Iceberg catalog" if step.kind == "catalog" else f"{step.database_type} database"
+        return f'The {noun} "{step.name}", attached by every session.'
+    return None
+
+
+def _owners(data: DuckalogTranslatorData) -> Iterable[str]:
+    step = data.step
+    if not isinstance(step, ViewStep):
+        return
+    stated = data.meta.get("owners", step.meta.get("owner") or ())
+    for owner in [stated] if isinstance(stated, str) else stated:
+        is_known = "@" in owner or owner.startswith("team:")
+        yield owner if is_known else f"team:{owner}"
+
+
+def _tags(data: DuckalogTranslatorData) -> Iterable[tuple[str, str]]:
+    if isinstance(data.step, ViewStep):
+        for tag in data.step.tags:
+            yield re.sub(r"[^A-Za-z0-9_.-]+", "_", tag)[:63].strip("_.-") or "_", ""
+    stated = data.meta.get("tags") or {}
+    for name, value in stated.items() if isinstance(stated, Mapping) else ((t, "") for t in stated):
+        yield str(name), "" if value is None else str(value)
+
+
+_KINDS = {"delta": "deltalake", "postgres": "postgres"}
+
+
+def _kinds(step: ViewStep | DatabaseStep | Source) -> Iterable[str]:
+    if isinstance(step, ViewStep):
+        yield from ("duckdb", "view")
+        kind = "" if step.source == "sql" else step.source
+    else:
+        kind = step.database_type if isinstance(step, DatabaseStep) else step.kind
+        if isinstance(step, Source):
+            scheme = step.location[0].partition("://")[0]
+            if scheme in ("s3", "gcs", "azure"):
+                yield scheme
+    if kind:
+        yield _KINDS.get(kind, kind)
+
+
+def _automation(data: DuckalogTranslatorData) -> Condition | None:
+    stated = data.meta.get("automation")
+    return automation_condition(stated) if stated else None

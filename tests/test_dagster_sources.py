@@ -1,0 +1,165 @@
+"""Sources are observed, and what reads them goes stale when their data moves, and only then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("dagster")
+
+from dagster import (
+    AssetKey,
+    AutomationCondition,
+    DagsterInstance,
+    Definitions,
+    ExecuteInProcessResult,
+    asset,
+    evaluate_automation_conditions,
+)
+
+import duckalog
+from duckalog_dagster import (
+    build_duckalog_definitions,
+    build_duckalog_observation_schedule,
+)
+from tests.conftest import WriteConfig
+from tests.servers.s3 import S3
+
+pytestmark = pytest.mark.servers
+
+LOCAL = """
+version: 1
+duckdb: {database: shop.duckdb}
+views:
+  - {name: orders, source: csv, uri: "${env:FOLDER:data}/*.csv", meta: {dagster: {automation: view}}}
+  - {name: total, sql: SELECT sum(i) AS total FROM orders, meta: {dagster: {automation: view}}}
+"""  # noqa: E501
+
+
+@pytest.fixture
+def instance() -> Iterator[DagsterInstance]:
+    with DagsterInstance.ephemeral() as one:
+        yield one
+
+
+@pytest.fixture
+def local(write_config: WriteConfig, tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.csv").write_text("i\n1\n")
+    return write_config(LOCAL)
+
+
+def with_jobs(defs: Definitions) -> Definitions:
+    assets = [one for one in defs.assets or () if hasattr(one, "is_observable")]
+    schedule = build_duckalog_observation_schedule(assets, "*/10 * * * *", job_name="look")
+    return Definitions.merge(defs, Definitions(schedules=[schedule]))
+
+
+def look(defs: Definitions, instance: DagsterInstance, **options: bool) -> ExecuteInProcessResult:
+    return defs.resolve_job_def("look").execute_in_process(instance=instance, **options)
+
+
+def build(defs: Definitions, instance: DagsterInstance) -> ExecuteInProcessResult:
+    return defs.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance)
+
+
+def versions(result: ExecuteInProcessResult) -> dict[str, str | None]:
+    return {
+        event.asset_key.path[-1]: event.step_materialization_data.materialization.tags[
+            "dagster/data_version"
+        ]
+        for event in result.get_asset_materialization_events()
+        if event.asset_key and event.step_materialization_data.materialization.tags
+    }
+
+
+def test_an_observation_tells_what_lies_there(local: Path, instance: DagsterInstance) -> None:
+    defs = with_jobs(build_duckalog_definitions(local))
+    (event,) = look(defs, instance).get_asset_observation_events()
+    observation = event.asset_observation_data.asset_observation
+    assert observation.metadata["duckalog/files"].value == 1
+    assert observation.data_version
+
+
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning")  # of Dagster's own evaluation
+def test_views_are_made_again_when_their_source_moved_and_only_then(
+    local: Path, instance: DagsterInstance
+) -> None:
+    defs = with_jobs(build_duckalog_definitions(local))
+
+    def requested(cursor: object = None) -> tuple[int, object]:
+        result = evaluate_automation_conditions(defs, instance, cursor=cursor)  # type: ignore[arg-type]
+        return result.total_requested, result.cursor
+
+    look(defs, instance)
+    build(defs, instance)
+    _, cursor = requested()  # the first tick of a sensor only looks
+    look(defs, instance)
+    nothing, cursor = requested(cursor)
+    assert nothing == 0
+    (local.parent / "data" / "b.csv").write_text("i\n2\n")
+    look(defs, instance)
+    moved, cursor = requested(cursor)
+    assert moved == 1
+    build(defs, instance)
+    readers, cursor = requested(cursor)
+    build(defs, instance)
+    assert readers == 0  # that build made them too
+    assert requested(cursor)[0] == 0
+
+
+def test_the_version_of_a_view_moves_with_a_source_that_only_a_network_knows(
+    write_config: WriteConfig, s3: S3, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3.make_bucket("dagster-observed")
+    s3.put("dagster-observed", "a.csv", b"i\n1\n")
+    monkeypatch.setenv("SECRET_KEY", s3.secret)
+    monkeypatch.setenv("BUCKET", "dagster-observed")
+    config = write_config(
+        "version: 1\nduckdb:\n  database: shop.duckdb\n  secrets:\n"
+        f"    - {{type: s3, key_id: {s3.key_id}, secret: '${{env:SECRET_KEY}}',"
+        f" region: {s3.region},\n       endpoint: '{s3.endpoint}', url_style: path,"
+        " use_ssl: false}\n"
+        "views:\n  - {name: orders, source: csv, uri: 's3://${env:BUCKET}/*.csv'}\n"
+        "  - {name: total, sql: SELECT sum(i) AS total FROM orders}\n"
+    )
+    defs = with_jobs(build_duckalog_definitions(config))
+    look(defs, instance)
+    first = versions(build(defs, instance))
+    look(defs, instance)
+    assert versions(build(defs, instance)) == first
+    s3.put("dagster-observed", "b.csv", b"i\n2\n")
+    look(defs, instance)
+    second = versions(build(defs, instance))
+    assert {name for name in first if first[name] != second[name]} == {"orders", "total"}
+
+
+def test_a_source_that_cannot_be_asked_fails_the_observation(
+    write_config: WriteConfig, s3: S3, instance: DagsterInstance
+) -> None:
+    config = write_config(
+        "version: 1\nduckdb:\n  database: shop.duckdb\n  settings: {http_retries: 0}\n  secrets:\n"
+        f"    - {{type: s3, key_id: {s3.key_id}, secret: wrong-secret-key, region: {s3.region},\n"
+        f"       endpoint: '{s3.endpoint}', url_style: path, use_ssl: false}}\n"
+        "views: [{name: v, source: csv, uri: 's3://dagster-nowhere/*.csv'}]"
+    )
+    defs = with_jobs(build_duckalog_definitions(config))
+    result = look(defs, instance, raise_on_error=False)
+    assert not result.success
+    assert "wrong-secret-key" not in repr(result.all_events)
+
+
+def test_what_is_made_from_a_view_is_fresh_until_the_view_says_otherwise(
+    local: Path, instance: DagsterInstance
+) -> None:
+    @asset(deps=[AssetKey(["shop", "total"])], automation_condition=AutomationCondition.eager())
+    def report() -> None:
+        pass
+
+    defs = Definitions.merge(build_duckalog_definitions(local), Definitions(assets=[report]))
+    first, second = versions(build(defs, instance)), versions(build(defs, instance))
+    assert first["total"] == second["total"]
+    with duckalog.connect(local) as connection:
+        assert connection.execute("FROM total").fetchall() == [(1,)]
