@@ -158,8 +158,9 @@ def _value(value: Any, variable: str) -> Any:
         return _jinja(value.template)
     if isinstance(value, tuple | list):
         return [_value(item, variable) for item in value]
-    # Paths are texts of a type of their own, for which YAML has no form.
-    return str(value) if isinstance(value, str) else value
+    # Paths are texts of a type of their own, for which YAML has no form; what is to be
+    # a number is a text until it is filled.
+    return _jinja(str(value)) if isinstance(value, str) else value
 
 
 def _jinja(template: str) -> str:

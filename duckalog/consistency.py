@@ -236,6 +236,21 @@ def _unknown_secrets(config: Config, in_doubt: Doubts) -> Iterator[Problem]:
             yield Problem(origin, message)
 
 
+def stated_secrets_in_views(config: Config, secrets: Iterable[Secret]) -> Iterator[Problem]:
+    """Yield the views whose SQL has a credential that the config states in clear elsewhere."""
+    stated = [one.reveal() for one in secrets if not one.template]
+    long = [value for value in stated if len(value) >= _SURELY_MEANT]
+    for view in config.views if long else ():
+        if any(value in view.query() for value in long):
+            message = "this view has a credential in it, and it is stored in the catalog in clear"
+            remedy = "DuckDB finds secrets by their scope: leave it out of the query."
+            yield Problem(view.origin, message, remedy, view.name)
+
+
+_SURELY_MEANT = 8
+"""Characters from which on a text that equals a credential is no coincidence."""
+
+
 def secrets_in_views(uses: Iterable[Use], secrets: Iterable[Secret]) -> Iterator[Problem]:
     """Yield where a credential would be stored in the catalog file, inside a view."""
     uses = list(uses)

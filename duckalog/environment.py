@@ -288,8 +288,7 @@ class _Filler:
         try:
             return Filled(replace_in_sql(text, PLACEHOLDER, lambda _match: next(values)), text)
         except ValueError as error:
-            names = ", ".join(dict.fromkeys(variables_in(text)))
-            message = f"environment variable {names} cannot be filled into this SQL: {error}"
+            message = f"environment variable {error}"
             self.problems.append(Problem(self.locate(path), message))
             return text
 
@@ -365,6 +364,23 @@ def credentials_in_urls(text: str) -> list[str]:
     return [value for value in found if not PLACEHOLDER.search(value)]
 
 
+def with_hidden_credentials(data: Data) -> Data:
+    """Return data in which texts with such URLs are Filled, so that nothing shows them."""
+    if isinstance(data, str):
+        credentials = credentials_in_urls(data)
+        if not credentials:
+            return data
+        template = data.template if isinstance(data, Filled) else data
+        for credential in credentials:
+            template = template.replace(credential, HIDDEN)
+        return Filled(data, template)
+    if isinstance(data, list):
+        return [with_hidden_credentials(item) for item in data]
+    if isinstance(data, dict):
+        return {key: with_hidden_credentials(item) for key, item in data.items()}
+    return data
+
+
 def variables_in(template: str) -> tuple[str, ...]:
     """Return the names of the environment variables that a text mentions, in order."""
     return tuple(m["name"] for m in PLACEHOLDER.finditer(template) if not m["escape"])
@@ -372,14 +388,27 @@ def variables_in(template: str) -> tuple[str, ...]:
 
 def redactor_for(uses: Iterable[Use], secrets: Iterable[Secret]) -> Redactor:
     """Return the redactor for the values that were filled in and those stated as secret."""
+    found = [(use.value, f"${{env:{use.name}}}") for use in uses if use.is_secret]
+    found += [(secret.reveal(), secret.template or HIDDEN) for secret in secrets]
     shown: dict[str, str] = {}
-    for use in uses:
-        if use.is_secret and use.value:
-            shown.setdefault(use.value, f"${{env:{use.name}}}")
-    for secret in secrets:
-        if secret.reveal():
-            shown.setdefault(secret.reveal(), secret.template or HIDDEN)
+    for value, placeholder in found:
+        if len(value) >= SHORTEST_SECRET and value.lower() not in _COMMON_WORDS:
+            shown.setdefault(value, placeholder)
     return Redactor(shown)
+
+
+SHORTEST_SECRET = 3
+"""Characters below which a value is not looked for: it would be in every other word."""
+
+_COMMON_WORDS = frozenset(
+    """
+    account admin alias attachment catalog column config csv database default delta duckdb ducklake
+    env environment false file gcs guest host http iceberg json key login main mysql name none null
+    parquet password path port postgres postgresql public read region root schema secret sql sqlite
+    table test token true type uri user username value variable version view views
+    """.split()
+)
+"""Words of messages: hiding one that is a password, too, would garble them and give it away."""
 
 
 def _malformed(text: str) -> str:

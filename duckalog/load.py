@@ -17,7 +17,7 @@ import msgspec
 
 from duckalog.catalogs import catalog_type
 from duckalog.config import VERSION, Attachments, Config, DuckdbSection, Pragma, Setting
-from duckalog.consistency import check, doubts, secrets_in_views
+from duckalog.consistency import check, doubts, secrets_in_views, stated_secrets_in_views
 from duckalog.decode import (
     INVALID,
     Choice,
@@ -45,6 +45,7 @@ from duckalog.environment import (
     read_environment,
     redactor_for,
     texts_in,
+    with_hidden_credentials,
 )
 from duckalog.errors import NOWHERE, ConfigError, Origin, Problem, without_credentials
 from duckalog.remote import RemoteFiles
@@ -161,6 +162,7 @@ class _Loader:
             )
             return
         data, uses, unfilled = fill(document, self.environment)
+        data = with_hidden_credentials(data)
         self.uses += uses
         self.problems += (*document.problems, *unfilled)
         for path, text in texts_in(document.data):
@@ -287,6 +289,7 @@ class _Loader:
         )
         self.problems += check(config, doubts(self.documents.values(), self.problems))
         self.problems += secrets_in_views(self.uses, self.secrets)
+        self.problems += stated_secrets_in_views(config, self.secrets)
         return config
 
     def _all(self, *keys: str) -> tuple[Any, ...]:

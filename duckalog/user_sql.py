@@ -96,8 +96,8 @@ def replace_in_sql(
     """Return SQL in which each match of `marker` became its value, as data.
 
     Inside a quoted literal or name the value is escaped for those quotes;
-    elsewhere it must be a number or a plain word. Raises ValueError where a
-    value could be read as anything but data.
+    elsewhere it must be a number or a plain word. Raises ValueError with
+    the match's `name` where a value could be read as anything but data.
     """
 
     def replaced(kind: str, piece: str) -> str:
@@ -109,15 +109,26 @@ def replace_in_sql(
                 return value.replace('"', '""')
             if _BARE_VALUE.match(value):
                 return value
-            raise ValueError("its value is not a plain word or number: put single quotes round it")
+            raise ValueError(
+                f"{_name_of(match)}: its value is not a plain word or number: "
+                "put single quotes round it"
+            )
 
         return marker.sub(one, piece)
 
     pieces = list(_regions_round(marker, text))
     filled = "".join(replaced(kind, piece) for kind, piece in pieces)
     if [kind for kind, _ in regions_of(filled)] != [kind for kind, _ in pieces]:
-        raise ValueError("its value would change how the rest is read: put single quotes round it")
+        names = dict.fromkeys(map(_name_of, marker.finditer(text)))
+        raise ValueError(
+            f"{', '.join(names)}: a value would change how the rest is read: "
+            "put single quotes round it"
+        )
     return filled
+
+
+def _name_of(match: re.Match[str]) -> str:
+    return str(match.groupdict().get("name") or match.group())
 
 
 def replace_literals(text: str, content_of: Callable[[str, str], str | None]) -> str:

@@ -1706,3 +1706,51 @@ duckdb: {{secrets: [{{type: http, http_proxy: '{url}'}}], settings: {{http_proxy
         plan = duckalog.load_plan(write_config(text))
         assert "hunter2" not in plan.redact(f"IO Error: cannot open {url}")
         assert "hunter2" not in duckalog.generate_sql(write_config(text), part="full")
+
+
+class TestStatedCredentials:
+    def test_a_view_that_has_one_in_its_sql_is_refused(self, write_config: WriteConfig) -> None:
+        config = write_config("""\
+version: 1
+duckdb: {secrets: [{type: s3, key_id: short, secret: long-enough-hunter2}]}
+views:
+- {name: v, sql: "SELECT 'long-enough-hunter2' AS x"}
+- {name: w, sql: "SELECT 'short' AS x"}
+""")
+        with pytest.raises(duckalog.ConfigError, match="has a credential in it") as raised:
+            duckalog.load_plan(config)
+        (problem,) = raised.value.problems
+        assert problem.name == "v"
+        assert "hunter2" not in str(raised.value)
+
+    def test_those_in_urls_are_in_no_repr(self, write_config: WriteConfig) -> None:
+        config = write_config("""\
+version: 1
+iceberg_catalogs:
+- name: c
+  catalog_type: rest
+  uri: https://ann:hunter2@host
+  options: {client_id: a, client_secret: b, oauth2_server_uri: "https://a:hunter2@host/t"}
+attachments: {duckdb: [{alias: d, path: "https://h/a.duckdb?sig=hunter2"}]}
+""")
+        assert "hunter2" not in repr(duckalog.load_config(config))
+        assert "hunter2" not in repr(duckalog.load_plan(config))
+
+    def test_a_word_of_our_own_messages_is_not_hidden(self, write_config: WriteConfig) -> None:
+        config = write_config("""\
+version: 1
+attachments: {postgres: [{alias: pg, host: h, database: d, user: u, password: postgres}]}
+views: [{name: v, source: sqlite, database: pg, table: t}]
+duckdb: {secrets: [{type: s3, key_id: a, secret: b, use_ssl: 1}]}
+""")
+        with pytest.raises(duckalog.ConfigError) as raised:
+            duckalog.load_plan(config)
+        told = str(raised.value)
+        assert 'the attachment "pg" is a postgres database' in told
+        assert "expected true or false, got a whole number" in told
+
+
+def test_a_ducklake_whose_path_has_a_scheme_is_told_of_metadata(refused: Refused) -> None:
+    (told,) = refused("attachments: {ducklake: [{alias: l, path: 'postgres:host=h password=x'}]}")
+    assert 'the path is that of a file, without "postgres:"' in told
+    assert "password=x" not in told

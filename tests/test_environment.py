@@ -325,7 +325,7 @@ class TestSqlTexts:
     def test_a_refused_value_is_told_by_its_variable_alone(self) -> None:
         (problem,) = problems_of("views: [{sql: 'SELECT ${env:X}'}]", {"X": "hunter2; x"})
         assert problem.message == (
-            "environment variable X cannot be filled into this SQL: "
+            "environment variable X: "
             "its value is not a plain word or number: put single quotes round it"
         )
 
@@ -595,7 +595,7 @@ def test_the_lines_of_an_env_file_that_cannot_be_read_are_told(tmp_path: Path) -
 def test_a_variable_that_stands_twice_in_sql_is_named_once() -> None:
     text = "SELECT ${env:V}, ${env:V}"
     (problem,) = fill_text(text, Origin("f"), {"V": "not a word"})[2]
-    assert problem.message.startswith("environment variable V cannot be filled into this SQL")
+    assert problem.message.startswith("environment variable V: its value is not")
 
 
 class TestEscapes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Literal
 
@@ -48,6 +49,14 @@ class DucklakeAttachment(Attachment, frozen=True, kw_only=True):
         other, value = stated.popitem()
         if value:
             raise Unfit(f'"{other}" does not go with metadata in {self.metadata}', "", (other,))
+        scheme = os.path.basename(self.path or "").partition(":")
+        if scheme[1] and scheme[0] in ("postgres", "mysql", "sqlite", "duckdb", "ducklake"):
+            raise Unfit(
+                f'the path is that of a file, without "{scheme[0]}:"',
+                "Metadata in PostgreSQL: write metadata: postgres, and secret with the name of a"
+                " postgres secret under duckdb.secrets.",
+                ("path",),
+            )
         if self.snapshot_version is not None and self.snapshot_time is not None:
             raise Unfit('"snapshot_version" and "snapshot_time" exclude each other')
 

@@ -99,7 +99,7 @@ def apply_catalog(
     )
     failed = application.run()
     if failed and not keep_going:
-        in_order = sorted(failed.values(), key=lambda problem: _stated_order(plan, problem))
+        in_order = sorted(failed.values(), key=plan.place_of)
         raise EngineError(in_order)
     if failed:
         application.leave_out(failed)
@@ -115,11 +115,6 @@ def apply_catalog(
             drop_view(qualified(*name)).text,
         )
     return application.reports(failed)
-
-
-def _stated_order(plan: Plan, problem: Problem) -> tuple[int, int]:
-    file = problem.origin.file
-    return plan.files.index(file) if file in plan.files else len(plan.files), problem.origin.line
 
 
 def drop_empty_schemas(connection: DuckDBPyConnection) -> None:

@@ -220,13 +220,11 @@ def _saying_that_nothing_changed() -> Iterator[None]:
     try:
         yield
     except EngineError as error:
-        problems = [
-            one._replace(remedy=f"{one.remedy}\nThe catalog was left as it was.".lstrip())
-            for one in error.problems
-        ]
+        *first, last = error.problems
+        remedy = f"{last.remedy}\nThe catalog was left as it was.".lstrip()
     else:
         return
-    raise EngineError(problems)
+    raise EngineError([*first, last._replace(remedy=remedy)])
 
 
 def _with_columns(

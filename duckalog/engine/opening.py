@@ -103,6 +103,9 @@ def refusal(file: str, text: str) -> EngineError:
             "this process has the catalog open in another way",
             "Close its other connections first: they are read-only, or have other settings.",
         )
+    if "version number" in text:
+        remedy = f"{first}\nUpgrade duckdb here, or build the catalog anew with this version."
+        return at_file(file, "a newer DuckDB made this catalog", remedy)
     if "not a valid DuckDB database file" in text:
         message = "this file is not a DuckDB database"
         return at_file(file, message, "Move it away, or choose another path.")

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 import duckdb
 from duckdb import DuckDBPyConnection
@@ -49,19 +49,21 @@ def apply_session(
             failed.add(step.key)
             continue
         try:
-            _apply(connection, step, plan, probe_limit_s)
+            _apply(connection, step, plan, probe_limit_s, failed)
         except EngineError as error:
             problems += error.problems
             failed.add(step.key)
         seconds[step.key] = time.perf_counter() - start
     if problems:
-        raise EngineError(problems)
+        raise EngineError(sorted(problems, key=plan.place_of))
     return seconds
 
 
-def prepare_cursor(cursor: DuckDBPyConnection, plan: Plan) -> None:
+def prepare_cursor(cursor: DuckDBPyConnection, plan: Plan, without: Container[str] = ()) -> None:
     """Give a cursor the settings of the session, which DuckDB keeps for each by itself."""
     for step in plan.session:
+        if step.key in without:
+            continue
         if step.kind == "setting" or (step.kind == "pragma" and _is_setting(step)):
             run(cursor, step, plan.redact)
 
@@ -71,7 +73,13 @@ def _is_setting(step: Step) -> bool:
     return word.upper() in ("SET", "RESET", "PRAGMA")
 
 
-def _apply(connection: DuckDBPyConnection, step: Step, plan: Plan, probe_limit_s: float) -> None:
+def _apply(
+    connection: DuckDBPyConnection,
+    step: Step,
+    plan: Plan,
+    probe_limit_s: float,
+    failed: Container[str],
+) -> None:
     if isinstance(step, ExtensionStep):
         have_extension(connection, step, plan.redact)
     elif isinstance(step, DatabaseStep) and step.kind == "catalog":
@@ -79,7 +87,7 @@ def _apply(connection: DuckDBPyConnection, step: Step, plan: Plan, probe_limit_s
         # another, if that one was attached, or refused, on the same connection before.
         cursor = connection.cursor()
         try:
-            prepare_cursor(cursor, plan)
+            prepare_cursor(cursor, plan, failed)
             _attach(cursor, step, plan.redact, probe_limit_s)
         finally:
             close(cursor)

@@ -118,6 +118,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             raise ConfigError(problems)
         return {known[name.lower()] for name in names}
 
+    def place_of(self, problem: Problem) -> tuple[int, int]:
+        """Return where a problem stands among others: the number of its file, and the line."""
+        file = problem.origin.file
+        number = self.files.index(file) if file in self.files else len(self.files)
+        return number, problem.origin.line
+
     def schema_statements(self) -> tuple[Statement, ...]:
         """Return the CREATE SCHEMA statements."""
         return tuple(create_schema(name) for name in self.schemas)
