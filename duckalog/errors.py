@@ -57,11 +57,14 @@ class Problem(NamedTuple):
     name: str = ""
 
     def __str__(self) -> str:
-        place = str(self.origin)
-        if self.name:
-            place = f'{place} "{shown(self.name)}"'.lstrip()
-        text = f"{place}: {self.message}" if place else self.message
+        text = f"{self.place}: {self.message}" if self.place else self.message
         return f"{text}\n{indented(self.remedy)}" if self.remedy else text
+
+    @property
+    def place(self) -> str:
+        """Return where it is, and whose it is: `file:line: keys "name"`."""
+        place = str(self.origin)
+        return f'{place} "{shown(self.name)}"'.lstrip() if self.name else place
 
 
 class DuckalogError(Exception):

@@ -9,8 +9,10 @@ import json
 import logging
 import pickle
 import re
+import subprocess
+import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, quote_plus
@@ -392,12 +394,31 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("build", "--keep-going", "--json"),
     ("plan", "--refresh"),
 )
+# Those that open the catalog; run on fewer cases, for they take their time.
+ASKING: tuple[tuple[str, ...], ...] = (
+    ("query", "FROM one"),
+    ("ls",),
+    ("build",),
+    ("plan", "--log-level", "debug"),
+    ("validate", "--connect", "--log-level", "debug", "--log-format", "json"),
+    ("graph", "--columns", "--connect"),
+    ("query", "FROM one", "--format", "csv"),
+    # DuckDB's errors hold the values that it could not convert.
+    ("query", "SELECT getvariable('token')::INTEGER"),
+    ("query", "SELECT error(current_setting('http_proxy_password'))", "--format", "json"),
+    ("ls", "--json"),
+    ("describe", "one"),
+    ("describe", "one", "--json"),
+    ("connect", "--as", "sqlalchemy"),
+    ("connect", "--as", "dbt"),
+    ("connect", "--as", "init-sql"),
+)
 
 
-def run_every_command(config: Path) -> dict[str, str]:
+def run_every_command(config: Path, commands: Sequence[Sequence[str]] = COMMANDS) -> dict[str, str]:
     """Return what each command says, and the errors that it ends with."""
     heard: dict[str, str] = {}
-    for command in COMMANDS:
+    for command in commands:
         arguments = [command[0], str(config), *command[1:]]
         result = click.testing.CliRunner().invoke(cli, arguments)
         assert result.exit_code in (0, 1), result.output
@@ -523,6 +544,38 @@ def test_no_command_tells_a_secret(
 ) -> None:
     heard = run_every_command(write(case.scenario, in_clear=in_clear))
     assert_silent({**heard, **listener.heard})
+
+
+@every_way(BUILT, {"a view": FAILING["a view without files"]})
+def test_no_command_that_asks_tells_a_secret(
+    case: Case, in_clear: bool, write: Write, listener: Listener
+) -> None:
+    heard = run_every_command(write(case.scenario, in_clear=in_clear), ASKING)
+    assert_silent({**heard, **listener.heard})
+
+
+@every_way(BUILT, {"a view": FAILING["a view without files"]})
+@pytest.mark.parametrize("kind", ["duckdb", "prompt"])
+def test_a_shell_tells_no_secret(
+    kind: str, case: Case, in_clear: bool, write: Write, tmp_path: Path
+) -> None:
+    config = write(case.scenario, in_clear=in_clear)
+    build = click.testing.CliRunner().invoke(cli, ["build", str(config)])
+    words = [sys.executable, "-m", "duckalog", "shell", str(config), "--with", kind]
+    script = "FROM duckdb_secrets();\nFROM nowhere;\n"
+    heard = subprocess.run(
+        words,
+        input=script,
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+    assert heard.stdout + heard.stderr
+    config.unlink()
+    assert_silent({"build": build.output, "stdout": heard.stdout, "stderr": heard.stderr})
+    assert_silent(files_under(tmp_path, Path.home()))
 
 
 @every_way(BUILT, FAILING, REFUSED, *WITH_EXTENSIONS)

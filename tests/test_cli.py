@@ -109,7 +109,7 @@ class TestBuild:
         result = invoke("build", config, flag)
         assert 'CREATE OR REPLACE VIEW "gold"."doubled" AS' in result.stderr
         lines = result.stdout.splitlines()
-        assert re.fullmatch(r"  created +\d+\.\d ms  main\.größe", lines[0])
+        assert re.fullmatch(r"  created +\d+\.\d ms  größe", lines[0])
         assert re.fullmatch(r"  created +\d+\.\d ms  gold\.doubled", lines[1])
         assert lines[2].startswith("Built")
 
@@ -228,7 +228,7 @@ class TestPlan:
     ) -> None:
         result = invoke("plan", config)
         assert result.exit_code == 0
-        assert "+ main.größe" in result.stdout
+        assert "+ größe" in result.stdout
         assert result.stdout.endswith("Plan: 2 to create\n")
         assert list(tmp_path.iterdir()) == [config]
 

@@ -59,9 +59,9 @@ def test_the_views_are_told_though_their_sources_are_gone(
     result = invoke("ls")
     assert (result.exit_code, result.stderr) == (0, "")
     assert [line.split() for line in result.stdout.splitlines()] == [
-        ["view", "source", "columns", "state", "comment"],
-        ["orders", "sql", "2", "built", "All", "orders"],
-        ["geo.countries", "duckdb", "1", "built"],
+        ["view", "state", "source", "columns", "comment"],
+        ["orders", "built", "sql", "2", "All", "orders"],
+        ["geo.countries", "built", "duckdb", "1"],
     ]
     described = invoke("describe", "geo.countries")
     assert described.exit_code == 0

@@ -15,6 +15,7 @@ from duckalog.cli.group import (
 )
 from duckalog.cli.log import is_logged, log_options, logged, tell_problem
 from duckalog.cli.progress import progress_bar
+from duckalog.cli.terminal import COLOURS, shown_view, tally
 from duckalog.errors import shown_path
 
 if TYPE_CHECKING:
@@ -114,19 +115,19 @@ def _tell(report: BuildReport, *, verbose: bool) -> None:
         if view.problem:
             tell_problem(view.problem)
         for change in view.drift:
-            click.echo(f'{view.origin.location}: the source of "{view.name}" changed: {change}')
+            place = click.style(view.origin.location, bold=True)
+            click.echo(f'{place}: the source of "{view.name}" changed: {change}')
     if verbose:
         for view in report.views:
-            click.echo(
-                f"{view.action:>9}  {view.seconds * 1000:7.1f} ms  {view.schema}.{view.name}"
-            )
+            action = click.style(f"{view.action:>9}", fg=COLOURS.get(view.action))
+            name = shown_view(view.schema, view.name)
+            click.echo(f"{action}  {view.seconds * 1000:7.1f} ms  {name}")
     click.echo(_summary(report))
 
 
 def _summary(report: BuildReport) -> str:
     actions = ("created", "replaced", "unchanged", "removed", "failed")
-    counts = [f"{report.count(one)} {one}" for one in actions if report.count(one)]
-    what = ", ".join(counts) or "no views"
+    what = tally({one: report.count(one) for one in actions}) or "no views"
     how = _PUBLISHED.get(report.published, "")
     return f"Built {shown_path(report.database)}: {what} ({report.seconds:.1f} s{how})"
 

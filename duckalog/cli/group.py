@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from duckalog.cli.log import tell_problem
+from duckalog.cli.terminal import wants_colours
 from duckalog.errors import ConfigError, DuckalogError, Origin, Problem, shown_path
 from duckalog.version import __version__
 
@@ -46,6 +47,7 @@ class _Commands(click.Group):
         return command
 
     def invoke(self, context: click.Context) -> Any:
+        context.color = wants_colours()
         try:
             return super().invoke(context)
         except DuckalogError as error:

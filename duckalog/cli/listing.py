@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from duckalog.cli.group import config_argument, echo_json, env_file_option, json_option
+from duckalog.cli.terminal import COLOURS, columns_of_terminal, cut, shown_view, width_of
 from duckalog.errors import shown_path
 
 if TYPE_CHECKING:
     from duckalog.engine.inventory import Listed
     from duckalog.plan import Plan
 
-_LEAST_WIDTH = 40
-_COLOURS = {"built": "green", "not built": "yellow", "changed since": "yellow"}
+_GAP = "  "
+_LEAST_NAME = 30
+"""Cells of a name that a terminal shows at least, before other columns get theirs."""
+_LEAST_CELL = 8
+"""Cells that a column is cut to at least; where there are fewer, it is left out."""
 
 
 @click.command()
@@ -38,7 +40,7 @@ def ls(config: str, env_file: str | None, as_json: bool) -> None:
         echo_json({"ok": built, "database": plan.database, "views": documents})
     else:
         rows = [(*_row(view), view.comment or _first_line(view)) for view in views]
-        _echo_table(("view", "source", "columns", "state", "comment"), rows)
+        _echo_table(("view", "state", "source", "columns", "comment"), rows)
         _tell_not_built(plan, built)
     if not built:
         click.get_current_context().exit(1)
@@ -92,9 +94,9 @@ def _tell_not_built(plan: Plan, is_built: bool) -> None:
 
 
 def _row(view: Listed) -> tuple[str, str, str, str]:
-    name = view.name if view.schema == "main" else f"{view.schema}.{view.name}"
     columns = "" if view.columns is None else str(len(view.columns))
-    return name, view.step.source if view.step else "", columns, view.state
+    name = shown_view(view.schema, view.name)
+    return name, view.state, view.step.source if view.step else "", columns
 
 
 def _first_line(view: Listed) -> str:
@@ -102,7 +104,7 @@ def _first_line(view: Listed) -> str:
 
 
 def _tell(view: Listed) -> None:
-    name, source, _, state = _row(view)
+    name, state, source, _ = _row(view)
     facts = {"source": source, "state": state, "comment": view.comment or _first_line(view)}
     if view.step:
         facts["stated at"] = view.step.origin.location
@@ -114,7 +116,8 @@ def _tell(view: Listed) -> None:
     click.secho(name, bold=True)
     for fact, text in facts.items():
         if text:
-            click.echo(f"  {fact:9} {text}")
+            shown = click.style(text, fg=COLOURS.get(text))
+            click.echo(f"  {fact:9} {shown}")
     if view.columns is not None:
         click.echo()
         rows = [(column.name, column.type, column.comment or "") for column in view.columns]
@@ -122,30 +125,43 @@ def _tell(view: Listed) -> None:
 
 
 def _echo_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns; the last one is cut where the terminal ends, and elsewhere never."""
+    """Print rows in columns; where a terminal ends they are cut, and elsewhere never."""
     rows = [[" ".join(cell.split()) for cell in row] for row in rows]
-    widths = [max(map(len, cells)) for cells in zip(heads, *rows, strict=True)]
-    limit = 0
-    if sys.stdout.isatty():
-        limit = max(shutil.get_terminal_size().columns, _LEAST_WIDTH)
-    _echo_row(heads, widths, limit, bold=True)
+    widths = [max(map(width_of, cells)) for cells in zip(heads, *rows, strict=True)]
+    limit = columns_of_terminal()
+    if limit:
+        widths = _fitted(widths, limit)
+    _echo_row(heads, widths, bold=True)
     for row in rows:
-        _echo_row(row, widths, limit)
+        _echo_row(row, widths)
 
 
-def _echo_row(row: Sequence[str], widths: Sequence[int], limit: int, *, bold: bool = False) -> None:
-    while row and not row[-1]:
-        row = row[:-1]
-    room = limit or sum(widths) + 2 * len(widths)
-    cells = []
-    for place, (cell, width) in enumerate(zip(row, widths, strict=False), 1):
-        if room <= 0:
+def _echo_row(row: Sequence[str], widths: Sequence[int], *, bold: bool = False) -> None:
+    text = ""
+    for cell, width in zip(row, widths, strict=False):
+        shown = cut(cell, width)
+        if shown:
+            text += click.style(shown, fg=COLOURS.get(cell), bold=bold or None)
+        text += " " * (width - width_of(shown)) + _GAP
+    click.echo(text.rstrip())
+
+
+def _fitted(widths: Sequence[int], limit: int) -> list[int]:
+    """Return the widths of as many columns as a terminal has room for.
+
+    The first one gives room to those between it and the last, but stays legible.
+    """
+    first, *others = widths
+    first = min(first, max(_LEAST_NAME, limit - sum(others[:-1]) - len(_GAP) * (len(others) - 1)))
+    fitted = [first]
+    room = limit - first
+    for width in others:
+        room -= len(_GAP)
+        if room < min(width, _LEAST_CELL):
             break
-        shown = cell if len(cell) <= room else f"{cell[: room - 1]}…"
-        padded = shown.ljust(min(width, room)) if place < len(row) else shown
-        cells.append(click.style(padded, fg=_COLOURS.get(cell), bold=bold))
-        room -= width + 2
-    click.echo("  ".join(cells).rstrip())
+        fitted.append(min(width, room))
+        room -= width
+    return fitted
 
 
 def _as_document(view: Listed) -> dict[str, object]:

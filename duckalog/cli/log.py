@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from duckalog.cli.terminal import coloured_problem
 from duckalog.errors import Problem
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -52,7 +53,7 @@ def tell_problem(problem: Problem) -> None:
 
         click.echo(json_line("error", "duckalog", str(problem), time.time()), err=True)
     else:
-        click.echo(str(problem), err=True)
+        click.echo(coloured_problem(problem), err=True)
 
 
 def logged(*, verbose: bool = False) -> contextlib.AbstractContextManager[None]:

@@ -15,6 +15,7 @@ from duckalog.cli.group import (
 )
 from duckalog.cli.log import is_logged, log_options, logged, tell_problem
 from duckalog.cli.progress import progress_bar
+from duckalog.cli.terminal import shown_view, tally
 from duckalog.errors import shown_path
 
 if TYPE_CHECKING:
@@ -79,9 +80,11 @@ def _tell(found: Diff, drift: dict[str, tuple[str, ...]]) -> None:
         if change.reason or change.step.key in drift:
             _tell_change(change, drift.get(change.step.key, ()))
     for schema, name in found.removed:
-        click.secho(f"- {schema}.{name}  it left the config", fg="red")
+        click.secho(f"- {shown_view(schema, name)}  it left the config", fg="red")
     for schema, name in found.kept:
-        click.echo(f"! {schema}.{name}  it left the config, but was changed by hand: it is kept")
+        click.echo(
+            f"! {shown_view(schema, name)}  it left the config, but was changed by hand: it is kept"
+        )
     for problem in found.conflicts:
         tell_problem(problem)
     click.echo(_summary(found, len(drift)))
@@ -91,7 +94,7 @@ def _tell_change(change: Change, drift: tuple[str, ...]) -> None:
     sign, colour = _SIGNS[change.action]
     step = change.step
     reason = change.reason or "its source drifted"
-    name = click.style(f"{sign} {step.schema}.{step.view}", fg=colour)
+    name = click.style(f"{sign} {shown_view(step.schema, step.view)}", fg=colour)
     click.echo(f"{name}  {reason} ({shown_path(step.origin.file)}:{step.origin.line})")
     for line in change.query_diff:
         click.secho(f"    {line}", fg={"+": "green", "-": "red"}.get(line[:1]))
@@ -122,7 +125,7 @@ def _summary(found: Diff, drifted: int) -> str:
         "drifted": drifted,
         "unchanged": sum(not change.reason for change in found.changes),
     }
-    return "Plan: " + (", ".join(f"{n} {what}" for what, n in counts.items() if n) or "no views")
+    return f"Plan: {tally(counts) or 'no views'}"
 
 
 def _as_document(found: Diff, drift: dict[str, tuple[str, ...]]) -> dict[str, object]:

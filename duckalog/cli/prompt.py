@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from duckalog.cli.terminal import coloured_problem, narrowed, wants_colours
 from duckalog.errors import DuckalogError, EngineError, Origin
 from duckalog.version import __version__
 
@@ -51,12 +52,14 @@ def converse(connection: DuckDBPyConnection, plan: Plan) -> None:
                 question = ask(connection, Script(text, Origin(), {}, plan.redact))
                 if question is not None:
                     width = shutil.get_terminal_size().columns
-                    show(connection, question, max_rows=_ROWS, max_width=width)
+                    with narrowed():
+                        show(connection, question, max_rows=_ROWS, max_width=width)
             except KeyboardInterrupt:
                 connection.interrupt()
                 click.echo("Interrupted.", err=True)
             except DuckalogError as error:
-                click.secho(str(error), fg="red", err=True)
+                for problem in error.problems:
+                    click.echo(coloured_problem(problem), err=True)
     finally:
         signal.signal(signal.SIGINT, handler)
 
@@ -89,7 +92,7 @@ def _session(connection: DuckDBPyConnection) -> PromptSession[str]:
         multiline=True,
         prompt_continuation="       -> ",
         key_bindings=keys,
-        color_depth=ColorDepth.DEPTH_1_BIT if os.environ.get("NO_COLOR") else None,
+        color_depth=ColorDepth.DEPTH_1_BIT if wants_colours() is False else None,
     )
 
     @Condition

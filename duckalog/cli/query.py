@@ -13,6 +13,7 @@ import click
 
 from duckalog.cli.group import config_argument, env_file_option
 from duckalog.cli.output import file_to_write, standard_output
+from duckalog.cli.terminal import narrowed
 from duckalog.errors import ConfigError, Origin, Problem
 
 if TYPE_CHECKING:
@@ -162,7 +163,8 @@ def _answer(
         width = shutil.get_terminal_size().columns if is_terminal else _ANY_WIDTH
         rows = max_rows or (_ROWS_ON_TERMINAL if is_terminal else _ROWS_ELSEWHERE)
         if output is None:
-            show(connection, question, max_rows=rows, max_width=width)
+            with narrowed():
+                show(connection, question, max_rows=rows, max_width=width)
             return
         with (
             place as path,

@@ -24,7 +24,11 @@ from duckalog.errors import EngineError
 )
 @env_file_option
 def shell(config: str, kind: str | None, env_file: str | None) -> None:
-    """Open a prompt on the catalog that CONFIG built, its session applied, for reading."""
+    """Open a prompt on the catalog that CONFIG built, its session applied, for reading.
+
+    Harlequin is not offered: it would need the secrets in a file, as DuckDB for
+    Python has no getenv() to read them by.
+    """
     from duckalog import api
     from duckalog.engine.shell import duckdb_shell, shell_session
     from duckalog.environment import read_environment
