@@ -40,7 +40,7 @@ def measured() -> dict[str, Any]:
 
 def test_each_action_is_measured_on_each_catalog(measured: dict[str, Any]) -> None:
     rows = [(row["catalog"], row["views"], row["action"]) for row in measured["cases"]]
-    actions = ("validate", "generate-sql", "build", "rebuild", "graph")
+    actions = ("validate", "generate-sql", "build", "rebuild", "plan", "open", "graph")
     catalogs = ("parquet", "sql")
     assert rows == [("", 0, "--help"), *((one, 3, what) for one in catalogs for what in actions)]
 
@@ -49,7 +49,8 @@ def test_builds_are_ratios_against_plain_duckdb_in_the_same_run(measured: dict[s
     for row in measured["cases"]:
         seconds = row["seconds"]
         assert seconds["duckalog"] > 0
-        if row["action"] in ("--help", "build", "rebuild"):
+        assert row["mebibytes"] > 5
+        if row["action"] in ("--help", "build", "rebuild", "open"):
             assert row["ratios"]["duckdb"] == pytest.approx(seconds["duckalog"] / seconds["duckdb"])
 
 
@@ -67,7 +68,7 @@ def test_the_report_says_where_it_was_measured(measured: dict[str, Any]) -> None
 
 def test_the_table_has_a_row_for_each_case(measured: dict[str, Any]) -> None:
     rows = table(measured).partition("\n\n")[0].splitlines()
-    assert [line.count("|") for line in rows] == [11] * (2 + len(measured["cases"]))
+    assert [line.count("|") for line in rows] == [12] * (2 + len(measured["cases"]))
 
 
 @pytest.mark.servers

@@ -128,6 +128,11 @@ def _summary(found: Diff, drifted: int) -> str:
     return f"Plan: {tally(counts) or 'no views'}"
 
 
+def _action(change: Change) -> str:
+    """Return what a build would do with a view, as JSON has it."""
+    return "remade" if change.action == "unchanged" and change.reason else change.action
+
+
 def _as_document(found: Diff, drift: dict[str, tuple[str, ...]]) -> dict[str, object]:
     return {
         "ok": not found.conflicts,
@@ -137,7 +142,7 @@ def _as_document(found: Diff, drift: dict[str, tuple[str, ...]]) -> dict[str, ob
             {
                 "schema": change.step.schema,
                 "name": change.step.view,
-                "action": change.action if change.reason else "left alone",
+                "action": _action(change),
                 "reason": change.reason or None,
                 "query_before": change.query_before or None,
                 "query": change.step.query,

@@ -239,7 +239,7 @@ def _with_columns(
     columns = after.get(key, ())
     found = drift(before.get(key, ()), columns) if view.action == "unchanged" and columns else ()
     for change in found:
-        logger.warning('the source of "%s.%s" changed: %s', view.schema, view.name, change)
+        logger.info('the source of "%s.%s" changed: %s', view.schema, view.name, change)
     return view._replace(columns=columns, drift=found, action="replaced" if found else view.action)
 
 

@@ -36,10 +36,8 @@ def main() -> None:
                 lambda text: print(text, file=sys.stderr),
             )
         )
-    seconds: list[report.Seconds] = [
-        {name: next(found) for name in case.commands} for case in cases
-    ]
-    measured = report.document(cases, seconds, chosen.rounds)
+    costs: list[report.Costs] = [{name: next(found) for name in case.commands} for case in cases]
+    measured = report.document(cases, costs, chosen.rounds)
     print(json.dumps(measured, indent=2) if chosen.json else report.table(measured), end="")
 
 

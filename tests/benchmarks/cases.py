@@ -71,6 +71,14 @@ def catalog_cases(workload: Workload, peer: Path | None) -> Iterator[Case]:
             fresh = workload.folder / f"{contestant}.duckdb" if action == "build" else None
             commands[contestant] = Command(built, fresh)
         yield _case(action, workload, commands)
+    yield _case("plan", workload, {"duckalog": Command((*_OURS, "plan", config))})
+    opened = "import sys, duckalog; duckalog.connect(sys.argv[1]).execute('SELECT 1').fetchall()"
+    plain = "import sys, duckdb; duckdb.connect(sys.argv[1]).execute('SELECT 1').fetchall()"
+    commands = {
+        "duckalog": Command((sys.executable, "-c", opened, config)),
+        "duckdb": Command((sys.executable, "-c", plain, str(workload.folder / "duckdb.duckdb"))),
+    }
+    yield _case("open", workload, commands)
     graph = Command((*_OURS, "graph", config, "--columns", "--output", os.devnull))
     yield _case("graph", workload, {"duckalog": graph})
 

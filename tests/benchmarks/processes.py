@@ -1,9 +1,10 @@
-"""What whole processes cost: processor seconds, medians of interleaved runs."""
+"""What whole processes cost: processor seconds and memory, medians of interleaved runs."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -32,8 +33,15 @@ def environment(bytecode: Path) -> dict[str, str]:
     return {**kept, "PYTHONPYCACHEPREFIX": str(bytecode)}
 
 
-def cpu_seconds(command: Command, env: Mapping[str, str]) -> float:
-    """Return the user and system seconds of one run, threads and children included."""
+class Cost(NamedTuple):
+    """What a process took: user and system seconds, threads included, and its most memory."""
+
+    seconds: float
+    mebibytes: float
+
+
+def cost(command: Command, env: Mapping[str, str]) -> Cost:
+    """Return what one run of a command costs."""
     if command.fresh:
         for ending in ("", ".wal"):
             Path(f"{command.fresh}{ending}").unlink(missing_ok=True)
@@ -47,7 +55,9 @@ def cpu_seconds(command: Command, env: Mapping[str, str]) -> float:
         if process.returncode != 0:
             stderr.seek(0)
             raise Failed(stderr.read().decode(errors="replace"))
-    return usage.ru_utime + usage.ru_stime
+    # getrusage(2): Linux counts in KiB, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit / 2**20)
 
 
 def medians(
@@ -55,14 +65,14 @@ def medians(
     rounds: int,
     env: Mapping[str, str],
     tell: Callable[[str], None],
-) -> list[float | None]:
-    """Return the median seconds of each command; None for one that fails.
+) -> list[Cost | None]:
+    """Return the median cost of each command; None for one that fails.
 
     A first round, which is not counted, compiles modules and makes the files
     that later commands expect. Every round runs every command once, so that a
     slow minute of the machine's is shared by all.
     """
-    runs: list[list[float] | None] = [[] for _ in commands]
+    runs: list[list[Cost] | None] = [[] for _ in commands]
     for number in range(rounds + 1):
         tell(f"round {number} of {rounds}" if number else "warming up")
         for index, command in enumerate(commands):
@@ -70,10 +80,10 @@ def medians(
             if found is None:
                 continue
             try:
-                seconds = cpu_seconds(command, env)
+                taken = cost(command, env)
             except Failed as error:
                 tell(f"fails: {' '.join(command.arguments)}\n{str(error).strip()[-500:]}")
                 runs[index] = None
             else:
-                found += [seconds] if number else []
-    return [None if found is None else median(found) for found in runs]
+                found += [taken] if number else []
+    return [found and Cost(*map(median, zip(*found, strict=True))) for found in runs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -12,11 +12,13 @@ import duckdb
 import duckalog
 from tests.benchmarks.cases import Case, Goal
 from tests.benchmarks.peer import VERSION
+from tests.benchmarks.processes import Cost
 
+Costs = dict[str, Cost | None]
 Seconds = dict[str, float | None]
 
 
-def document(cases: Sequence[Case], seconds: Sequence[Seconds], rounds: int) -> dict[str, Any]:
+def document(cases: Sequence[Case], costs: Sequence[Costs], rounds: int) -> dict[str, Any]:
     """Return the measurements, their ratios and goals, and the machine, ready for JSON."""
     return {
         "machine": {
@@ -25,20 +27,23 @@ def document(cases: Sequence[Case], seconds: Sequence[Seconds], rounds: int) -> 
             "python": platform.python_version(),
             "duckdb": duckdb.__version__,
             "duckalog": duckalog.__version__,
-            "peer": VERSION if any("peer" in one for one in seconds) else None,
+            "peer": VERSION if any("peer" in one for one in costs) else None,
         },
         "rounds": rounds,
-        "cases": [_row(*pair) for pair in zip(cases, seconds, strict=True)],
+        "cases": [_row(*pair) for pair in zip(cases, costs, strict=True)],
     }
 
 
-def _row(case: Case, seconds: Seconds) -> dict[str, Any]:
+def _row(case: Case, costs: Costs) -> dict[str, Any]:
+    seconds: Seconds = {name: one and one.seconds for name, one in costs.items()}
+    own = costs["duckalog"]
     ratios = {name: _ratio(seconds["duckalog"], seconds.get(name)) for name in ("peer", "duckdb")}
     return {
         "action": case.action,
         "catalog": case.catalog,
         "views": case.views,
         "seconds": seconds,
+        "mebibytes": own and own.mebibytes,
         "ratios": {name: ratio for name, ratio in ratios.items() if ratio is not None},
         "goal": _judged(case.goal, ratios),
         "later": _judged(case.later, ratios),
@@ -57,7 +62,7 @@ def _judged(goal: Goal | None, ratios: Seconds) -> dict[str, Any] | None:
 
 
 _HEAD = (
-    "catalog", "views", "action", "duckalog s", "peer s", "DuckDB s", "÷ peer", "÷ DuckDB",
+    "catalog", "views", "action", "duckalog s", "MiB", "peer s", "DuckDB s", "÷ peer", "÷ DuckDB",
     "goal", "later",
 )  # fmt: skip
 
@@ -70,8 +75,8 @@ def table(measured: dict[str, Any]) -> str:
     lines = [_line(row, widths) for row in (rows[0], rule, *rows[1:])]
     machine = measured["machine"]
     where = (
-        f"Processor seconds (user + system) of whole processes, medians of {measured['rounds']}"
-        f" interleaved runs; {machine['cpus']} cores, {machine['system']},"
+        "Processor seconds (user + system) and most memory of whole processes, medians of"
+        f" {measured['rounds']} interleaved runs; {machine['cpus']} cores, {machine['system']},"
         f" Python {machine['python']}, DuckDB {machine['duckdb']}."
     )
     if machine["peer"]:
@@ -90,14 +95,16 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["catalog"],
         f"{row['views']:,}" if row["views"] else "",
         row["action"],
-        *(_shown(seconds, name, 3) for name in ("duckalog", "peer", "duckdb")),
+        _shown(seconds, "duckalog", 3),
+        _shown(row, "mebibytes", 0),
+        *(_shown(seconds, name, 3) for name in ("peer", "duckdb")),
         *(_shown(ratios, name, 2) for name in ("peer", "duckdb")),
         _shown_goal(row["goal"]),
         _shown_goal(row["later"]),
     )
 
 
-def _shown(figures: Seconds, name: str, digits: int) -> str:
+def _shown(figures: Mapping[str, float | None], name: str, digits: int) -> str:
     if name not in figures:
         return ""
     figure = figures[name]
