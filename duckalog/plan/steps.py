@@ -6,9 +6,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from duckalog.entry import MAIN_SCHEMA, Column, Pin, Scan, Source
+from duckalog.check_sql import aggregate, first_row
+from duckalog.checks.queries import AnswersCheck
+from duckalog.entry import MAIN_SCHEMA, Check, Column, Pin, Scan, Severity, Source
+from duckalog.environment import Redactor
 from duckalog.errors import NOWHERE, Origin
-from duckalog.sql import Statement, qualified
+from duckalog.sql import Statement, describe, qualified, select_all
 
 Kind = Literal["extension", "setting", "pragma", "secret", "attachment", "catalog", "view"]
 
@@ -46,6 +49,60 @@ class DatabaseStep(Step, frozen=True, kw_only=True):
     default_schema: str | None = None
 
 
+class CheckStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A check of a view, ready to run; `needs` are the steps of what else it reads.
+
+    Rows of a view that `is_sensitive` are never shown, nor are its `sensitive_columns`.
+    """
+
+    schema: str
+    view: str
+    name: str
+    check: Check
+    needs: tuple[str, ...] = ()
+    is_sensitive: bool = False
+    sensitive_columns: frozenset[str] = frozenset()
+    origin: Origin = NOWHERE
+    redact: Redactor = Redactor()
+
+    @property
+    def key(self) -> str:
+        """The check's name among all checks."""
+        return f"{self.schema}.{self.view}:{self.name}"
+
+    @property
+    def kind(self) -> str:
+        """The type of check."""
+        return self.check.kind
+
+    @property
+    def severity(self) -> Severity:
+        """Whether a failure is an error, or is only told."""
+        return self.check.severity
+
+    @property
+    def description(self) -> str | None:
+        """What the config says of the check."""
+        return self.check.description
+
+    @property
+    def relation(self) -> str:
+        """The quoted name of the view, its schema always with it."""
+        return qualified(self.schema, self.view)
+
+    @property
+    def sql(self) -> str:
+        """The query that shows what fails, or that finds whether anything does."""
+        check = self.check
+        if failing := check.failing(self.relation):
+            return failing
+        if aggregates := check.aggregates():
+            return aggregate(aggregates, check.scanned(self.relation))
+        if check.kind == "answers":
+            return first_row(self.relation)
+        return describe(select_all(self.relation)).text
+
+
 class ViewStep(Step, frozen=True, kw_only=True):
     """A view to create: `statements` are CREATE VIEW and its comments.
 
@@ -67,6 +124,21 @@ class ViewStep(Step, frozen=True, kw_only=True):
     columns: dict[str, Column] = {}
     tags: tuple[str, ...] = ()
     meta: dict[str, Any] = {}
+    declared_checks: tuple[CheckStep, ...] = ()
+
+    @property
+    def checks(self) -> tuple[CheckStep, ...]:
+        """The checks of the view: that it answers, and those that the config declares."""
+        if any(check.kind == "answers" for check in self.declared_checks):
+            return self.declared_checks
+        answers = CheckStep(
+            schema=self.schema,
+            view=self.view,
+            name=ANSWERS.kind,
+            check=ANSWERS,
+            origin=self.origin,
+        )
+        return (answers, *self.declared_checks)
 
     @property
     def relation(self) -> str:
@@ -81,6 +153,10 @@ class ViewStep(Step, frozen=True, kw_only=True):
         texts = [one.text for one in self.statements]
         text = "\0".join([*texts, "pinned"] if self.pin else texts)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+ANSWERS = AnswersCheck()
+"""The check that every view has."""
 
 
 def relation_of(schema: str, name: str) -> str:
