@@ -219,7 +219,7 @@ def check(
     from duckalog.engine.check import CheckOptions
     from duckalog.engine.check import check as check_plan
 
-    plan = config if isinstance(config, Plan) else load_plan(config, db_path, env_file=env_file)
+    plan = _planned(config, db_path, env_file)
     chosen = None if select is None else tuple(select)
     return check_plan(plan, CheckOptions(chosen, sample, jobs, timeout_s, lock_timeout_s))
 

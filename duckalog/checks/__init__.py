@@ -15,6 +15,7 @@ from duckalog.checks.rows import (
     ExpressionCheck,
     NotNullCheck,
     RelationshipsCheck,
+    as_stated,
 )
 from duckalog.checks.whole import FreshnessCheck, RowCountCheck, UniqueCheck
 from duckalog.decode import chosen_by
@@ -75,7 +76,7 @@ def _with_digest(check: Check) -> str:
     import hashlib  # it loads OpenSSL, and few checks ask
 
     fields = {
-        name: value
+        name: as_stated(value)
         for name, value in msgspec.structs.asdict(check).items()
         if name not in _NOT_CHECKED
     }

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from duckalog.check_sql import COUNT, in_brackets
-from duckalog.decode import LocalPath, Unfit
+from duckalog.decode import TextFile, Unfit
 from duckalog.entry import Check, Finding
 
 
@@ -25,7 +25,7 @@ class SqlCheck(Check, frozen=True, kw_only=True):
     sql: str | None = None
     """The query: one SELECT.
     Example: `SELECT * FROM orders JOIN refunds USING (id) WHERE refunds.amount > orders.amount`"""
-    sql_file: LocalPath | None = None
+    sql_file: TextFile | None = None
     """The file that holds the query, in place of `sql`. Example: `checks/refunds.sql`"""
 
     def __post_init__(self) -> None:

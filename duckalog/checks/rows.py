@@ -19,10 +19,16 @@ from duckalog.check_sql import (
 )
 from duckalog.decode import Derived, OneOrMany, Unfit
 from duckalog.entry import Check, Finding, NonEmpty
+from duckalog.environment import Filled
 from duckalog.sql import literal, qualified, split_name
 from duckalog.user_sql import is_closed_in_itself
 
 Columns = Annotated[tuple[NonEmpty, ...], OneOrMany]
+
+
+def as_stated(value: Any) -> Any:
+    """Return a value as the config has it, whatever the environment filled in."""
+    return value.template if isinstance(value, Filled) else value
 
 
 class RowsCheck(Check, frozen=True, kw_only=True):
@@ -166,7 +172,7 @@ class ExpressionCheck(RowsCheck, frozen=True, kw_only=True):
     """An expression is true in every row; a row in which it is NULL fails."""
 
     type: Literal["expression"]
-    expression: Annotated[str, msgspec.Meta(min_length=1)]
+    expression: str
     """The SQL expression, of type BOOLEAN. Example: `price >= 0 OR price IS NULL`"""
 
     def __post_init__(self) -> None:
@@ -178,8 +184,8 @@ class ExpressionCheck(RowsCheck, frozen=True, kw_only=True):
 
     @property
     def about(self) -> tuple[str, ...]:
-        """The expression itself."""
-        return (self.expression,)
+        """The expression, as the config states it."""
+        return (as_stated(self.expression),)
 
     @property
     def query(self) -> str | None:

@@ -12,7 +12,7 @@ from duckdb import DuckDBPyConnection
 from duckalog.bookkeeping import columns_in, folded
 from duckalog.engine.build import build_in_memory
 from duckalog.engine.checking import SAMPLE_ROWS, BuiltColumns, Looking, not_run, verdicts_of
-from duckalog.engine.execution import abandon, close, closing
+from duckalog.engine.execution import abandon, close, closing, is_abandoned
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog
 from duckalog.engine.session import PROBE_LIMIT_S, Outcome, prepare_cursor, try_session
 from duckalog.engine.verdicts import CheckReport, Verdict
@@ -201,6 +201,8 @@ class _Catalog:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         pool.shutdown()
+        if any(map(is_abandoned, cursors)):
+            abandon(self.connection)  # closing it would close, and so wait for, its cursors
         return [verdict for one in found for verdict in one]
 
     def _on_view(self, cursor: DuckDBPyConnection, view: ViewStep) -> list[Verdict]:

@@ -26,6 +26,9 @@ SAMPLE_ROWS = 5
 SAMPLE_CHARACTERS = 200
 """Characters of a value that a sample shows."""
 
+_READ_CHARACTERS = 10 * SAMPLE_CHARACTERS
+"""More are read than shown: a secret is found before its end is cut off."""
+
 Result = TypeVar("Result")
 
 BuiltColumns = Mapping[ViewName, tuple[Column, ...]]
@@ -101,7 +104,8 @@ def verdict_on(check: CheckStep, status: Status) -> Verdict:
 def not_run(check: CheckStep, message: str, reason: str) -> Verdict:
     """Return the verdict on a check that could not be run."""
     problem = Problem(check.origin, message, reason, f"{check.view}: {check.name}")
-    return verdict_on(check, "not run")._replace(message=message, problem=problem)
+    problem = check.redact.problem(problem)
+    return verdict_on(check, "not run")._replace(message=problem.message, problem=problem)
 
 
 class _Failed(Exception):
@@ -295,7 +299,7 @@ class _OneView:
             return None, "the view is tagged sensitive"
         if check.sensitive_columns and check.kind == "sql":
             return None, "a column of the view is tagged sensitive"
-        sampled = sample_of(query, self.looking.sample, SAMPLE_CHARACTERS)
+        sampled = sample_of(query, self.looking.sample, _READ_CHARACTERS)
         try:
             columns, rows = self._within(lambda: _rows(self.connection, sampled))
         except _Failed as failure:
@@ -306,13 +310,9 @@ class _OneView:
             if name.lower() not in check.sensitive_columns
         ]
         hidden = [name for name in columns if name.lower() in check.sensitive_columns]
-        redact = check.redact
         sample = Sample(
             tuple(columns[place] for place in shown),
-            tuple(
-                tuple(None if (value := row[place]) is None else redact(value) for place in shown)
-                for row in rows
-            ),
+            tuple(tuple(_cell(row[place], check) for place in shown) for row in rows),
         )
         return sample, f"tagged sensitive: {', '.join(hidden)}" if hidden else ""
 
@@ -326,6 +326,13 @@ def _rows(
 ) -> tuple[list[str], list[tuple[str | None, ...]]]:
     rows = connection.execute(query).fetchall()
     return [str(column[0]) for column in connection.description or ()], rows
+
+
+def _cell(value: str | None, check: CheckStep) -> str | None:
+    if value is None:
+        return None
+    shown = check.redact(value)
+    return f"{shown[: SAMPLE_CHARACTERS - 1]}…" if len(shown) > SAMPLE_CHARACTERS else shown
 
 
 def _unknown_column(check: CheckStep, columns: Sequence[Column]) -> tuple[str, str] | None:

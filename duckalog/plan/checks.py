@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from duckalog.checks import names_of
+from duckalog.checks.queries import AnswersCheck
 from duckalog.checks.rows import RelationshipsCheck
 from duckalog.config import Config
 from duckalog.decode import Unfit
@@ -19,6 +20,9 @@ from duckalog.references import Reading
 
 SENSITIVE = "sensitive"
 """The tag of views and columns whose values are never shown."""
+
+
+_ANSWERS = AnswersCheck()
 
 
 class CheckQueries:
@@ -63,16 +67,15 @@ class CheckQueries:
                 self.read_checks[id(check)] = check, reading
 
     def steps_of(self, view: View, needs: Needs) -> tuple[CheckStep, ...]:
-        """Return the steps of a view's own checks."""
-        if not view.checks:
-            return ()
+        """Return the steps of a view's checks, the first that it answers unless it says so itself."""
         sensitive = frozenset(
             name.lower() for name, column in view.columns.items() if _is_sensitive(column.tags)
         )
-        return tuple(
-            self._step(view, check, name, needs, sensitive)
-            for check, name in zip(view.checks, names_of(view.checks), strict=True)
-        )
+        named = list(zip(view.checks, names_of(view.checks), strict=True))
+        if not any(check.kind == _ANSWERS.kind for check in view.checks):
+            answers = msgspec.structs.replace(_ANSWERS, origin=view.origin)
+            named.insert(0, (answers, _ANSWERS.kind))
+        return tuple(self._step(view, check, name, needs, sensitive) for check, name in named)
 
     def _step(
         self, view: View, check: Check, name: str, needs: Needs, sensitive: frozenset[str]

@@ -7,7 +7,6 @@ from typing import Any, Literal
 import msgspec
 
 from duckalog.check_sql import aggregate, first_row
-from duckalog.checks.queries import AnswersCheck
 from duckalog.entry import MAIN_SCHEMA, Check, Column, Pin, Scan, Severity, Source
 from duckalog.environment import Redactor
 from duckalog.errors import NOWHERE, Origin
@@ -124,21 +123,7 @@ class ViewStep(Step, frozen=True, kw_only=True):
     columns: dict[str, Column] = {}
     tags: tuple[str, ...] = ()
     meta: dict[str, Any] = {}
-    declared_checks: tuple[CheckStep, ...] = ()
-
-    @property
-    def checks(self) -> tuple[CheckStep, ...]:
-        """The checks of the view: that it answers, and those that the config declares."""
-        if any(check.kind == "answers" for check in self.declared_checks):
-            return self.declared_checks
-        answers = CheckStep(
-            schema=self.schema,
-            view=self.view,
-            name=ANSWERS.kind,
-            check=ANSWERS,
-            origin=self.origin,
-        )
-        return (answers, *self.declared_checks)
+    checks: tuple[CheckStep, ...] = ()
 
     @property
     def relation(self) -> str:
@@ -153,10 +138,6 @@ class ViewStep(Step, frozen=True, kw_only=True):
         texts = [one.text for one in self.statements]
         text = "\0".join([*texts, "pinned"] if self.pin else texts)
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-ANSWERS = AnswersCheck()
-"""The check that every view has."""
 
 
 def relation_of(schema: str, name: str) -> str:

@@ -83,7 +83,7 @@ def _view_step(
         columns=view.columns,
         tags=view.tags,
         meta=view.meta,
-        declared_checks=checks,
+        checks=checks,
     )
 
 
