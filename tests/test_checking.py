@@ -314,7 +314,7 @@ class TestSchemaDrift:
 
 class TestSources:
     def config(self, write_config: WriteConfig, **section: Any) -> Path:
-        views = [
+        views: list[dict[str, Any]] = [
             {"name": "orders", "source": "sqlite", "database": "crm", "table": "orders"},
             {"name": "sums", "sql": "SELECT count(*) AS n FROM orders"},
             {

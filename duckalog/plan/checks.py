@@ -67,7 +67,7 @@ class CheckQueries:
                 self.read_checks[id(check)] = check, reading
 
     def steps_of(self, view: View, needs: Needs) -> tuple[CheckStep, ...]:
-        """Return the steps of a view's checks, the first that it answers unless it says so itself."""
+        """Return the steps of a view's checks; that it answers is the first, if not declared."""
         sensitive = frozenset(
             name.lower() for name, column in view.columns.items() if _is_sensitive(column.tags)
         )
