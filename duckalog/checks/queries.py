@@ -15,7 +15,7 @@ from duckalog.entry import Check, Finding
 class AnswersCheck(Check, frozen=True, kw_only=True):
     """The view binds, and gives all columns of its first row; every view has this check."""
 
-    type: Literal["answers"] = "answers"
+    type: Literal["answers"]
 
 
 class SqlCheck(Check, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ SENSITIVE = "sensitive"
 """The tag of views and columns whose values are never shown."""
 
 
-_ANSWERS = AnswersCheck()
+_ANSWERS = AnswersCheck(type="answers")
 
 
 class CheckQueries:
