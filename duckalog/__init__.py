@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from duckalog.api import (
         build,
         build_catalog,
+        check,
         column_lineage,
         connect,
         diff,
@@ -26,16 +27,20 @@ if TYPE_CHECKING:
     from duckalog.config import Config
     from duckalog.engine.apply import ViewReport
     from duckalog.engine.build import BuildReport
+    from duckalog.engine.checking import run_check
     from duckalog.engine.observe import SourceReport
     from duckalog.engine.reports import DatabaseReport
+    from duckalog.engine.verdicts import CheckReport, Verdict
     from duckalog.entry import Source
     from duckalog.init.draft import Note, StartingConfig
     from duckalog.lineage import Lineage
     from duckalog.load import load_config
-    from duckalog.plan import DatabaseStep, Plan, ViewStep
+    from duckalog.plan import CheckStep, DatabaseStep, Plan, ViewStep
 
 __all__ = [
     "BuildReport",
+    "CheckReport",
+    "CheckStep",
     "Config",
     "ConfigError",
     "DatabaseReport",
@@ -49,11 +54,13 @@ __all__ = [
     "Source",
     "SourceReport",
     "StartingConfig",
+    "Verdict",
     "ViewReport",
     "ViewStep",
     "__version__",
     "build",
     "build_catalog",
+    "check",
     "column_lineage",
     "connect",
     "diff",
@@ -63,6 +70,7 @@ __all__ = [
     "load_config",
     "load_plan",
     "observe",
+    "run_check",
     "validate_config",
 ]
 
@@ -71,6 +79,7 @@ _HOME = {
         (
             "build",
             "build_catalog",
+            "check",
             "column_lineage",
             "connect",
             "diff",
@@ -93,10 +102,14 @@ _HOME = {
     "Source": "duckalog.entry",
     "SourceReport": "duckalog.engine.observe",
     "DatabaseReport": "duckalog.engine.reports",
+    "CheckStep": "duckalog.plan",
     "BuildReport": "duckalog.engine.build",
     "Note": "duckalog.init.draft",
     "StartingConfig": "duckalog.init.draft",
     "ViewReport": "duckalog.engine.apply",
+    "CheckReport": "duckalog.engine.verdicts",
+    "Verdict": "duckalog.engine.verdicts",
+    "run_check": "duckalog.engine.checking",
 }
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from duckalog.engine.observe import SourceReport
     from duckalog.engine.progress import Progress
     from duckalog.engine.publish import Publish
+    from duckalog.engine.verdicts import CheckReport
     from duckalog.init.draft import StartingConfig
     from duckalog.lineage import Lineage
 
@@ -193,6 +194,34 @@ def diff(
 
     plan = _placed(load_plan(config_path, db_path, env_file=env_file))
     return forecast(plan, BuildOptions(prune=prune, adopt=adopt, refresh=refresh))
+
+
+def check(
+    config: PathLike | Plan,
+    db_path: PathLike | None = None,
+    *,
+    env_file: PathLike | None = None,
+    select: Iterable[str] | None = None,
+    sample: int = 5,
+    jobs: int = 4,
+    timeout_s: float = 300.0,
+    lock_timeout_s: float = LOCK_TIMEOUT_S,
+) -> CheckReport:
+    """Return what the checks of a config find in its built catalog; nothing is written.
+
+    `config` is the path of a config, or its plan. Every database is to be
+    reachable and every view to answer, and what its `checks` declare is to be
+    true. `select` names the views to check. At most `sample` failing rows come
+    with a verdict. `jobs` views are checked at a time, and a query that takes
+    longer than `timeout_s` is given up. Raises ConfigError or EngineError where
+    nothing can be checked.
+    """
+    from duckalog.engine.check import CheckOptions
+    from duckalog.engine.check import check as check_plan
+
+    plan = _planned(config, db_path, env_file)
+    chosen = None if select is None else tuple(select)
+    return check_plan(plan, CheckOptions(chosen, sample, jobs, timeout_s, lock_timeout_s))
 
 
 def column_lineage(

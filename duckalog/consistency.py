@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
+from duckalog.checks import names_of
 from duckalog.config import OWN_DATABASES, Config, catalog_name
 from duckalog.document import Data, Document
 from duckalog.entry import (
     BOOKKEEPING_SCHEMA,
     MAIN_SCHEMA,
     Attachment,
+    Check,
     Entry,
     View,
 )
@@ -105,6 +107,7 @@ def check(config: Config, in_doubt: Doubts = NO_DOUBTS) -> list[Problem]:
         _names_twice(config),
         _unknown_databases(config, in_doubt),
         _unknown_secrets(config, in_doubt),
+        _checks_twice(config),
     ]
     if in_doubt.has_database:
         found += [_aliases(config), _schemas(config)]
@@ -135,6 +138,22 @@ def _twice(
             message = f"there is a {described(first)} already, at {first.origin}"
             remedy = "DuckDB does not tell upper and lower case apart. Rename one of them."
             yield Problem(origin, message, remedy)
+
+
+def _checks_twice(config: Config) -> Iterator[Problem]:
+    for view in config.views:
+        seen: dict[str, Check] = {}
+        for check, name in zip(view.checks, names_of(view.checks), strict=True):
+            first = seen.setdefault(name.lower(), check)
+            if first is not check:
+                origin = config.at(check, *(("name",) if check.name else ()))
+                message = f'there is a check called "{name}" already, at {first.origin.location}'
+                remedy = (
+                    "Give one of them another name."
+                    if check.name or first.name
+                    else "They check the same. Keep one of them."
+                )
+                yield Problem(origin, message, remedy, _view_name(view))
 
 
 def _name_key(entry: Entry) -> str:
@@ -260,9 +279,9 @@ def secrets_in_views(uses: Iterable[Use], secrets: Iterable[Secret]) -> Iterator
     }
     for use in uses:
         if use.origin.path[:1] == ("views",) and (use.name in credentials or use.is_credential):
-            message = (
-                f"{use.name} is a credential, and views are stored in the catalog file in clear"
-            )
+            is_check = "checks" in use.origin.path
+            fate = "checks are shown" if is_check else "views are stored in the catalog file"
+            message = f"{use.name} is a credential, and {fate} in clear"
             remedy = (
                 "Put it in a secret under duckdb.secrets, which DuckDB finds by its scope; "
                 "sessions make it anew from the environment."

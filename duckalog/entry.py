@@ -7,8 +7,8 @@ its keys and renders its own SQL; a role says what the plan may ask of it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 
@@ -25,6 +25,9 @@ from duckalog.errors import NOWHERE, Origin, shown
 from duckalog.sql import Bound, Spliced, Statement, is_option_name, literal, map_literal
 
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
+CheckName = Annotated[
+    str, msgspec.Meta(pattern="^[A-Za-z0-9_]+$", description="letters, digits and underscores")
+]
 Uris = Annotated[tuple[Uri, ...], OneOrMany]
 
 MAIN_SCHEMA = "main"
@@ -85,6 +88,68 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True):
     """What a pinned view reads, and how to state what was found there in its query."""
 
 
+Severity = Literal["error", "warn"]
+
+
+class Finding(NamedTuple):
+    """What a check makes of the values it asked for: it passes where nothing is said."""
+
+    failing_rows: int | None = None
+    complaint: str = ""
+
+
+class Check(Entry, frozen=True, kw_only=True):
+    """What is to be true of a view, checked by `duckalog check`."""
+
+    name: CheckName | None = None
+    """The check's name in the view; without one it is made of the type and the columns.
+    Example: `ids_are_unique`"""
+    description: str | None = None
+    """What it means if the check fails. Example: `A customer was billed twice.`"""
+    severity: Severity = "error"
+    """Whether a failure is an error, or is only told. Example: `warn`"""
+
+    @property
+    def kind(self) -> str:
+        """The type of check."""
+        return str(getattr(self, "type", ""))
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """What the check is about, for the name that is made for it."""
+        return ()
+
+    @property
+    def names_columns(self) -> tuple[str, ...]:
+        """The view's columns that the check names."""
+        return ()
+
+    @property
+    def query(self) -> str | None:
+        """The SELECT that holds what the user wrote in SQL, if anything."""
+        return None
+
+    def with_query(self, query: str) -> Check:
+        """Return the check with another SELECT of that kind."""
+        raise TypeError(f"{type(self).__name__} has no such query: {query}")
+
+    def scanned(self, relation: str) -> str:
+        """Return what the aggregates are taken over: the view itself, or a query of it."""
+        return relation
+
+    def aggregates(self) -> tuple[str, ...]:
+        """Return the aggregates that the check is judged by; checks of one view share a scan."""
+        return ()
+
+    def judge(self, values: Sequence[Any]) -> Finding:
+        """Return what the values of the aggregates say."""
+        raise TypeError(f"{type(self).__name__} has no aggregates, but {len(values)} values")
+
+    def failing(self, _relation: str) -> str:
+        """Return the query of what fails, empty where there is nothing to show."""
+        return ""
+
+
 class View(Entry, frozen=True, kw_only=True):
     """A view of the catalog, whatever it reads."""
 
@@ -102,6 +167,9 @@ class View(Entry, frozen=True, kw_only=True):
     """Labels of your own; duckalog gives them to Dagster. Example: `[core, daily]`"""
     meta: dict[str, Any] = {}
     """Whatever else is to be said of the view. Example: `{owner: data-platform}`"""
+    checks: tuple[Check, ...] = ()
+    """What is to be true of the view, run by `duckalog check`.
+    Example: `[{type: unique, columns: id}, {type: row_count, min: 1}]`"""
 
     @property
     def source_name(self) -> str:

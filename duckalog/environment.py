@@ -42,7 +42,12 @@ _SECRET_WORDS = re.compile(
     re.IGNORECASE,
 )
 
-SQL_TEXTS: tuple[tuple[str, ...], ...] = (("duckdb", "pragmas"), ("views", "sql"))
+SQL_TEXTS: tuple[tuple[str, ...], ...] = (
+    ("duckdb", "pragmas"),
+    ("views", "sql"),
+    ("views", "checks", "sql"),
+    ("views", "checks", "expression"),
+)
 """Key paths, without list positions, of the texts that are SQL: values stay data in them."""
 
 LOCATIONS: tuple[tuple[str, ...], ...] = (

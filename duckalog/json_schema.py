@@ -15,10 +15,11 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 import msgspec
 
 from duckalog.catalogs import CATALOG_TYPES
+from duckalog.checks import CHECK_TYPES
 from duckalog.config import VERSION, Config
 from duckalog.decode import DatabasePath, Derived, LocalPath, OneOrMany, ShortForm, TextFile, Uri
 from duckalog.document import parse_document
-from duckalog.entry import Catalog, View
+from duckalog.entry import Catalog, Check, View
 from duckalog.environment import Secret
 from duckalog.field_docs import class_doc, field_doc
 from duckalog.secrets import SECRET_TYPES, DuckdbSecret
@@ -57,6 +58,7 @@ _UNIONS: dict[Any, _Union] = {
     View: _Union("source", VIEW_TYPES),
     Catalog: _Union("catalog_type", CATALOG_TYPES),
     DuckdbSecret: _Union("type", SECRET_TYPES),
+    Check: _Union("type", CHECK_TYPES),
 }
 
 

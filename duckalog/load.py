@@ -11,11 +11,13 @@ import glob
 import os
 from collections.abc import Container, Iterable, Mapping
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from duckalog.catalogs import catalog_type
+from duckalog.checks import check_type
+from duckalog.checks.queries import SqlCheck
 from duckalog.config import VERSION, Attachments, Config, DuckdbSection, Pragma, Setting
 from duckalog.consistency import check, doubts, secrets_in_views, stated_secrets_in_views
 from duckalog.decode import (
@@ -30,6 +32,7 @@ from duckalog.decode import (
 from duckalog.document import Data, Document, parse_document, read_document, read_text, unfit_text
 from duckalog.entry import (
     Catalog,
+    Check,
     View,
     variable_name,
 )
@@ -56,7 +59,12 @@ from duckalog.views.select import SelectView
 
 MAX_FILES = 1_000
 
-_VARIANTS: dict[type, Choice] = {View: view_type, Catalog: catalog_type, DuckdbSecret: secret_type}
+_VARIANTS: dict[type, Choice] = {
+    View: view_type,
+    Check: check_type,
+    Catalog: catalog_type,
+    DuckdbSecret: secret_type,
+}
 
 
 def load_config(
@@ -78,6 +86,9 @@ def load_config(
     if loaded.config is None or loaded.problems:
         raise in_order_of_files(loaded.problems)
     return loaded.config
+
+
+Query = TypeVar("Query", SelectView, SqlCheck)
 
 
 class Loaded(NamedTuple):
@@ -241,15 +252,22 @@ class _Loader:
             self.problems.append(Problem(origin, message, remedy))
 
     def _with_sql_files(self, part: Config, document: Document) -> Config:
-        views = tuple(
-            self._with_sql(view, document)
-            if isinstance(view, SelectView) and view.sql_file
-            else view
-            for view in part.views
-        )
-        return msgspec.structs.replace(part, views=views)
+        views: list[View] = []
+        for view in part.views:
+            if isinstance(view, SelectView) and view.sql_file:
+                view = self._with_sql(view, document)
+            if any(isinstance(check, SqlCheck) and check.sql_file for check in view.checks):
+                checks = tuple(
+                    self._with_sql(check, document)
+                    if isinstance(check, SqlCheck) and check.sql_file
+                    else check
+                    for check in view.checks
+                )
+                view = msgspec.structs.replace(view, checks=checks)
+            views.append(view)
+        return msgspec.structs.replace(part, views=tuple(views))
 
-    def _with_sql(self, view: SelectView, document: Document) -> SelectView:
+    def _with_sql(self, view: Query, document: Document) -> Query:
         origin = document.origin((*view.origin.path, "sql_file"))
         try:
             file = view.sql_file or ""

@@ -72,6 +72,17 @@ def _stripped(line: int, piece: str) -> tuple[int, str]:
     return line + piece[: len(piece) - len(text)].count("\n"), text.rstrip()
 
 
+def is_closed_in_itself(text: str) -> bool:
+    """Say whether SQL stays one thing when brackets are put round it."""
+    depth = 0
+    for kind, piece in regions_of(text):
+        for one in piece if kind == "" else "":
+            depth += {"(": 1, ")": -1}.get(one, 0)
+            if depth < 0 or one == ";":
+                return False
+    return depth == 0
+
+
 def _end_of_block(text: str, start: int) -> int:
     """Return where a comment ends; comments nest."""
     depth = 0

@@ -18,12 +18,12 @@ ROOT = Path(duckalog.__file__).parent.parent
 
 LAYERS = (
     {"errors", "sql", "version", "logs", "field_docs"},
-    {"file_sql", "user_sql", "extensions"},
+    {"check_sql", "file_sql", "user_sql", "extensions"},
     {"document", "references"},
     {"environment"},
     {"decode", "remote"},
     {"entry"},
-    {"views", "attachments", "catalogs"},
+    {"views", "attachments", "catalogs", "checks"},
     {"secrets"},
     {"config"},
     {"consistency"},
@@ -43,6 +43,8 @@ Modules of the same package may import each other; those of the same row may not
 
 PUBLIC = [
     "BuildReport",
+    "CheckReport",
+    "CheckStep",
     "Config",
     "ConfigError",
     "DatabaseReport",
@@ -56,11 +58,13 @@ PUBLIC = [
     "Source",
     "SourceReport",
     "StartingConfig",
+    "Verdict",
     "ViewReport",
     "ViewStep",
     "__version__",
     "build",
     "build_catalog",
+    "check",
     "column_lineage",
     "connect",
     "diff",
@@ -70,6 +74,7 @@ PUBLIC = [
     "load_config",
     "load_plan",
     "observe",
+    "run_check",
     "validate_config",
 ]
 

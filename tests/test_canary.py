@@ -393,6 +393,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("build", "--refresh", "--log-level", "debug", "--log-format", "json"),
     ("build", "--keep-going", "--json"),
     ("plan", "--refresh"),
+    ("check", "--json"),
 )
 # Those that open the catalog; run on fewer cases, for they take their time.
 ASKING: tuple[tuple[str, ...], ...] = (
@@ -436,6 +437,7 @@ def in_every_way(config: Path) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "validate_config", lambda: duckalog.validate_config(config, connect=True)
     yield "generate_sql", lambda: duckalog.generate_sql(config, part="full")
     yield "build", lambda: duckalog.build(config)
+    yield "check", lambda: duckalog.check(config)
     yield "diff", lambda: duckalog.diff(config)
     yield "generate_graph", lambda: duckalog.generate_graph(config, format="dot", columns=True)
     yield "column_lineage", lambda: duckalog.column_lineage(config, connect=True)

@@ -114,6 +114,10 @@ def test_the_catalog_answers_as_shown(shop: Path) -> None:
     _commands_then(shop, "query")
 
 
+def test_a_catalog_is_checked_as_shown(shop: Path) -> None:
+    _commands_then(shop, "check")
+
+
 def test_data_frames_come_from_connect(shop: Path) -> None:
     duckalog.build(shop / "catalog.yaml")
     (program,) = [text for text in blocks("python") if "polars" in text]
@@ -124,7 +128,9 @@ def test_data_frames_come_from_connect(shop: Path) -> None:
     assert names["arrow_table"].num_rows == 2
 
 
-@pytest.mark.parametrize("name", ["catalog.yaml", "views.yaml", "warehouse.yaml", "team.yaml"])
+@pytest.mark.parametrize(
+    "name", ["catalog.yaml", "views.yaml", "warehouse.yaml", "team.yaml", "checked.yaml"]
+)
 def test_every_config_is_valid(name: str, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in re.findall(r"\$\{env:(\w+)\}", README):
         monkeypatch.setenv(variable, f"value of {variable}")

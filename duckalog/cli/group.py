@@ -18,6 +18,7 @@ from duckalog.version import __version__
 _COMMANDS = {
     "build": "duckalog.cli.build",
     "plan": "duckalog.cli.plan",
+    "check": "duckalog.cli.check",
     "generate-sql": "duckalog.cli.generate",
     "graph": "duckalog.cli.graph",
     "init": "duckalog.cli.init",

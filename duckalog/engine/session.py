@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Container, Iterator
+from typing import NamedTuple
 
 import duckdb
 from duckdb import DuckDBPyConnection
@@ -38,25 +39,47 @@ def apply_session(
     Every database is probed, each within `probe_limit_s`. Raises EngineError
     with all that failed: what needs a step that failed is not tried.
     """
-    if plan.extension_directory:
-        execute(connection, set_option("extension_directory", literal(plan.extension_directory)))
-    problems: list[Problem] = []
-    failed: set[str] = set()
-    seconds: dict[str, float] = {}
-    for step in plan.session:
-        start = time.perf_counter()
-        if failed.intersection(step.needs):
-            failed.add(step.key)
-            continue
-        try:
-            _apply(connection, step, plan, probe_limit_s, failed)
-        except EngineError as error:
-            problems += error.problems
-            failed.add(step.key)
-        seconds[step.key] = time.perf_counter() - start
+    outcomes = try_session(connection, plan, probe_limit_s=probe_limit_s)
+    problems = [one for outcome in outcomes.values() for one in outcome.problems]
     if problems:
         raise EngineError(sorted(problems, key=plan.place_of))
-    return seconds
+    return {key: outcome.seconds for key, outcome in outcomes.items()}
+
+
+class Outcome(NamedTuple):
+    """How a step of the session went; one that was not tried names the step that it `lacks`."""
+
+    problems: tuple[Problem, ...] = ()
+    lacks: str = ""
+    seconds: float = 0.0
+
+    @property
+    def is_well(self) -> bool:
+        """Say whether the step was applied."""
+        return not self.problems and not self.lacks
+
+
+def try_session(
+    connection: DuckDBPyConnection, plan: Plan, *, probe_limit_s: float = PROBE_LIMIT_S
+) -> dict[str, Outcome]:
+    """Apply what can be applied of the session half; return how each step went, by its key."""
+    if plan.extension_directory:
+        execute(connection, set_option("extension_directory", literal(plan.extension_directory)))
+    outcomes: dict[str, Outcome] = {}
+    for step in plan.session:
+        lacks = next(
+            (key for key in step.needs if key in outcomes and not outcomes[key].is_well), ""
+        )
+        problems: tuple[Problem, ...] = ()
+        start = time.perf_counter()
+        if not lacks:
+            failed = {key for key, outcome in outcomes.items() if not outcome.is_well}
+            try:
+                _apply(connection, step, plan, probe_limit_s, failed)
+            except EngineError as error:
+                problems = error.problems
+        outcomes[step.key] = Outcome(problems, lacks, time.perf_counter() - start)
+    return outcomes
 
 
 def prepare_cursor(cursor: DuckDBPyConnection, plan: Plan, without: Container[str] = ()) -> None:

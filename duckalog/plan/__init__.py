@@ -18,15 +18,17 @@ from duckalog.consistency import check
 from duckalog.entry import MAIN_SCHEMA, View
 from duckalog.environment import PLACEHOLDER, Redactor, is_unfilled
 from duckalog.errors import ConfigError, KeyPath, Origin, Problem, nearest, sentences, shown
+from duckalog.plan.checks import CheckQueries
 from duckalog.plan.paths import with_absolute_paths
 from duckalog.plan.session import session_steps
-from duckalog.plan.steps import DatabaseStep, ExtensionStep, Step, ViewStep
+from duckalog.plan.steps import CheckStep, DatabaseStep, ExtensionStep, Step, ViewStep
 from duckalog.plan.views import view_steps
 from duckalog.references import Reading, readings_of, writes_of
 from duckalog.sql import Statement, create_schema
 from duckalog.views.select import SelectView
 
 __all__ = [
+    "CheckStep",
     "DatabaseStep",
     "ExtensionStep",
     "Plan",
@@ -173,8 +175,11 @@ class _Draft:
             config = msgspec.structs.replace(config, duckdb=section)
             self.problems += check(config)
         queries = [view for view in config.views if isinstance(view, SelectView)]
-        self.readings = _readings(queries)
+        checks = CheckQueries(config)
+        readings = _readings([*((view.query(), view.sql) for view in queries), *checks.texts])
+        self.readings = readings[: len(queries)]
         self.problems += _refused(config, queries, self.readings)
+        self.problems += checks.read(readings[len(queries) :])
         located = with_absolute_paths(config, queries, self.readings)
         self.problems += (one for one in located if isinstance(one, Problem))
         self.problems += _pragmas_that_write(config)
@@ -187,22 +192,26 @@ class _Draft:
         reading_of = {
             id(view): reading for view, reading in zip(located, self.readings, strict=True)
         }
+        self.readings = readings
         self.steps: list[ViewStep] = []
         try:
-            self.steps = view_steps(self.config, reading_of)
+            self.steps = view_steps(self.config, reading_of, checks)
         except ConfigError as error:
             self.problems += error.problems
         self.problems = [config.redact.problem(problem) for problem in self.problems]
 
 
-def _readings(views: Sequence[SelectView]) -> list[Reading]:
-    """Return what each query reads; those that are not filled yet may not be SQL as they are."""
-    found = readings_of([view.query() for view in views])
+def _readings(queries: Sequence[tuple[str, str | None]]) -> list[Reading]:
+    """Return what each query reads; those that are not filled yet may not be SQL as they are.
+
+    With each query stands the text that the config states it by.
+    """
+    found = readings_of([query for query, _ in queries])
     for stand_in in ("x", "9"):  # a name, and a number
         refused = [
-            (index, PLACEHOLDER.sub(stand_in, view.query()))
-            for index, view in enumerate(views)
-            if found[index].refusal and is_unfilled(view.sql)
+            (index, PLACEHOLDER.sub(stand_in, query))
+            for index, (query, stated) in enumerate(queries)
+            if found[index].refusal and is_unfilled(stated)
         ]
         again = readings_of([query for _, query in refused])
         for (index, _), reading in zip(refused, again, strict=True):

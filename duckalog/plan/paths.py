@@ -12,8 +12,8 @@ from collections.abc import Iterable
 import msgspec
 
 from duckalog.config import Config
-from duckalog.decode import absolute_path, is_remote
-from duckalog.entry import MAIN_SCHEMA, View
+from duckalog.decode import Unfit, absolute_path, is_remote
+from duckalog.entry import MAIN_SCHEMA, Check, View
 from duckalog.errors import Problem, shown_path
 from duckalog.references import Reading, StatedPath
 from duckalog.user_sql import replace_quoted
@@ -29,11 +29,11 @@ def with_absolute_paths(
 
     Where the config sets DuckDB's own `file_search_path`, that counts instead.
     """
-    if _has_search_path(config):
+    if has_search_path(config):
         return list(views)
-    own = {(view.schema.lower(), view.name.lower()) for view in config.views}
+    own = names_of_views(config)
     return [
-        _absolute(config, view, [path for path in reading.paths if not _is_view(path, view, own)])
+        _absolute(config, view, paths_of_files(reading, view.schema, own))
         for view, reading in zip(views, readings, strict=True)
     ]
 
@@ -42,50 +42,67 @@ def stated_files(config: Config, view: View, reading: Reading) -> tuple[str, ...
     """Return the paths and URLs that a query reads, or None where only DuckDB knows them all."""
     if reading.reads_unknown:
         return None
-    own = {(one.schema.lower(), one.name.lower()) for one in config.views}
-    files = [path.text for path in reading.paths if not _is_view(path, view, own)]
-    if any(map(_is_relative, files)) and _has_search_path(config):
+    files = [one.text for one in paths_of_files(reading, view.schema, names_of_views(config))]
+    if any(map(_is_relative, files)) and has_search_path(config):
         return None
-    folder = _folder_of(view)
+    folder = folder_of(view)
     return tuple(one if is_remote(one) else _from(folder, one) for one in dict.fromkeys(files))
 
 
-def _has_search_path(config: Config) -> bool:
-    return any(name.lower() == _SEARCH_PATH for name in config.duckdb.settings)
-
-
-def _folder_of(view: View) -> str:
-    file = getattr(view, "sql_file", None) or view.origin.file
+def folder_of(stated: View | Check) -> str:
+    """Return the folder of the file that states a view's or a check's SQL."""
+    file = getattr(stated, "sql_file", None) or stated.origin.file
     return os.path.dirname(shown_path(file) if is_remote(file) else file)
 
 
-def _is_view(path: StatedPath, reader: View, own: set[tuple[str, str]]) -> bool:
-    """Say whether what looks like the path of a file is the name of a view of the config."""
-    name = path.text.lower()
-    return path.is_relation and bool({(reader.schema.lower(), name), (MAIN_SCHEMA, name)} & own)
+def has_search_path(config: Config) -> bool:
+    """Say whether the config itself says where relative paths start."""
+    return any(name.lower() == _SEARCH_PATH for name in config.duckdb.settings)
+
+
+def names_of_views(config: Config) -> set[tuple[str, str]]:
+    """Return the schema and name of each view, in lower case."""
+    return {(view.schema.lower(), view.name.lower()) for view in config.views}
+
+
+def paths_of_files(reading: Reading, schema: str, views: set[tuple[str, str]]) -> list[StatedPath]:
+    """Return the paths that a query in a schema states, without names of views that look so."""
+    return [
+        path
+        for path in reading.paths
+        if not (
+            path.is_relation
+            and {(schema.lower(), path.text.lower()), (MAIN_SCHEMA, path.text.lower())} & views
+        )
+    ]
 
 
 def _absolute(
     config: Config, view: SelectView, paths: Iterable[StatedPath]
 ) -> SelectView | Problem:
-    folder = _folder_of(view)
+    try:
+        query = located(view.query(), paths, folder_of(view))
+    except Unfit as error:
+        key = "sql_file" if view.sql_file else "sql"
+        return Problem(config.at(view, key), str(error), error.remedy)
+    return msgspec.structs.replace(view, sql=query) if query != view.query() else view
+
+
+def located(query: str, paths: Iterable[StatedPath], folder: str) -> str:
+    """Return a query whose relative paths start from a folder; raises Unfit where they cannot."""
     replaced = {path.position: path.text for path in paths if _is_relative(path.text)}
     if not replaced:
-        return view
-    message, remedy = "", ""
+        return query
     if any(map(glob.has_magic, replaced.values())) and glob.has_magic(folder):
         message = "DuckDB takes the name of the folder of the query for a pattern"
-        remedy = "Rename the folder, without *, ? and [."
-    query = view.query()
+        raise Unfit(message, "Rename the folder, without *, ? and [.")
     try:
-        query = replace_quoted(
+        return replace_quoted(
             query, {position: _from(folder, text) for position, text in replaced.items()}
         )
     except ValueError as error:
-        message, remedy = str(error), "Write each path as one literal in single quotes."
-    if message:
-        return Problem(config.at(view, "sql_file" if view.sql_file else "sql"), message, remedy)
-    return msgspec.structs.replace(view, sql=query)
+        reason = str(error)
+    raise Unfit(reason, "Write each path as one literal in single quotes.")
 
 
 def _is_relative(path: str) -> bool:

@@ -6,9 +6,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from duckalog.entry import MAIN_SCHEMA, Column, Pin, Scan, Source
+from duckalog.check_sql import aggregate, first_row
+from duckalog.entry import MAIN_SCHEMA, Check, Column, Pin, Scan, Severity, Source
+from duckalog.environment import Redactor
 from duckalog.errors import NOWHERE, Origin
-from duckalog.sql import Statement, qualified
+from duckalog.sql import Statement, describe, qualified, select_all
 
 Kind = Literal["extension", "setting", "pragma", "secret", "attachment", "catalog", "view"]
 
@@ -46,6 +48,60 @@ class DatabaseStep(Step, frozen=True, kw_only=True):
     default_schema: str | None = None
 
 
+class CheckStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A check of a view, ready to run; `needs` are the steps of what else it reads.
+
+    Rows of a view that `is_sensitive` are never shown, nor are its `sensitive_columns`.
+    """
+
+    schema: str
+    view: str
+    name: str
+    check: Check
+    needs: tuple[str, ...] = ()
+    is_sensitive: bool = False
+    sensitive_columns: frozenset[str] = frozenset()
+    origin: Origin = NOWHERE
+    redact: Redactor = Redactor()
+
+    @property
+    def key(self) -> str:
+        """The check's name among all checks."""
+        return f"{self.schema}.{self.view}:{self.name}"
+
+    @property
+    def kind(self) -> str:
+        """The type of check."""
+        return self.check.kind
+
+    @property
+    def severity(self) -> Severity:
+        """Whether a failure is an error, or is only told."""
+        return self.check.severity
+
+    @property
+    def description(self) -> str | None:
+        """What the config says of the check."""
+        return self.check.description
+
+    @property
+    def relation(self) -> str:
+        """The quoted name of the view, its schema always with it."""
+        return qualified(self.schema, self.view)
+
+    @property
+    def sql(self) -> str:
+        """The query that shows what fails, or that finds whether anything does."""
+        check = self.check
+        if failing := check.failing(self.relation):
+            return failing
+        if aggregates := check.aggregates():
+            return aggregate(aggregates, check.scanned(self.relation))
+        if check.kind == "answers":
+            return first_row(self.relation)
+        return describe(select_all(self.relation)).text
+
+
 class ViewStep(Step, frozen=True, kw_only=True):
     """A view to create: `statements` are CREATE VIEW and its comments.
 
@@ -67,6 +123,7 @@ class ViewStep(Step, frozen=True, kw_only=True):
     columns: dict[str, Column] = {}
     tags: tuple[str, ...] = ()
     meta: dict[str, Any] = {}
+    checks: tuple[CheckStep, ...] = ()
 
     @property
     def relation(self) -> str:

@@ -1,0 +1,112 @@
+"""The check steps: the SQL of checks read, its paths made absolute, and what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from duckalog.checks import names_of
+from duckalog.checks.queries import AnswersCheck
+from duckalog.checks.rows import RelationshipsCheck
+from duckalog.config import Config
+from duckalog.decode import Unfit
+from duckalog.entry import Check, View
+from duckalog.errors import Problem
+from duckalog.plan.needs import Needs
+from duckalog.plan.paths import folder_of, has_search_path, located, names_of_views, paths_of_files
+from duckalog.plan.steps import CheckStep
+from duckalog.references import Reading
+
+SENSITIVE = "sensitive"
+"""The tag of views and columns whose values are never shown."""
+
+
+_ANSWERS = AnswersCheck(type="answers")
+
+
+class CheckQueries:
+    """What users wrote in SQL in the checks of a config, and the steps made of it."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.asked = [
+            (view, check, query)
+            for view in config.views
+            for check in view.checks
+            if (query := check.query)
+        ]
+        self.read_checks: dict[int, tuple[Check, Reading]] = {}
+
+    @property
+    def texts(self) -> list[tuple[str, str | None]]:
+        """The queries, and the texts that state them, to be read with those of the views."""
+        return [(query, getattr(check, _stated_in(check))) for _, check, query in self.asked]
+
+    def read(self, readings: Sequence[Reading]) -> Iterator[Problem]:
+        """Take in what the queries read; yield what is wrong with them."""
+        keeps_paths = has_search_path(self.config)
+        views = names_of_views(self.config) if self.asked else set()
+        for (view, check, query), reading in zip(self.asked, readings, strict=True):
+            origin = self.config.at(check, _key_of(check))
+            name = check.name or ""
+            if reading.refusal:
+                # A check is refused for what a view is; only the subject is another.
+                refusal = reading.refusal.replace("a view ", "a check ", 1)
+                yield Problem(origin, refusal, name=name)
+                continue
+            try:
+                paths = () if keeps_paths else paths_of_files(reading, view.schema, views)
+                found = located(query, paths, folder_of(check))
+            except Unfit as error:
+                yield Problem(origin, str(error), error.remedy, name)
+                continue
+            if found != query:
+                self.read_checks[id(check)] = check.with_query(found), reading
+            else:
+                self.read_checks[id(check)] = check, reading
+
+    def steps_of(self, view: View, needs: Needs) -> tuple[CheckStep, ...]:
+        """Return the steps of a view's checks; that it answers is the first, if not declared."""
+        sensitive = frozenset(
+            name.lower() for name, column in view.columns.items() if _is_sensitive(column.tags)
+        )
+        named = list(zip(view.checks, names_of(view.checks), strict=True))
+        if not any(check.kind == _ANSWERS.kind for check in view.checks):
+            answers = msgspec.structs.replace(_ANSWERS, origin=view.origin)
+            named.insert(0, (answers, _ANSWERS.kind))
+        return tuple(self._step(view, check, name, needs, sensitive) for check, name in named)
+
+    def _step(
+        self, view: View, check: Check, name: str, needs: Needs, sensitive: frozenset[str]
+    ) -> CheckStep:
+        stated, reading = self.read_checks.get(id(check), (check, Reading()))
+        relations = reading.relations
+        if isinstance(stated, RelationshipsCheck):
+            other = stated.names_relation
+            relations = frozenset((other,))
+            stated = msgspec.structs.replace(stated, target=needs.relation(view.schema, other))
+        own = f"view:{view.schema}.{view.name}"
+        return CheckStep(
+            schema=view.schema,
+            view=view.name,
+            name=name,
+            check=stated,
+            needs=tuple(key for key in needs.of_relations(view.schema, relations) if key != own),
+            is_sensitive=_is_sensitive(view.tags),
+            sensitive_columns=sensitive,
+            origin=check.origin,
+            redact=self.config.redact,
+        )
+
+
+def _is_sensitive(tags: Sequence[str]) -> bool:
+    return any(tag.lower() == SENSITIVE for tag in tags)
+
+
+def _stated_in(check: Check) -> str:
+    return "expression" if check.kind == "expression" else "sql"
+
+
+def _key_of(check: Check) -> str:
+    return "sql_file" if getattr(check, "sql_file", None) else _stated_in(check)
