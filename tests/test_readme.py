@@ -104,9 +104,9 @@ def test_the_lineage_block_works(shop: Path, capsys: pytest.CaptureFixture[str])
     assert str(shop / "orders" / "*.parquet") in printed[2]
 
 
-def test_the_example_is_drawn_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    assert [duckalog.generate_graph("example_project/catalog.yaml")] == blocks("mermaid")
+def test_the_catalog_is_drawn_as_shown(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shop)
+    assert [duckalog.generate_graph("catalog.yaml")] == blocks("mermaid")
 
 
 def test_the_catalog_answers_as_shown(shop: Path) -> None:
