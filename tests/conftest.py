@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -22,6 +23,11 @@ pytest_plugins = [
 ]
 
 ROOT = Path(__file__).parent.parent
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started in the background of a shell; what a test starts must hear Ctrl-C nevertheless.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 _FOREIGN = ("AWS_", "PG", "DUCKALOG_", "AZURE_", "GOOGLE_")
 
 
