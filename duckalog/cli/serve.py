@@ -27,7 +27,7 @@ def serve(config: str, host: str, port: int, env_file: str | None) -> None:
     """Serve the catalog that CONFIG built to many readers (experimental).
 
     They need neither its files nor its credentials, only DuckDB with the
-    extension quack, and a token: that of the environment variable
+    extensions httpfs and quack, and a token: that of the environment variable
     DUCKALOG_SERVE_TOKEN, else one that is made up and printed once. Whoever has
     it may run any query, and so read any file that this process may. Nothing is
     encrypted: beyond this machine, put a proxy with TLS before it.
