@@ -60,8 +60,9 @@ _ANY_WIDTH = 1_000_000
 )
 @click.option(
     "--max-rows",
-    type=click.IntRange(min=1),
-    help=f"Rows that a table shows: {_ROWS_ON_TERMINAL} on a terminal, else {_ROWS_ELSEWHERE}.",
+    type=click.IntRange(1, _ROWS_ELSEWHERE),
+    help=f"Rows that a table shows: {_ROWS_ON_TERMINAL} on a terminal, else {_ROWS_ELSEWHERE},"
+    " which is the most. The other formats have all rows.",
 )
 @click.option("--write", is_flag=True, help="Open the catalog for writing; no one else may then.")
 @env_file_option
@@ -164,11 +165,15 @@ def _answer(
         rows = max_rows or (_ROWS_ON_TERMINAL if is_terminal else _ROWS_ELSEWHERE)
         if output is None:
             with narrowed():
-                show(connection, question, max_rows=rows, max_width=width)
-            return
-        with (
-            place as path,
-            open(path, "w", encoding="utf-8") as stream,
-            contextlib.redirect_stdout(stream),
-        ):
-            show(connection, question, max_rows=rows, max_width=width)
+                told = show(connection, question, max_rows=rows, max_width=width)
+        else:
+            with (
+                place as path,
+                open(path, "w", encoding="utf-8") as stream,
+                contextlib.redirect_stdout(stream),
+            ):
+                told = show(connection, question, max_rows=rows, max_width=width)
+                if told:
+                    print(told)
+        if told:
+            click.echo(told, err=output is not None)
