@@ -62,8 +62,11 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serving(config: Path, port: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def serving(
+    config: Path, port: int, *options: str | Path, **environment: str
+) -> Iterator[subprocess.Popen[str]]:
     words = [sys.executable, "-m", "duckalog", "serve", str(config), "--port", str(port)]
+    words += map(str, options)
     with subprocess.Popen(
         words,
         stdout=subprocess.PIPE,
@@ -117,10 +120,14 @@ def test_a_reader_needs_a_token_only_and_cannot_write(number: signal.Signals, co
 @pytest.mark.servers
 def test_the_token_of_the_environment_is_not_printed(config: Path) -> None:
     port, token = free_port(), "zqxzqxzqxzqxzqxzqx"
-    with serving(config, port, DUCKALOG_SERVE_TOKEN=token) as process:
+    moved = config.with_name("moved.duckdb")
+    config.with_name("shop.duckdb").rename(moved)
+    with serving(config, port, "--db-path", moved, DUCKALOG_SERVE_TOKEN=token) as process:
         said = read_until(process, "Ctrl-C")
         assert token not in said
-        assert read(f"quack:localhost:{port}", token).stdout.startswith("[(1, 'de')]")
+        assert "AS moved" in said
+        address = f"quack:localhost:{port}"
+        assert read(address, token).stdout.startswith("[(1, 'de')]")
 
 
 @pytest.mark.servers

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from duckalog.cli.group import config_argument, env_file_option
+from duckalog.cli.group import config_argument, db_path_option, env_file_option
 from duckalog.cli.output import file_to_write, standard_output
 from duckalog.cli.terminal import narrowed
 from duckalog.errors import ConfigError, Origin, Problem
@@ -65,6 +65,7 @@ _ANY_WIDTH = 1_000_000
     " which is the most. The other formats have all rows.",
 )
 @click.option("--write", is_flag=True, help="Open the catalog for writing; no one else may then.")
+@db_path_option
 @env_file_option
 def query(
     config: str,
@@ -75,6 +76,7 @@ def query(
     params: Sequence[str],
     max_rows: int | None,
     write: bool,
+    db_path: str | None,
     env_file: str | None,
 ) -> None:
     """Ask the catalog that CONFIG built, its session applied.
@@ -94,7 +96,7 @@ def query(
     if kind in _BINARY and output is None and sys.stdout.isatty():
         raise click.UsageError(f"{kind} is not for a terminal: add --output FILE, or a pipe.")
     text, origin = _sql(sql, file)
-    plan = api.load_plan(config, env_file=env_file)
+    plan = api.load_plan(config, db_path, env_file=env_file)
     with closing(api.connect_plan(plan, read_only=not write)) as connection:
         question = ask(connection, Script(text, origin, values, plan.redact))
         if question is not None:
