@@ -64,12 +64,12 @@ def load_plan(
     return plan_of(config, database)
 
 
-def _placed(plan: Plan) -> Plan:
+def placed(plan: Plan) -> Plan:
     """Return a plan whose catalog file is somewhere; a config that is not here cannot say."""
     if plan.is_in_memory or os.path.isabs(plan.database):
         return plan
     message = f'"{plan.database}" starts from the config, which is not on this machine'
-    remedy = "Say where to build: --db-path, or db_path in Python; or state the whole path."
+    remedy = "Say where it is: --db-path, or db_path in Python; or state the whole path."
     raise ConfigError(Problem(Origin(plan.file, path=("duckdb", "database")), message, remedy))
 
 
@@ -158,7 +158,7 @@ def build(
     from duckalog.engine.build import build as build_plan
     from duckalog.engine.progress import untold
 
-    plan = _placed(_planned(config_path, db_path, env_file))
+    plan = placed(_planned(config_path, db_path, env_file))
     return build_plan(
         plan,
         BuildOptions(
@@ -192,7 +192,7 @@ def diff(
     """
     from duckalog.engine.build import BuildOptions, forecast
 
-    plan = _placed(load_plan(config_path, db_path, env_file=env_file))
+    plan = placed(load_plan(config_path, db_path, env_file=env_file))
     return forecast(plan, BuildOptions(prune=prune, adopt=adopt, refresh=refresh))
 
 
@@ -362,4 +362,4 @@ def connect_plan(
 
     if plan.is_in_memory:
         return build_in_memory(plan)
-    return open_session(_placed(plan), read_only=read_only, lock_timeout_s=lock_timeout_s)
+    return open_session(placed(plan), read_only=read_only, lock_timeout_s=lock_timeout_s)

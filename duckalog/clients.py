@@ -27,16 +27,22 @@ import duckalog
 from duckdb_engine import ConnectionWrapper
 from sqlalchemy import create_engine
 
-config = {config!r}
 engine = create_engine(
-    "duckdb:///:memory:", creator=lambda: ConnectionWrapper(duckalog.connect(config))
+    "duckdb:///:memory:",
+    creator=lambda: ConnectionWrapper(duckalog.connect({arguments})),
 )
 """
 
 
-def sqlalchemy_recipe(plan: Plan) -> str:
-    """Return the Python lines that make an engine whose connections are `duckalog.connect`'s."""
-    return _SQLALCHEMY.format(config=plan.file)
+def sqlalchemy_recipe(plan: Plan, *, has_own_path: bool = False) -> str:
+    """Return the Python lines that make an engine whose connections are `duckalog.connect`'s.
+
+    They name the catalog's file if it `has_own_path`, which the config does not state.
+    """
+    arguments = repr(plan.file)
+    if has_own_path:
+        arguments += f", db_path={plan.database!r}"
+    return _SQLALCHEMY.format(arguments=arguments)
 
 
 def dbt_profile(config: Config, plan: Plan) -> str:

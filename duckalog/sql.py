@@ -388,6 +388,11 @@ def rows_of(statement_text: str, limit: int | None = None) -> str:
     return f"FROM (\n{statement_text}\n){head}"
 
 
+def count_of(statement_text: str) -> str:
+    """Return the query of how many rows a statement has."""
+    return f"SELECT count(*) FROM (\n{statement_text}\n)"
+
+
 def drop_view(relation: str) -> Statement:
     """Return DROP VIEW."""
     return statement(f"DROP VIEW {relation}")

@@ -202,6 +202,7 @@ class TestErrors:
             ("SELECT 1", "--output", "x.odd"),
             ("SELECT 1", "--format", "odd"),
             ("SELECT 1", "--max-rows", "0"),
+            ("SELECT 1", "--max-rows", "10001"),
         ],
     )
     def test_wrong_arguments_end_with_2(self, arguments: tuple[str, ...], ask: Ask) -> None:
@@ -256,6 +257,27 @@ class TestFormats:
     def test_a_table_may_be_a_file(self, ask: Ask, tmp_path: Path) -> None:
         assert ask(self.SQL, "-o", "x.txt").output == ""
         assert "name 1" in (tmp_path / "x.txt").read_text(encoding="utf-8")
+
+    @pytest.mark.parametrize("rows", [9_999, 10_000, 10_001, 25_000])
+    @pytest.mark.parametrize("output", [(), ("-o", "x.txt")])
+    def test_rows_that_a_table_has_no_room_for_are_told_below_it(
+        self, rows: int, output: tuple[str, ...], ask: Ask, tmp_path: Path
+    ) -> None:
+        result = ask("FROM range($n::INTEGER) t(i)", "-p", f"n={rows}", *output)
+        told = f"The first 10,000 of {rows:,} rows: a table shows no more."
+        text = (tmp_path / "x.txt").read_text(encoding="utf-8") if output else result.stdout
+        assert result.exit_code == 0
+        assert len(re.findall(r"│ +\d+ │", text)) == min(rows, 10_000)
+        assert text.count(told) == (rows > 10_000)
+        assert result.stderr.count(told) == (rows > 10_000 and bool(output))
+
+    def test_a_statement_that_cannot_be_counted_may_have_more(
+        self, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("duckalog.engine.query._parses", lambda *_: False)
+        assert ask("FROM range(10_001)").stdout.endswith(
+            "The first 10,000 rows: there may be more.\n"
+        )
 
     def test_an_answer_that_fails_leaves_the_earlier_file(self, ask: Ask, tmp_path: Path) -> None:
         (tmp_path / "x.csv").write_text("earlier")

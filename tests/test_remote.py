@@ -244,6 +244,32 @@ class TestWhatHasToBeHere:
         assert invoke("build", url, "--db-path", "c.duckdb").exit_code == 0
         assert (tmp_path / "c.duckdb").exists()
 
+    def test_every_command_that_opens_the_catalog_is_told_where_it_is(
+        self, site: Site, invoke: Invoke, tmp_path: Path
+    ) -> None:
+        url = site.put(
+            "a.yaml", "version: 1\nduckdb: {database: c.duckdb}\nviews: [{name: a, sql: SELECT 7}]"
+        )
+        database = tmp_path / "there.duckdb"
+        place = ("--db-path", str(database))
+        assert invoke("build", url, *place).exit_code == 0
+        for command, *words, answer in (
+            ("query", "FROM a", "7"),
+            ("ls", "built"),
+            ("describe", "a", "built at"),
+            ("connect", "--as", "sqlalchemy", f"db_path={str(database)!r}"),
+            ("connect", "--as", "dbt", f"path: {database}"),
+            ("shell", "--with", "prompt", "duckalog"),
+            ("serve", ""),
+        ):
+            refused = invoke(command, url, *words)
+            assert refused.exit_code == 1
+            assert "Say where it is: --db-path" in refused.output
+            if command not in ("shell", "serve"):
+                result = invoke(command, url, *words, *place)
+                assert result.exit_code == 0, result.output
+                assert answer in result.output
+
 
 class TestCredentials:
     @pytest.mark.parametrize("text", [CONFIG, "version: 1\nviews: [{nam: a}]", "]"])

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import duckalog
+from duckalog.extensions import packaged
 from tests import tables
 from tests.conftest import RunCli, WriteConfig
 
@@ -27,8 +28,10 @@ views:
 """
 READER = """
 import duckdb, sys
-address, token = sys.argv[1:]
+address, token, *extensions = sys.argv[1:]
 connection = duckdb.connect()
+for extension in extensions:
+    connection.load_extension(extension)
 connection.execute("CREATE SECRET (TYPE quack, TOKEN '" + token + "')")
 connection.execute("ATTACH '" + address + "' AS shop (DISABLE_SSL true)")
 print(connection.execute("FROM shop.customers ORDER BY ALL").fetchall())
@@ -41,8 +44,9 @@ except duckdb.Error as error:
 
 @pytest.fixture
 def config(write_config: WriteConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    # Nothing is installed there: the server has its extensions from their packages.
     home = tmp_path / "home"
-    tables.install_extensions(home, "httpfs", "quack", "sqlite_scanner")
+    home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     tables.write_sqlite(tmp_path / "crm.db", "customers", "FROM (VALUES (1, 'de')) t(id, country)")
     path = write_config(CATALOG)
@@ -58,8 +62,11 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serving(config: Path, port: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def serving(
+    config: Path, port: int, *options: str | Path, **environment: str
+) -> Iterator[subprocess.Popen[str]]:
     words = [sys.executable, "-m", "duckalog", "serve", str(config), "--port", str(port)]
+    words += map(str, options)
     with subprocess.Popen(
         words,
         stdout=subprocess.PIPE,
@@ -85,7 +92,8 @@ def read_until(process: subprocess.Popen[str], end: str) -> str:
 
 
 def read(address: str, token: str) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-c", READER, address, token]
+    extensions = [next(packaged(name)) for name in ("httpfs", "quack")]
+    words = [sys.executable, "-c", READER, address, token, *extensions]
     return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -112,10 +120,14 @@ def test_a_reader_needs_a_token_only_and_cannot_write(number: signal.Signals, co
 @pytest.mark.servers
 def test_the_token_of_the_environment_is_not_printed(config: Path) -> None:
     port, token = free_port(), "zqxzqxzqxzqxzqxzqx"
-    with serving(config, port, DUCKALOG_SERVE_TOKEN=token) as process:
+    moved = config.with_name("moved.duckdb")
+    config.with_name("shop.duckdb").rename(moved)
+    with serving(config, port, "--db-path", moved, DUCKALOG_SERVE_TOKEN=token) as process:
         said = read_until(process, "Ctrl-C")
         assert token not in said
-        assert read(f"quack:localhost:{port}", token).stdout.startswith("[(1, 'de')]")
+        assert "AS moved" in said
+        address = f"quack:localhost:{port}"
+        assert read(address, token).stdout.startswith("[(1, 'de')]")
 
 
 @pytest.mark.servers
@@ -132,6 +144,21 @@ def test_a_port_that_is_taken_is_told(config: Path, run_cli: RunCli) -> None:
     assert result.returncode == 1
     assert result.stderr.startswith(f"cannot serve at quack:127.0.0.1:{port}\n")
     assert token not in result.stderr
+
+
+@pytest.mark.servers
+def test_a_port_that_another_server_has_is_told(config: Path, run_cli: RunCli) -> None:
+    port = free_port()
+    with serving(config, port) as process:
+        read_until(process, "Ctrl-C")
+        result = run_cli("serve", config, "--port", str(port))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"cannot serve at quack:localhost:{port}\n"
+        "    Address already in use. Choose another: --port\n"
+    )
 
 
 def test_a_duckdb_without_the_protocol_says_how_to_get_it(

@@ -37,11 +37,11 @@ def config(write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def started(config: Path, kind: str, **environment: str) -> Any:
+def started(config: Path, kind: str, *options: str, **environment: str) -> Any:
     pexpect = pytest.importorskip("pexpect")
     return pexpect.spawn(
         sys.executable,
-        ["-m", "duckalog", "shell", str(config), "--with", kind],
+        ["-m", "duckalog", "shell", str(config), "--with", kind, *options],
         env={**os.environ, "TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1", **environment},
         encoding="utf-8",
         timeout=20,
@@ -131,3 +131,12 @@ def test_a_catalog_that_no_duckdb_shell_can_open_is_told(config: Path) -> None:
     result = click.testing.CliRunner().invoke(cli, ["shell", str(config), "--with", "duckdb"])
     assert result.exit_code == 1
     assert "the DuckDB shell cannot open this catalog" in result.stderr
+
+
+@pytest.mark.servers
+def test_the_prompt_opens_the_file_that_the_command_names(config: Path) -> None:
+    moved = config.with_name("moved.duckdb")
+    config.with_name("shop.duckdb").rename(moved)
+    shell = started(config, "prompt", "--db-path", str(moved))
+    shell.expect("moved, for reading")
+    shell.close(force=True)

@@ -8,6 +8,7 @@ import click
 
 from duckalog.cli.group import (
     config_argument,
+    db_path_option,
     echo_json,
     env_file_option,
     json_option,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @config_argument
-@click.option("--db-path", type=click.Path(), help="Build this file instead of duckdb.database.")
+@db_path_option
 @click.option("--dry-run", is_flag=True, help="Print the SQL of the build; open nothing.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell each statement and each view's time.")
 @click.option("--no-prune", is_flag=True, help="Keep views that left the config.")

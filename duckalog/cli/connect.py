@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from duckalog.cli.group import config_argument, env_file_option
+from duckalog.cli.group import config_argument, db_path_option, env_file_option
 
 
 @click.command()
@@ -16,26 +16,29 @@ from duckalog.cli.group import config_argument, env_file_option
     required=True,
     help="For SQLAlchemy, as Python; for dbt-duckdb, as a profile; or as SQL for any client.",
 )
+@db_path_option
 @env_file_option
-def connect(config: str, kind: str, env_file: str | None) -> None:
+def connect(config: str, kind: str, db_path: str | None, env_file: str | None) -> None:
     """Print how another tool opens the catalog of CONFIG, its session applied.
 
     Nothing is opened. Secrets are not in it: they are read from the environment
     when it is used.
     """
+    from duckalog import api
     from duckalog.clients import dbt_profile, sqlalchemy_recipe
     from duckalog.config import MEMORY
     from duckalog.load import load_config
-    from duckalog.plan import plan as plan_of
     from duckalog.script import session_script
 
-    loaded = load_config(config, env_file=env_file)
-    plan = plan_of(loaded)
-    if kind == "sqlalchemy":
-        click.echo(sqlalchemy_recipe(plan), nl=False)
-    elif kind == "init-sql":
+    plan = api.load_plan(config, db_path, env_file=env_file)
+    if kind == "init-sql":
         click.echo(session_script(plan), nl=False)
+        return
+    plan = api.placed(plan)
+    if kind == "sqlalchemy":
+        click.echo(sqlalchemy_recipe(plan, has_own_path=db_path is not None), nl=False)
     elif plan.database == MEMORY:
         raise click.UsageError("A catalog in memory cannot be attached: state duckdb.database.")
     else:
+        loaded = load_config(config, env_file=env_file)
         click.echo(dbt_profile(loaded, plan), nl=False)

@@ -135,6 +135,10 @@ def json_option(command: Any) -> Any:
 
 config_argument = click.argument("config", type=click.Path())
 
+db_path_option = click.option(
+    "--db-path", type=click.Path(), help="The catalog's file, instead of duckdb.database."
+)
+
 env_file_option = click.option(
     "--env-file",
     type=click.Path(),

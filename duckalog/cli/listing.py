@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from duckalog.cli.group import config_argument, echo_json, env_file_option, json_option
+from duckalog.cli.group import (
+    config_argument,
+    db_path_option,
+    echo_json,
+    env_file_option,
+    json_option,
+)
 from duckalog.cli.terminal import COLOURS, columns_of_terminal, cut, shown_view, width_of
 from duckalog.errors import shown_path
 
@@ -24,14 +30,15 @@ _LEAST_CELL = 8
 
 @click.command()
 @config_argument
+@db_path_option
 @env_file_option
 @json_option
-def ls(config: str, env_file: str | None, as_json: bool) -> None:
+def ls(config: str, db_path: str | None, env_file: str | None, as_json: bool) -> None:
     """List the views of CONFIG and of the catalog that it built.
 
     No source is asked. Exits with 1 where the catalog is not built.
     """
-    plan, views = _inventory(config, env_file)
+    plan, views = _inventory(config, db_path, env_file)
     from duckalog.engine.inventory import is_built
 
     built = is_built(plan)
@@ -49,9 +56,12 @@ def ls(config: str, env_file: str | None, as_json: bool) -> None:
 @click.command()
 @config_argument
 @click.argument("view")
+@db_path_option
 @env_file_option
 @json_option
-def describe(config: str, view: str, env_file: str | None, as_json: bool) -> None:
+def describe(
+    config: str, view: str, db_path: str | None, env_file: str | None, as_json: bool
+) -> None:
     """Tell the columns of VIEW, its source, where it is stated and when it was built.
 
     VIEW is a name, or schema.name. No source is asked. Exits with 1 where it is
@@ -63,7 +73,7 @@ def describe(config: str, view: str, env_file: str | None, as_json: bool) -> Non
         name = split_name(view)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    plan, views = _inventory(config, env_file)
+    plan, views = _inventory(config, db_path, env_file)
     from duckalog.engine.inventory import find
 
     found = find(views, name, view)
@@ -77,11 +87,11 @@ def describe(config: str, view: str, env_file: str | None, as_json: bool) -> Non
         click.get_current_context().exit(1)
 
 
-def _inventory(config: str, env_file: str | None) -> tuple[Plan, list[Listed]]:
+def _inventory(config: str, db_path: str | None, env_file: str | None) -> tuple[Plan, list[Listed]]:
     from duckalog import api
     from duckalog.engine.inventory import inventory
 
-    plan = api.load_plan(config, env_file=env_file)
+    plan = api.placed(api.load_plan(config, db_path, env_file=env_file))
     return plan, inventory(plan, api.LOCK_TIMEOUT_S)
 
 

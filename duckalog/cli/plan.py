@@ -8,6 +8,7 @@ import click
 
 from duckalog.cli.group import (
     config_argument,
+    db_path_option,
     echo_json,
     env_file_option,
     json_option,
@@ -32,7 +33,7 @@ _SIGNS = {"created": ("+", "green"), "replaced": ("~", "yellow"), "unchanged": (
 
 @click.command()
 @config_argument
-@click.option("--db-path", type=click.Path(), help="Compare with this file.")
+@db_path_option
 @click.option("--no-prune", is_flag=True, help="As for build.")
 @click.option("--adopt", is_flag=True, help="As for build.")
 @click.option("--refresh", is_flag=True, help="Ask every source too, and tell which drifted.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from duckalog.cli.group import config_argument, env_file_option
+from duckalog.cli.group import config_argument, db_path_option, env_file_option
 from duckalog.cli.output import file_to_write, standard_output
 from duckalog.cli.terminal import narrowed
 from duckalog.errors import ConfigError, Origin, Problem
@@ -60,10 +60,12 @@ _ANY_WIDTH = 1_000_000
 )
 @click.option(
     "--max-rows",
-    type=click.IntRange(min=1),
-    help=f"Rows that a table shows: {_ROWS_ON_TERMINAL} on a terminal, else {_ROWS_ELSEWHERE}.",
+    type=click.IntRange(1, _ROWS_ELSEWHERE),
+    help=f"Rows that a table shows: {_ROWS_ON_TERMINAL} on a terminal, else {_ROWS_ELSEWHERE},"
+    " which is the most. The other formats have all rows.",
 )
 @click.option("--write", is_flag=True, help="Open the catalog for writing; no one else may then.")
+@db_path_option
 @env_file_option
 def query(
     config: str,
@@ -74,6 +76,7 @@ def query(
     params: Sequence[str],
     max_rows: int | None,
     write: bool,
+    db_path: str | None,
     env_file: str | None,
 ) -> None:
     """Ask the catalog that CONFIG built, its session applied.
@@ -93,7 +96,7 @@ def query(
     if kind in _BINARY and output is None and sys.stdout.isatty():
         raise click.UsageError(f"{kind} is not for a terminal: add --output FILE, or a pipe.")
     text, origin = _sql(sql, file)
-    plan = api.load_plan(config, env_file=env_file)
+    plan = api.load_plan(config, db_path, env_file=env_file)
     with closing(api.connect_plan(plan, read_only=not write)) as connection:
         question = ask(connection, Script(text, origin, values, plan.redact))
         if question is not None:
@@ -164,11 +167,15 @@ def _answer(
         rows = max_rows or (_ROWS_ON_TERMINAL if is_terminal else _ROWS_ELSEWHERE)
         if output is None:
             with narrowed():
-                show(connection, question, max_rows=rows, max_width=width)
-            return
-        with (
-            place as path,
-            open(path, "w", encoding="utf-8") as stream,
-            contextlib.redirect_stdout(stream),
-        ):
-            show(connection, question, max_rows=rows, max_width=width)
+                told = show(connection, question, max_rows=rows, max_width=width)
+        else:
+            with (
+                place as path,
+                open(path, "w", encoding="utf-8") as stream,
+                contextlib.redirect_stdout(stream),
+            ):
+                told = show(connection, question, max_rows=rows, max_width=width)
+                if told:
+                    print(told)
+        if told:
+            click.echo(told, err=output is not None)

@@ -9,7 +9,7 @@ import threading
 
 import click
 
-from duckalog.cli.group import config_argument, env_file_option
+from duckalog.cli.group import config_argument, db_path_option, env_file_option
 from duckalog.errors import shown_path
 
 TOKEN_VARIABLE = "DUCKALOG_SERVE_TOKEN"
@@ -22,12 +22,13 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=9494, show_default=True, help="On which port."
 )
+@db_path_option
 @env_file_option
-def serve(config: str, host: str, port: int, env_file: str | None) -> None:
+def serve(config: str, host: str, port: int, db_path: str | None, env_file: str | None) -> None:
     """Serve the catalog that CONFIG built to many readers (experimental).
 
     They need neither its files nor its credentials, only DuckDB with the
-    extension quack, and a token: that of the environment variable
+    extensions httpfs and quack, and a token: that of the environment variable
     DUCKALOG_SERVE_TOKEN, else one that is made up and printed once. Whoever has
     it may run any query, and so read any file that this process may. Nothing is
     encrypted: beyond this machine, put a proxy with TLS before it.
@@ -35,7 +36,7 @@ def serve(config: str, host: str, port: int, env_file: str | None) -> None:
     from duckalog import api
     from duckalog.engine.serve import served
 
-    plan = api.load_plan(config, env_file=env_file)
+    plan = api.load_plan(config, db_path, env_file=env_file)
     token = os.environ.get(TOKEN_VARIABLE, "")
     is_own = bool(token)
     token = token or secrets.token_urlsafe(24)

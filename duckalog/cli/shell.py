@@ -10,7 +10,7 @@ import tempfile
 
 import click
 
-from duckalog.cli.group import config_argument, env_file_option
+from duckalog.cli.group import config_argument, db_path_option, env_file_option
 from duckalog.errors import EngineError
 
 
@@ -22,8 +22,9 @@ from duckalog.errors import EngineError
     type=click.Choice(("duckdb", "prompt")),
     help="The DuckDB shell, or duckalog's own prompt; by default the first that is installed.",
 )
+@db_path_option
 @env_file_option
-def shell(config: str, kind: str | None, env_file: str | None) -> None:
+def shell(config: str, kind: str | None, db_path: str | None, env_file: str | None) -> None:
     """Open a prompt on the catalog that CONFIG built, its session applied, for reading.
 
     Harlequin is not offered: it would need the secrets in a file, as DuckDB for
@@ -33,7 +34,7 @@ def shell(config: str, kind: str | None, env_file: str | None) -> None:
     from duckalog.engine.shell import duckdb_shell, shell_session
     from duckalog.environment import read_environment
 
-    plan = api.load_plan(config, env_file=env_file)
+    plan = api.placed(api.load_plan(config, db_path, env_file=env_file))
     program = duckdb_shell() if kind != "prompt" and not plan.is_in_memory else None
     session = shell_session(plan, read_environment(env_file)) if program else None
     if program and session and os.path.exists(plan.database):

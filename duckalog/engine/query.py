@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ from duckdb import DuckDBPyConnection
 from duckalog.engine.execution import within
 from duckalog.environment import Redactor
 from duckalog.errors import EngineError, Origin, Problem, nearest, sentences
-from duckalog.sql import copy_to, literal, rows_of, set_option
+from duckalog.sql import copy_to, count_of, literal, rows_of, set_option
 from duckalog.user_sql import statements_in
 
 if TYPE_CHECKING:
@@ -195,19 +196,52 @@ def _arrow_reader(connection: DuckDBPyConnection, question: Question) -> pyarrow
 
 def show(
     connection: DuckDBPyConnection, question: Question, *, max_rows: int, max_width: int
-) -> None:
-    """Print the answer as DuckDB's own table, its middle left out where it is long or wide."""
+) -> str:
+    """Print the answer as DuckDB's own table, its middle left out where it is long or wide.
+
+    Returns what there is to be told of rows that DuckDB left out without a word.
+    """
     text = question.text
     if question.values and _RUNS_PARAMETERS_AT_ONCE:
         # DuckDB computes a relation with parameters at once, and whole (1.4, 1.5).
         text = rows_of(text, max(max_rows, _ROWS_RENDERED) + 1)
-    with _refusals_told(question.script, question.line, lines_before=int(text != question.text)):
+    table = io.StringIO()
+    has_all_rendered = max_rows >= _ROWS_RENDERED
+    with (
+        _refusals_told(question.script, question.line, lines_before=int(text != question.text)),
+        contextlib.redirect_stdout(table) if has_all_rendered else contextlib.nullcontext(),
+    ):
         _stoppable(
             connection,
             lambda: _relation(connection, question, text).show(
                 max_rows=max_rows, max_width=max_width
             ),
         )
+    print(table.getvalue(), end="")
+    if table.getvalue().count("\n") < _ROWS_RENDERED:
+        return ""
+    return _cut_short(connection, question)
+
+
+def _cut_short(connection: DuckDBPyConnection, question: Question) -> str:
+    """Return how many rows there are, where those are more than DuckDB rendered."""
+    text = count_of(question.text)
+    if not _parses(connection, text):
+        return f"The first {_ROWS_RENDERED:,} rows: there may be more."
+    counted: list[int] = []
+
+    def count() -> None:
+        ((rows,),) = connection.execute(text, question.values or None).fetchall()
+        counted.append(rows)
+
+    with _refusals_told(question.script, question.line, lines_before=1):
+        _stoppable(connection, count)
+    if counted[0] <= _ROWS_RENDERED:
+        return ""
+    return (
+        f"The first {_ROWS_RENDERED:,} of {counted[0]:,} rows: a table shows no more."
+        " Every other --format has all."
+    )
 
 
 def _relation(

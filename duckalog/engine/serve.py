@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+import socket
 from collections.abc import Iterator
 
 import duckdb
@@ -16,6 +19,8 @@ from duckalog.plan import ExtensionStep
 from duckalog.sql import call, install, literal, load
 
 _PROTOCOL = "quack"
+_EXTENSIONS = ("httpfs", _PROTOCOL)
+"""Without httpfs the server of quack 1.5.5 starts, and answers every request with HTTP 500."""
 
 
 @contextlib.contextmanager
@@ -27,14 +32,16 @@ def served(
     Raises EngineError where this DuckDB has no such protocol, or the address
     is taken.
     """
-    step = ExtensionStep(
-        kind="extension",
-        name=_PROTOCOL,
-        statements=(install(_PROTOCOL), load(_PROTOCOL)),
-    )
+    address = f"{_PROTOCOL}:{host}:{port}"
     with closing(connection):
-        have_extension(connection, step, Redactor())
-        address = f"{_PROTOCOL}:{host}:{port}"
+        for name in _EXTENSIONS:
+            step = ExtensionStep(
+                kind="extension", name=name, statements=(install(name), load(name))
+            )
+            have_extension(connection, step, Redactor())
+        if _is_taken(host, port):
+            remedy = f"{os.strerror(errno.EADDRINUSE)}. Choose another: --port"
+            raise EngineError(Problem(Origin(), f"cannot serve at {address}", remedy))
         options = {
             "token": literal(token),
             "disable_ssl": literal(True),
@@ -53,3 +60,21 @@ def served(
         finally:
             with contextlib.suppress(duckdb.Error):
                 connection.execute(call("quack_stop", literal(address), {}).text).fetchall()
+
+
+def _is_taken(host: str, port: int) -> bool:
+    """Return whether somebody listens there; quack shares the port (SO_REUSEPORT) and is silent."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError:
+        return False  # quack tells what is wrong with the host
+    for family, kind, protocol, _, place in found:
+        with socket.socket(family, kind, protocol) as probe:
+            # Connections that ended a moment ago do not count; listeners do.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(place)
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    return True
+    return False
