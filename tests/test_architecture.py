@@ -18,10 +18,10 @@ ROOT = Path(duckalog.__file__).parent.parent
 
 LAYERS = (
     {"errors", "sql", "version", "logs", "field_docs"},
-    {"check_sql", "file_sql", "user_sql", "extensions"},
+    {"check_sql", "file_sql", "user_sql", "extensions", "libpq"},
     {"document", "references"},
     {"environment"},
-    {"decode", "remote"},
+    {"decode", "remote", "postgres"},
     {"entry"},
     {"views", "attachments", "catalogs", "checks"},
     {"secrets"},

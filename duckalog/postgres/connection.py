@@ -1,0 +1,174 @@
+"""psycopg's connections with a limit on every wait, and what a pool asks of them."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+from psycopg.pq import ConnStatus
+
+from duckalog.postgres.faces import finished, settled
+
+RV = TypeVar("RV")
+
+WAKE_UP_S = 0.1
+"""How often a wait looks for Ctrl-C: psycopg's own figure."""
+
+CANCEL_GRACE_S = 1.0
+"""How long a server may take to confirm that it cancelled a statement."""
+
+CHECK_LIMIT_S = 2.0
+
+AnyConnection = Any
+"""A BlockingConnection or an AwaitingConnection."""
+
+
+class Limited:
+    """What both kinds of connection have besides psycopg's."""
+
+    pgconn: Any
+    watcher: ClassVar[Watcher]
+    until: float | None = None
+    """The end of the current statement's time, of `time.monotonic()`."""
+    is_over_limit: bool = False
+    """Whether the time ended before the statement did."""
+    released_at: float = 0.0
+    """When the connection was last known to be sound."""
+
+    def limit(self, seconds: float | None) -> None:
+        """Give the statements from now on that much time in all; None lifts the limit."""
+        self.until = None if seconds is None else time.monotonic() + seconds
+        self.is_over_limit = False
+
+    def left(self) -> float | None:
+        """Return how much of it is left."""
+        return None if self.until is None else max(0.0, self.until - time.monotonic())
+
+    def is_time_out(self, error: psycopg.Error) -> bool:
+        """Say whether a wait ended because its time did."""
+        ended = self.until is not None and time.monotonic() >= self.until
+        return ended and error.sqlstate is None and self.pgconn.status == ConnStatus.OK
+
+    async def stop_statement(self, wait_again: Callable[[float], Any]) -> None:
+        """Cancel what runs; where the server does not confirm it, end the connection."""
+        self.until, self.is_over_limit = None, True
+        try:
+            await settled(self.cancel_safe(timeout=CANCEL_GRACE_S))  # type: ignore[attr-defined]
+            await settled(wait_again(CANCEL_GRACE_S))
+        except psycopg.errors.QueryCanceled:
+            raise
+        except psycopg.Error:
+            self.pgconn.finish()
+            raise
+
+
+class Watcher(Protocol):
+    """What is told of every attempt to connect."""
+
+    def connected(self, connection: AnyConnection) -> None:
+        """Take note of a new connection; what this raises fails it."""
+
+    def refused(self, error: psycopg.Error) -> None:
+        """Take note of why there is none."""
+
+
+class BlockingConnection(Limited, psycopg.Connection[Any]):
+    """A connection that blocks, for no longer than its limit."""
+
+    @classmethod
+    def connect(cls, *args: Any, **kwargs: Any) -> Any:
+        """Return a new connection, which the watcher knows of."""
+        try:
+            made = super().connect(*args, **kwargs)
+            cls.watcher.connected(made)
+        except psycopg.Error as error:
+            cls.watcher.refused(error)
+            raise
+        return made
+
+    def wait(self, gen: PQGen[RV], interval: float = WAKE_UP_S, timeout: float | None = None) -> RV:
+        """Return what a conversation with the server comes to."""
+        if self.until is None:
+            return super().wait(gen, interval, timeout)
+        try:
+            return super().wait(gen, interval, self.left())
+        except psycopg.OperationalError as error:
+            if not self.is_time_out(error):
+                raise
+        return self._over(gen)
+
+    def _over(self, gen: PQGen[RV]) -> RV:
+        kept: list[RV] = []
+        again = super().wait
+
+        def wait_again(grace: float) -> None:
+            kept.append(again(gen, WAKE_UP_S, grace))
+
+        finished(self.stop_statement(wait_again))
+        return kept[0]
+
+
+class AwaitingConnection(Limited, psycopg.AsyncConnection[Any]):
+    """A connection that is awaited, for no longer than its limit."""
+
+    @classmethod
+    async def connect(cls, *args: Any, **kwargs: Any) -> Any:
+        """Return a new connection, which the watcher knows of."""
+        try:
+            made = await super().connect(*args, **kwargs)
+            cls.watcher.connected(made)
+        except psycopg.Error as error:
+            cls.watcher.refused(error)
+            raise
+        return made
+
+    async def wait(
+        self, gen: PQGen[RV], interval: float = WAKE_UP_S, timeout: float | None = None
+    ) -> RV:
+        """Return what a conversation with the server comes to."""
+        if self.until is None:
+            return await super().wait(gen, interval, timeout)
+        try:
+            return await super().wait(gen, interval, self.left())
+        except psycopg.OperationalError as error:
+            if not self.is_time_out(error):
+                raise
+        kept: list[RV] = []
+        again = super().wait
+
+        async def wait_again(grace: float) -> None:
+            kept.append(await again(gen, WAKE_UP_S, grace))
+
+        await self.stop_statement(wait_again)
+        return kept[0]
+
+
+def has_news(connection: AnyConnection) -> bool:
+    """Say whether the server of an idle connection sent something, its end included.
+
+    Costs a microsecond: no message is sent.
+    """
+    watched = select.poll()
+    watched.register(connection.pgconn.socket, select.POLLIN)
+    return bool(watched.poll(0))
+
+
+async def is_sound(connection: AnyConnection, idle_limit_s: float) -> bool:
+    """Say whether a connection can be used: by its socket, and after a while by asking."""
+    if connection.closed:
+        return False
+    asked = time.monotonic() - connection.released_at >= idle_limit_s
+    if not asked and not has_news(connection):
+        return True
+    connection.limit(CHECK_LIMIT_S)
+    try:
+        await settled(connection.execute(""))
+    except psycopg.Error:
+        return False
+    finally:
+        connection.limit(None)
+    return True
