@@ -81,14 +81,11 @@ class _Client(Queries[F]):
             raise ClosedError("the client is not open", "Use it in a with block, or open it.")
         return self._primary
 
-    @asynccontextmanager
-    async def _lease(self) -> AsyncIterator[AnyConnection]:
-        pool = self._pool()
-        connection = await pool.acquire()
-        try:
-            yield connection
-        finally:
-            await pool.release(connection)
+    async def _acquire(self) -> AnyConnection:
+        return await self._pool().acquire()
+
+    async def _release(self, connection: AnyConnection) -> None:
+        await connection.home.release(connection)
 
     @Both
     async def open(self) -> None:

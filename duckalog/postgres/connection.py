@@ -31,11 +31,13 @@ class Limited:
     """What both kinds of connection have besides psycopg's."""
 
     pgconn: Any
-    watcher: ClassVar[Watcher]
+    home: ClassVar[Home]
     until: float | None = None
     """The end of the current statement's time, of `time.monotonic()`."""
     is_over_limit: bool = False
     """Whether the time ended before the statement did."""
+    watched: select.poll | None = None
+    """Looks at the connection's socket."""
     released_at: float = 0.0
     """When the connection was last known to be sound."""
 
@@ -66,8 +68,8 @@ class Limited:
             raise
 
 
-class Watcher(Protocol):
-    """What is told of every attempt to connect."""
+class Home(Protocol):
+    """The pool of a connection, which is told of every attempt to connect."""
 
     def connected(self, connection: AnyConnection) -> None:
         """Take note of a new connection; what this raises fails it."""
@@ -75,18 +77,21 @@ class Watcher(Protocol):
     def refused(self, error: psycopg.Error) -> None:
         """Take note of why there is none."""
 
+    async def release(self, connection: AnyConnection) -> None:
+        """Take a connection back."""
+
 
 class BlockingConnection(Limited, psycopg.Connection[Any]):
     """A connection that blocks, for no longer than its limit."""
 
     @classmethod
     def connect(cls, *args: Any, **kwargs: Any) -> Any:
-        """Return a new connection, which the watcher knows of."""
+        """Return a new connection, which its pool knows of."""
         try:
             made = super().connect(*args, **kwargs)
-            cls.watcher.connected(made)
+            cls.home.connected(made)
         except psycopg.Error as error:
-            cls.watcher.refused(error)
+            cls.home.refused(error)
             raise
         return made
 
@@ -117,12 +122,12 @@ class AwaitingConnection(Limited, psycopg.AsyncConnection[Any]):
 
     @classmethod
     async def connect(cls, *args: Any, **kwargs: Any) -> Any:
-        """Return a new connection, which the watcher knows of."""
+        """Return a new connection, which its pool knows of."""
         try:
             made = await super().connect(*args, **kwargs)
-            cls.watcher.connected(made)
+            cls.home.connected(made)
         except psycopg.Error as error:
-            cls.watcher.refused(error)
+            cls.home.refused(error)
             raise
         return made
 
@@ -147,23 +152,25 @@ class AwaitingConnection(Limited, psycopg.AsyncConnection[Any]):
         return kept[0]
 
 
-def has_news(connection: AnyConnection) -> bool:
-    """Say whether the server of an idle connection sent something, its end included.
+def is_quiet(connection: AnyConnection, idle_limit_s: float) -> bool:
+    """Say whether an idle connection can be used as it is.
 
+    Not where its server sent something, its end included, nor after the limit.
     Costs a microsecond: no message is sent.
     """
-    watched = select.poll()
-    watched.register(connection.pgconn.socket, select.POLLIN)
-    return bool(watched.poll(0))
+    if time.monotonic() - connection.released_at >= idle_limit_s or connection.closed:
+        return False
+    watched = connection.watched
+    if watched is None:
+        watched = connection.watched = select.poll()
+        watched.register(connection.pgconn.socket, select.POLLIN)
+    return not watched.poll(0)
 
 
-async def is_sound(connection: AnyConnection, idle_limit_s: float) -> bool:
-    """Say whether a connection can be used: by its socket, and after a while by asking."""
+async def answers(connection: AnyConnection) -> bool:
+    """Say whether the server answers on a connection, soon."""
     if connection.closed:
         return False
-    asked = time.monotonic() - connection.released_at >= idle_limit_s
-    if not asked and not has_news(connection):
-        return True
     connection.limit(CHECK_LIMIT_S)
     try:
         await settled(connection.execute(""))

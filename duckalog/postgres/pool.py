@@ -15,7 +15,8 @@ from duckalog.postgres.connection import (
     AnyConnection,
     AwaitingConnection,
     BlockingConnection,
-    is_sound,
+    answers,
+    is_quiet,
 )
 from duckalog.postgres.credentials import CachedCredentials
 from duckalog.postgres.errors import AcquireTimeout, ClosedError, ConnectError
@@ -64,12 +65,12 @@ class Pool(Generic[F]):
             return self._pool_of(
                 psycopg_pool.AsyncConnectionPool,
                 self._conninfo,
-                type("AwaitingConnection", (AwaitingConnection,), {"watcher": self}),
+                type("AwaitingConnection", (AwaitingConnection,), {"home": self}),
             )
         return self._pool_of(
             psycopg_pool.ConnectionPool,
             lambda: finished(self._conninfo()),
-            type("BlockingConnection", (BlockingConnection,), {"watcher": self}),
+            type("BlockingConnection", (BlockingConnection,), {"home": self}),
         )
 
     def _pool_of(self, kind: Any, conninfo: Any, connection_class: Any) -> Any:
@@ -157,20 +158,24 @@ class Pool(Generic[F]):
             except psycopg_pool.PoolTimeout:
                 raise self._timed_out(allowed) from None
             except psycopg_pool.PoolClosed:
-                raise ClosedError(
-                    f"{self.name} is not open", "Use the client in a with block."
-                ) from None
-            try:
-                if await is_sound(connection, self.config.pool.health_check_interval_s):
-                    with self._lock:
-                        self._given += 1
-                    return connection
-            except BaseException:
-                await self._discard(connection)
-                raise
+                message = f"{self.name} is not open"
+                raise ClosedError(message, "Use the client in a with block.") from None
+            if await self._is_sound(connection):
+                with self._lock:
+                    self._given += 1
+                return connection
             with self._lock:
                 self._lost += 1
             await self._discard(connection)
+
+    async def _is_sound(self, connection: AnyConnection) -> bool:
+        if is_quiet(connection, self.config.pool.health_check_interval_s):
+            return True
+        try:
+            return await answers(connection)
+        except BaseException:
+            await self._discard(connection)
+            raise
 
     async def _discard(self, connection: AnyConnection) -> None:
         connection.pgconn.finish()
@@ -188,9 +193,7 @@ class Pool(Generic[F]):
 
     async def release(self, connection: AnyConnection) -> None:
         """Take a connection back; one that is broken is replaced."""
-        if not connection.closed:
-            connection.limit(None)
-            connection.released_at = time.monotonic()
+        connection.released_at = time.monotonic()
         with self._lock:
             self._given -= 1
         await settled(self._pool.putconn(connection))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from duckalog.postgres.connection import AnyConnection
@@ -42,8 +41,11 @@ class Queries(Scope[F]):
 
     query_timeout_s: float | None
 
-    def _lease(self) -> AbstractAsyncContextManager[AnyConnection]:
-        """Return a block that has a connection."""
+    async def _acquire(self) -> AnyConnection:
+        """Return a connection, for `_release` to take back."""
+        raise NotImplementedError
+
+    async def _release(self, connection: AnyConnection) -> None:
         raise NotImplementedError
 
     def _limit(self, timeout_s: float | None) -> float | None:
@@ -53,8 +55,11 @@ class Queries(Scope[F]):
         self, sql: Any, params: Params, timeout_s: float | None, prepare: bool | None = None
     ) -> Outcome:
         limit_s = self._limit(timeout_s)
-        async with self._lease() as connection:
+        connection = await self._acquire()
+        try:
             return await run(connection, sql, params, limit_s, prepare)
+        finally:
+            await self._release(connection)
 
     @Both
     async def execute(
@@ -162,5 +167,8 @@ class Queries(Scope[F]):
         """
         pairs = [(one, ()) if isinstance(one, str) else one for one in statements]
         limit_s = self._limit(timeout_s)
-        async with self._lease() as connection:
+        connection = await self._acquire()
+        try:
             return await run_batch(connection, pairs, limit_s)
+        finally:
+            await self._release(connection)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -124,11 +122,12 @@ class Transaction(Queries[F]):
             raise TransactionError("the transaction is not open", "Begin another one.")
         return self._connection
 
-    @asynccontextmanager
-    async def _lease(self) -> AsyncIterator[AnyConnection]:
-        connection = self._held()
+    async def _acquire(self) -> AnyConnection:
         self.warn_if_long()
-        yield connection
+        return self._held()
+
+    async def _release(self, connection: AnyConnection) -> None:
+        """Keep the connection: it goes back with the transaction's end."""
 
     def _limit(self, timeout_s: float | None) -> float | None:
         limit = limit_of(timeout_s, self.query_timeout_s)
