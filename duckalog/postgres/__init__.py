@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from duckalog.postgres.bulk import CopyFormat
     from duckalog.postgres.client import AsyncPgClient, PgClient
     from duckalog.postgres.config import PgConfig, PoolConfig, RetryConfig, SslMode
     from duckalog.postgres.credentials import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     )
     from duckalog.postgres.pool import PoolStats
     from duckalog.postgres.rows import Column, Outcome, Row
+    from duckalog.postgres.streams import Page, RowCursor
     from duckalog.postgres.transactions import (
         IsolationLevel,
         Savepoint,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
+    "bulk": ("CopyFormat",),
     "client": ("AsyncPgClient", "PgClient"),
     "config": ("PgConfig", "PoolConfig", "RetryConfig", "SslMode"),
     "credentials": (
@@ -65,6 +68,7 @@ _HOME = {
     ),
     "pool": ("PoolStats",),
     "rows": ("Column", "Outcome", "Row"),
+    "streams": ("Page", "RowCursor"),
     "transactions": ("IsolationLevel", "Savepoint", "Transaction", "TransactionOptions"),
 }
 
@@ -76,11 +80,13 @@ __all__ = [
     "Column",
     "ConnectError",
     "ConnectionLost",
+    "CopyFormat",
     "Credentials",
     "EnvironmentCredentials",
     "IntegrityError",
     "IsolationLevel",
     "Outcome",
+    "Page",
     "PgClient",
     "PgConfig",
     "PgError",
@@ -93,6 +99,7 @@ __all__ = [
     "RetryConfig",
     "Row",
     "RowCountError",
+    "RowCursor",
     "Savepoint",
     "SerializationError",
     "SslMode",

@@ -12,15 +12,15 @@ from duckalog.postgres.config import PgConfig, RetryConfig
 from duckalog.postgres.connection import AnyConnection
 from duckalog.postgres.errors import ClosedError, SerializationError
 from duckalog.postgres.faces import Awaiting, Background, Blocking, Both, F, Pause, settled
+from duckalog.postgres.operations import Operations
 from duckalog.postgres.pool import Pool, PoolStats
-from duckalog.postgres.queries import Queries
 from duckalog.postgres.transactions import IsolationLevel, Transaction, TransactionOptions
 
 T = TypeVar("T")
 C = TypeVar("C", bound="_Client[Any]")
 
 
-class _Client(Queries[F]):
+class _Client(Operations[F]):
     """A client of one PostgreSQL database, with a pool of connections to it."""
 
     def __init__(self, config: PgConfig | str, **stated: Any) -> None:
@@ -86,6 +86,11 @@ class _Client(Queries[F]):
 
     async def _release(self, connection: AnyConnection) -> None:
         await connection.home.release(connection)
+
+    @asynccontextmanager
+    async def _whole(self) -> AsyncIterator[Transaction[F]]:
+        async with _entered(self._transaction(TransactionOptions())) as made:
+            yield made
 
     @Both
     async def open(self) -> None:

@@ -34,6 +34,8 @@ class Limited:
     home: ClassVar[Home]
     until: float | None = None
     """The end of the current statement's time, of `time.monotonic()`."""
+    each_s: float | None = None
+    """The limit of each wait, where a statement has no limit as a whole."""
     is_over_limit: bool = False
     """Whether the time ended before the statement did."""
     watched: select.poll | None = None
@@ -44,20 +46,24 @@ class Limited:
     def limit(self, seconds: float | None) -> None:
         """Give the statements from now on that much time in all; None lifts the limit."""
         self.until = None if seconds is None else time.monotonic() + seconds
-        self.is_over_limit = False
+        self.each_s, self.is_over_limit = None, False
+
+    def limit_each(self, seconds: float | None) -> None:
+        """Give each wait from now on that much time."""
+        self.each_s, self.until, self.is_over_limit = seconds, None, False
 
     def left(self) -> float | None:
-        """Return how much of it is left."""
-        return None if self.until is None else max(0.0, self.until - time.monotonic())
+        """Return how much time the next wait has."""
+        return self.each_s if self.until is None else max(0.0, self.until - time.monotonic())
 
-    def is_time_out(self, error: psycopg.Error) -> bool:
+    def is_time_out(self, error: psycopg.Error, until: float) -> bool:
         """Say whether a wait ended because its time did."""
-        ended = self.until is not None and time.monotonic() >= self.until
-        return ended and error.sqlstate is None and self.pgconn.status == ConnStatus.OK
+        is_ended = time.monotonic() >= until and error.sqlstate is None
+        return is_ended and bool(self.pgconn.status == ConnStatus.OK)
 
     async def stop_statement(self, wait_again: Callable[[float], Any]) -> None:
         """Cancel what runs; where the server does not confirm it, end the connection."""
-        self.until, self.is_over_limit = None, True
+        self.until, self.each_s, self.is_over_limit = None, None, True
         try:
             await settled(self.cancel_safe(timeout=CANCEL_GRACE_S))  # type: ignore[attr-defined]
             await settled(wait_again(CANCEL_GRACE_S))
@@ -97,12 +103,14 @@ class BlockingConnection(Limited, psycopg.Connection[Any]):
 
     def wait(self, gen: PQGen[RV], interval: float = WAKE_UP_S, timeout: float | None = None) -> RV:
         """Return what a conversation with the server comes to."""
-        if self.until is None:
+        left = self.left()
+        if left is None:
             return super().wait(gen, interval, timeout)
+        until = time.monotonic() + left
         try:
-            return super().wait(gen, interval, self.left())
+            return super().wait(gen, interval, left)
         except psycopg.OperationalError as error:
-            if not self.is_time_out(error):
+            if not self.is_time_out(error, until):
                 raise
         return self._over(gen)
 
@@ -135,12 +143,14 @@ class AwaitingConnection(Limited, psycopg.AsyncConnection[Any]):
         self, gen: PQGen[RV], interval: float = WAKE_UP_S, timeout: float | None = None
     ) -> RV:
         """Return what a conversation with the server comes to."""
-        if self.until is None:
+        left = self.left()
+        if left is None:
             return await super().wait(gen, interval, timeout)
+        until = time.monotonic() + left
         try:
-            return await super().wait(gen, interval, self.left())
+            return await super().wait(gen, interval, left)
         except psycopg.OperationalError as error:
-            if not self.is_time_out(error):
+            if not self.is_time_out(error, until):
                 raise
         kept: list[RV] = []
         again = super().wait

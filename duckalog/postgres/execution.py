@@ -33,9 +33,14 @@ def checked(params: Params) -> Params | None:
 
 
 @asynccontextmanager
-async def limited(connection: AnyConnection, limit_s: float | None) -> AsyncIterator[None]:
-    """Give a block of the driver's calls that much time, and raise its errors as ours."""
-    connection.limit(limit_s)
+async def limited(
+    connection: AnyConnection, limit_s: float | None, *, is_each: bool = False
+) -> AsyncIterator[None]:
+    """Give a block of the driver's calls that much time, or each of them, and raise our errors."""
+    if is_each:
+        connection.limit_each(limit_s)
+    else:
+        connection.limit(limit_s)
     try:
         yield
     except psycopg.Error as error:

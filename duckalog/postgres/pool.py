@@ -110,6 +110,9 @@ class Pool(Generic[F]):
         """Note a new connection; raises where its server is too old."""
         self.last_failure = None
         connection.released_at = time.monotonic()
+        connection.server_cursor_factory = (
+            psycopg.AsyncRawServerCursor if self.face is Awaiting else psycopg.RawServerCursor
+        )
         version = connection.info.server_version
         if version < MIN_SERVER_VERSION:
             connection.pgconn.finish()

@@ -15,8 +15,8 @@ from duckalog.postgres.connection import AnyConnection
 from duckalog.postgres.errors import ConnectionLost, PgError, TransactionError
 from duckalog.postgres.execution import limit_of, run
 from duckalog.postgres.faces import Both, F
+from duckalog.postgres.operations import Operations
 from duckalog.postgres.pool import Pool
-from duckalog.postgres.queries import Queries
 
 logger = logging.getLogger("duckalog.postgres")
 
@@ -74,7 +74,7 @@ class Savepoint:
     created_at: float
 
 
-class Transaction(Queries[F]):
+class Transaction(Operations[F]):
     """A transaction, and the connection that it has to itself.
 
     As a block it commits at the end, or rolls back where an error leaves it.

@@ -112,9 +112,7 @@ class TestSizes:
         pid = small.query_scalar("SELECT pg_backend_pid()")
         wait_until(lambda: small.query_scalar("SELECT pg_backend_pid()") != pid)
 
-    def test_databases_have_pools_of_their_own(
-        self, make_client: MakeClient, postgres: Postgres
-    ) -> None:
+    def test_databases_have_pools_of_their_own(self, make_client: MakeClient) -> None:
         client = make_client()
         other = client.database("postgres")
         assert other.query_scalar("SELECT current_database()") == "postgres"
@@ -275,7 +273,7 @@ class TestDeath:
         assert client.query_scalar("SELECT 1") == 1
 
     def test_a_transaction_whose_connection_is_lost_is_not_applied(
-        self, make_client: MakeClient, client: Any, table: str
+        self, client: Any, table: str
     ) -> None:
         transaction = client.begin()
         transaction.execute(f"INSERT INTO {table} VALUES (1)")

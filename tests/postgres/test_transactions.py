@@ -23,7 +23,6 @@ from duckalog.postgres import (
     TransactionOptions,
 )
 from tests.postgres.faces import Awaited, MakeClient
-from tests.servers.postgres import Postgres
 
 pytestmark = pytest.mark.servers
 
@@ -181,7 +180,7 @@ class TestLimits:
 
 
 class TestRetries:
-    def test_a_deadlock_is_run_again(self, postgres: Postgres, client: Any, table: str) -> None:
+    def test_a_deadlock_is_run_again(self, client: Any, table: str) -> None:
         client.execute(f"INSERT INTO {table} VALUES (1, ''), (2, '')")
         both_hold_one = threading.Barrier(2)
         runs: list[int] = []
@@ -251,7 +250,7 @@ def test_a_transaction_needs_an_open_client(make_client: MakeClient) -> None:
         make_client(is_open=False).transaction()
 
 
-def test_a_block_of_the_other_face_is_refused(postgres: Postgres) -> None:
+def test_a_block_of_the_other_face_is_refused() -> None:
     client: Any = PgClient("host=localhost")
 
     async def wrong() -> None:
