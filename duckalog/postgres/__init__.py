@@ -33,6 +33,12 @@ if TYPE_CHECKING:
         TransactionError,
     )
     from duckalog.postgres.pool import PoolStats
+    from duckalog.postgres.routing import (
+        ConnectionRole,
+        ReplicaStats,
+        RoutingPolicy,
+        RoutingStats,
+    )
     from duckalog.postgres.rows import Column, Outcome, Row
     from duckalog.postgres.streams import Page, RowCursor
     from duckalog.postgres.transactions import (
@@ -67,6 +73,7 @@ _HOME = {
         "TransactionError",
     ),
     "pool": ("PoolStats",),
+    "routing": ("ConnectionRole", "ReplicaStats", "RoutingPolicy", "RoutingStats"),
     "rows": ("Column", "Outcome", "Row"),
     "streams": ("Page", "RowCursor"),
     "transactions": ("IsolationLevel", "Savepoint", "Transaction", "TransactionOptions"),
@@ -80,6 +87,7 @@ __all__ = [
     "Column",
     "ConnectError",
     "ConnectionLost",
+    "ConnectionRole",
     "CopyFormat",
     "Credentials",
     "EnvironmentCredentials",
@@ -96,7 +104,10 @@ __all__ = [
     "QueryTimeout",
     "RdsIamCredentials",
     "ReadOnlyError",
+    "ReplicaStats",
     "RetryConfig",
+    "RoutingPolicy",
+    "RoutingStats",
     "Row",
     "RowCountError",
     "RowCursor",

@@ -15,7 +15,7 @@ from psycopg.sql import SQL, Composable, Identifier
 
 from duckalog.errors import nearest, sentences
 from duckalog.postgres.errors import QueryError
-from duckalog.postgres.execution import limited
+from duckalog.postgres.execution import limited, run
 from duckalog.postgres.faces import Both, F, entered, settled
 from duckalog.postgres.queries import Queries
 from duckalog.sql import split_name
@@ -242,7 +242,11 @@ class Bulk(Queries[F]):
     async def _types(self, table: str, columns: Sequence[str]) -> list[str]:
         """Return the types of a table's columns, as PostgreSQL writes them."""
         name = _table(table).as_string(None)
-        outcome = await self._run(_COLUMN_TYPES, [name], None)
+        connection = await self._acquire()
+        try:
+            outcome = await run(connection, _COLUMN_TYPES, [name], self._limit(None))
+        finally:
+            await self._release(connection)
         known = dict(outcome.rows)
         if not known:
             raise QueryError(f'there is no table "{table}"', "42P01")
@@ -340,9 +344,7 @@ def _must_contain(columns: Sequence[str], names: Sequence[str]) -> None:
         raise ValueError(f'columns: "{missing[0]}" is not among them')
 
 
-def _texts(
-    transformer: Any, rows: Iterable[Sequence[Any]], width: int
-) -> list[list[str | None]]:
+def _texts(transformer: Any, rows: Iterable[Sequence[Any]], width: int) -> list[list[str | None]]:
     """Return the columns of rows, each value as the text that PostgreSQL reads."""
     arrays: list[list[str | None]] = [[] for _ in range(width)]
     for row in rows:

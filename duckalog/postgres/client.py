@@ -5,23 +5,35 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from duckalog.postgres.config import PgConfig, RetryConfig
 from duckalog.postgres.connection import AnyConnection
 from duckalog.postgres.errors import ClosedError, SerializationError
+from duckalog.postgres.execution import Params, run
 from duckalog.postgres.faces import Awaiting, Background, Blocking, Both, F, Pause, settled
 from duckalog.postgres.operations import Operations
-from duckalog.postgres.pool import Pool, PoolStats
+from duckalog.postgres.pool import PoolStats
+from duckalog.postgres.queries import R
+from duckalog.postgres.routed import Routed
+from duckalog.postgres.routing import RoutingStats
+from duckalog.postgres.rows import Outcome, Row, shaped
 from duckalog.postgres.transactions import IsolationLevel, Transaction, TransactionOptions
+
+if TYPE_CHECKING:
+    from psycopg.sql import Composable
 
 T = TypeVar("T")
 C = TypeVar("C", bound="_Client[Any]")
 
 
 class _Client(Operations[F]):
-    """A client of one PostgreSQL database, with a pool of connections to it."""
+    """A client of one PostgreSQL database, on a primary and its replicas.
+
+    A statement goes to the primary, unless there are replicas and it is sure to
+    be a read. Transactions, streams and bulk operations go to the primary.
+    """
 
     def __init__(self, config: PgConfig | str, **stated: Any) -> None:
         """Take a config, or a connection string and the arguments of PgConfig.
@@ -34,8 +46,8 @@ class _Client(Operations[F]):
             raise TypeError("arguments of PgConfig go with a connection string")
         self.config = config
         self.query_timeout_s = config.query_timeout_s
-        self._primary: Pool[F] | None = None
-        self._watch: Background | None = None
+        self._routed: Routed[F] | None = None
+        self._watches: list[Background] = []
         self._databases: dict[str, Any] = {}
         self._transactions: WeakSet[Transaction[F]] = WeakSet()
 
@@ -47,44 +59,67 @@ class _Client(Operations[F]):
     @property
     def is_open(self) -> bool:
         """Whether it can be used."""
-        return self._primary is not None
+        return self._routed is not None
 
     async def _enter(self) -> None:
-        if self._primary is not None:
+        if self._routed is not None:
             return
-        pool: Pool[F] = Pool(self.face, self.config, f"primary of {self.config.database}")
-        await pool.open()
-        self._primary = pool
-        self._watch = self.face.spawn("duckalog.postgres watch", self._watched)
+        routed: Routed[F] = Routed(self.face, self.config)
+        await routed.open()
+        self._routed = routed
+        self._watches = [self.face.spawn("duckalog.postgres watch", self._watched)]
+        if routed.pools:
+            self._watches.append(self.face.spawn("duckalog.postgres lag", self._lag_watched))
 
     async def _leave(self, error: BaseException | None) -> None:  # noqa: ARG002
-        watch, self._watch = self._watch, None
-        if watch is not None:
+        watches, self._watches = self._watches, []
+        for watch in watches:
             await watch.stop()
         databases, self._databases = self._databases, {}
         for other in databases.values():
             await other._leave(None)
-        pool, self._primary = self._primary, None
-        if pool is not None:
-            await pool.close()
+        routed, self._routed = self._routed, None
+        if routed is not None:
+            await routed.close()
 
     async def _watched(self, pause: Pause) -> None:
         """Ask the servers on idle connections, and warn of long transactions, again and again."""
         while await pause(self.config.pool.health_check_interval_s):
             for transaction in list(self._transactions):
                 transaction.warn_if_long()
-            if self._primary is not None:
-                await self._primary.check()
+            for pool in self._servers().all_pools:
+                await pool.check()
 
-    def _pool(self) -> Pool[F]:
-        if self._primary is None:
+    async def _lag_watched(self, pause: Pause) -> None:
+        """Ask the servers where they are, again and again."""
+        while await pause(self.config.lag_check_interval_s):
+            await self._servers().refresh()
+
+    def _servers(self) -> Routed[F]:
+        if self._routed is None:
             raise ClosedError("the client is not open", "Use it in a with block, or open it.")
-        return self._primary
+        return self._routed
+
+    async def _run(
+        self, sql: Any, params: Params, timeout_s: float | None, prepare: bool | None = None
+    ) -> Outcome:
+        servers = self._servers()
+        if not servers.pools:
+            return await super()._run(sql, params, timeout_s, prepare)
+        limit_s = self._limit(timeout_s)
+
+        def work(connection: AnyConnection) -> Awaitable[Outcome]:
+            return run(connection, sql, params, limit_s, prepare)
+
+        if await servers.is_read(sql):
+            return await servers.read(work)
+        return await servers.write(work)
 
     async def _acquire(self) -> AnyConnection:
-        return await self._pool().acquire()
+        return await self._servers().primary.acquire()
 
     async def _release(self, connection: AnyConnection) -> None:
+        self._servers().wrote()
         await connection.home.release(connection)
 
     @asynccontextmanager
@@ -122,7 +157,9 @@ class _Client(Operations[F]):
         return self._transaction(options)
 
     def _transaction(self, options: TransactionOptions) -> Transaction[F]:
-        made = Transaction(self._pool(), self.query_timeout_s, options)
+        made = Transaction(
+            self._servers().primary, self.query_timeout_s, options, self._servers().wrote
+        )
         self._transactions.add(made)
         return made
 
@@ -171,24 +208,66 @@ class _Client(Operations[F]):
 
     @Both
     async def resize(self, min_size: int, max_size: int) -> None:
-        """Change the pool's sizes while it is in use."""
-        await self._pool().resize(min_size, max_size)
+        """Change the pools' sizes while they are in use."""
+        for pool in self._servers().all_pools:
+            await pool.resize(min_size, max_size)
 
     @Both
     async def drain(self) -> None:
         """Make every connection anew, those in use when they come back: after a rotation, say."""
-        await self._pool().drain()
+        for pool in self._servers().all_pools:
+            await pool.drain()
 
     @Both
     async def check(self) -> bool:
-        """Say whether the server answers, having replaced the connections that were dead."""
-        pool = self._pool()
-        await pool.check()
-        return pool.last_failure is None
+        """Say whether the primary answers, having replaced the connections that were dead."""
+        servers = self._servers()
+        for pool in servers.all_pools:
+            await pool.check()
+        return await servers.answers()
+
+    @Both
+    async def query_on_primary(
+        self,
+        sql: str | Composable,
+        params: Params = (),
+        *,
+        into: Callable[..., R] = Row,  # type: ignore[assignment]
+        timeout_s: float | None = None,
+    ) -> list[R]:
+        """Return all rows, as the primary has them."""
+        limit_s = self._limit(timeout_s)
+        servers = self._servers()
+        is_read = await servers.is_read(sql)
+        outcome = await (servers.read_on_primary if is_read else servers.write)(
+            lambda connection: run(connection, sql, params, limit_s)
+        )
+        return shaped(outcome, into)
+
+    @Both
+    async def query_with_max_lag(
+        self,
+        sql: str | Composable,
+        params: Params = (),
+        *,
+        max_lag_s: float,
+        into: Callable[..., R] = Row,  # type: ignore[assignment]
+        timeout_s: float | None = None,
+    ) -> list[R]:
+        """Return all rows of a read, from a replica only if it is sure to lag no more."""
+        limit_s = self._limit(timeout_s)
+        outcome = await self._servers().read(
+            lambda connection: run(connection, sql, params, limit_s), max_lag_s
+        )
+        return shaped(outcome, into)
+
+    def get_routing_stats(self) -> RoutingStats:
+        """Return where statements went, and what is known of the replicas."""
+        return self._servers().stats()
 
     def pool_stats(self) -> dict[str, PoolStats]:
         """Return what each pool has and did, by its name."""
-        return {one.name: one.stats() for one in [self._pool()]}
+        return {one.name: one.stats() for one in self._servers().all_pools}
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from random import uniform
@@ -13,6 +13,7 @@ from duckalog.environment import Secret, read_environment
 from duckalog.errors import NOWHERE, ConfigError, Problem, Problems, nearest, sentences
 from duckalog.libpq import CONNECT_TIMEOUT_S, DEFAULT_PORT, MAX_PORT, OPTIONS, SECRETS
 from duckalog.postgres.credentials import CredentialProvider
+from duckalog.postgres.routing import RoutingPolicy
 
 OWN_NAMES = ("host", "port", "dbname", "user", "sslmode")
 DEFAULT_APPLICATION = "duckalog"
@@ -92,6 +93,10 @@ class PgConfig:
     query_timeout_s: float | None
     prepare_threshold: int | None
     credentials: CredentialProvider | None
+    replicas: tuple[PgConfig, ...]
+    routing_policy: RoutingPolicy
+    read_your_writes: bool
+    lag_check_interval_s: float
 
     def __init__(
         self,
@@ -114,13 +119,19 @@ class PgConfig:
         query_timeout_s: float | None = 30.0,
         prepare_threshold: int | None = 5,
         credentials: CredentialProvider | None = None,
+        replicas: Sequence[str] = (),
+        routing_policy: RoutingPolicy | str = RoutingPolicy.ROUND_ROBIN,
+        read_your_writes: bool = True,
+        lag_check_interval_s: float = 1.0,
     ) -> None:
         """Take a URL or libpq's `key=value`, and arguments that have the last word.
 
         Several hosts and ports are separated by commas; a host that starts with
         a slash is the folder of a Unix socket. `options` are further parameters
-        of libpq. A `password` is text, or has `get_secret_value()`. Raises
-        ConfigError with every problem, each with the name of its field.
+        of libpq. A `password` is text, or has `get_secret_value()`. `replicas`
+        are connection strings, or `host` or `host:port`; what they do not state
+        is as for the primary. Raises ConfigError with every problem, each with
+        the name of its field.
         """
         problems = Problems()
         parameters = _parsed(conninfo, problems)
@@ -149,6 +160,14 @@ class PgConfig:
         _check_parameters(problems, parameters)
         if query_timeout_s is not None:
             _check_number(problems, "query_timeout_s", query_timeout_s, above=0)
+        _check_number(problems, "lag_check_interval_s", lag_check_interval_s, above=0)
+        if routing_policy not in list(RoutingPolicy):
+            known = ", ".join(one.value for one in RoutingPolicy)
+            message = f'there is no policy "{routing_policy}"'
+            _problem(problems, "routing_policy", message, f"Policies: {known}.")
+        others = [
+            _replica(text, number, problems, parameters) for number, text in enumerate(replicas)
+        ]
         if prepare_threshold is not None:
             _check_number(problems, "prepare_threshold", prepare_threshold, least=0, whole=True)
         _raise(problems)
@@ -161,9 +180,21 @@ class PgConfig:
             "query_timeout_s": query_timeout_s,
             "prepare_threshold": prepare_threshold,
             "credentials": credentials,
+            "replicas": (),
+            "routing_policy": RoutingPolicy(routing_policy),
+            "read_your_writes": read_your_writes,
+            "lag_check_interval_s": lag_check_interval_s,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        made = tuple(
+            self._with(
+                parameters={key: str(one[key]) for key in one if key not in SECRETS},
+                secrets={key: secret(one[key]) for key in SECRETS & one.keys()},
+            )
+            for one in others
+        )
+        object.__setattr__(self, "replicas", made)
 
     @property
     def database(self) -> str:
@@ -179,7 +210,28 @@ class PgConfig:
 
     def with_database(self, name: str) -> PgConfig:
         """Return the same config for another database of the same servers."""
-        return self._with(parameters={**self.parameters, "dbname": name})
+        others = tuple(one.with_database(name) for one in self.replicas)
+        return self._with(parameters={**self.parameters, "dbname": name}, replicas=others)
+
+    def for_primary(self) -> PgConfig:
+        """Return the config that finds the primary, also where a replica has become it."""
+        if not self.replicas or "target_session_attrs" in self.parameters:
+            return self
+        servers = [one for config in (self, *self.replicas) for one in config.servers]
+        hosts, ports = zip(*servers, strict=True)
+        found = {
+            "host": ",".join(hosts),
+            "port": ",".join(ports),
+            "target_session_attrs": "read-write",
+        }
+        return self._with(parameters={**self.parameters, **found})
+
+    @property
+    def servers(self) -> list[tuple[str, str]]:
+        """The hosts, each with its port."""
+        hosts = self.parameters.get("host", "").split(",")
+        ports = self.parameters.get("port", str(DEFAULT_PORT)).split(",")
+        return list(zip(hosts, ports * len(hosts) if len(ports) == 1 else ports, strict=True))
 
     def with_pool(self, **changes: Any) -> PgConfig:
         """Return the same config with other fields of its pool."""
@@ -258,6 +310,11 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def comma_separated(text: str) -> list[str]:
+    """Return the parts between commas, without blanks."""
+    return [one.strip() for one in text.split(",") if one.strip()]
+
+
 _REQUIRED = {
     "PG_HOST": "host",
     "PG_DATABASE": "database",
@@ -277,10 +334,11 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "PG_POOL_MAX": ("max_size", whole_number),
     "PG_ACQUIRE_TIMEOUT": ("acquire_timeout_s", duration),
     "PG_QUERY_TIMEOUT": ("query_timeout_s", duration),
+    "PG_REPLICA_HOSTS": ("replicas", comma_separated),
 }
 
 
-def _parsed(conninfo: str, problems: Problems) -> dict[str, Any]:
+def _parsed(conninfo: str, problems: Problems, name: str = "conninfo") -> dict[str, Any]:
     """Return the parameters of a connection string, which libpq reads."""
     from psycopg import Error
     from psycopg.conninfo import conninfo_to_dict
@@ -291,8 +349,32 @@ def _parsed(conninfo: str, problems: Problems) -> dict[str, Any]:
         # What libpq quotes may be a piece of the password.
         reason = str(error).partition('"')[0].strip().rstrip(":")
         remedy = "Write postgresql://user:password@host:port/database, or key=value with blanks."
-        _problem(problems, "conninfo", f"libpq cannot read it: {reason}", remedy)
+        _problem(problems, name, f"libpq cannot read it: {reason}", remedy)
         return {}
+
+
+def _replica(
+    text: str, number: int, problems: Problems, primary: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the parameters of a replica: those that it states, else the primary's."""
+    field_name = f"replicas[{number}]"
+    simple = _HOST_AND_PORT.match(text)
+    own: dict[str, Any] = {}
+    if simple:
+        own = {"host": simple[1], "port": simple[2] or str(DEFAULT_PORT)}
+    else:
+        own = _parsed(text, problems, field_name)
+    if not own.get("host"):
+        _problem(problems, field_name, "it has no host", "Write host, host:port or a URL.")
+    elif "port" not in own:
+        own["port"] = str(DEFAULT_PORT)
+    own = {**{key: one for key, one in primary.items() if key not in _OF_ONE_SERVER}, **own}
+    _check_parameters(problems, own, f"{field_name}.")
+    return own
+
+
+_HOST_AND_PORT = re.compile(r"([^\s:/=@?,]+|/[^\s:=@?,]*)(?::(\d+))?\Z")
+_OF_ONE_SERVER = ("host", "hostaddr", "port", "target_session_attrs", "load_balance_hosts")
 
 
 def _check_option(problems: Problems, name: str) -> None:
@@ -306,24 +388,24 @@ def _check_option(problems: Problems, name: str) -> None:
         _problem(problems, f"options.{name}", "libpq has no such parameter", remedy)
 
 
-def _check_parameters(problems: Problems, parameters: Mapping[str, Any]) -> None:
+def _check_parameters(problems: Problems, parameters: Mapping[str, Any], prefix: str = "") -> None:
     mode = parameters.get("sslmode")
     if mode is not None and mode not in [one.value for one in SslMode]:
         known = ", ".join(one.value for one in SslMode)
-        _problem(problems, "ssl_mode", f'there is no mode "{mode}"', f"Modes: {known}.")
+        _problem(problems, f"{prefix}ssl_mode", f'there is no mode "{mode}"', f"Modes: {known}.")
     ports = str(parameters.get("port", DEFAULT_PORT)).split(",")
     for port in ports:
         if port and not (port.isdigit() and 1 <= int(port) <= MAX_PORT):
-            _problem(problems, "port", f"expected a port from 1 to {MAX_PORT}, got {port}")
+            _problem(problems, f"{prefix}port", f"expected a port from 1 to {MAX_PORT}, got {port}")
     hosts = str(parameters.get("host", "")).split(",")
     if len(ports) not in (1, len(hosts)):
-        _problem(problems, "port", f"there are {len(ports)} ports for {len(hosts)} hosts")
+        _problem(problems, f"{prefix}port", f"there are {len(ports)} ports for {len(hosts)} hosts")
     encoding = str(parameters.get("client_encoding", "utf8"))
     if encoding.lower().replace("-", "") not in ("utf8", "unicode"):
-        _problem(problems, "options.client_encoding", "the client speaks UTF-8 only")
+        _problem(problems, f"{prefix}options.client_encoding", "the client speaks UTF-8 only")
     for name, value in parameters.items():
         if isinstance(value, str) and "\0" in value:
-            _problem(problems, name, "text cannot contain NUL")
+            _problem(problems, f"{prefix}{name}", "text cannot contain NUL")
 
 
 def _check_number(

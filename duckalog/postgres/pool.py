@@ -143,6 +143,10 @@ class Pool(Generic[F]):
             else:
                 break
         await settled(connection.close())
+        await self.open_later()
+
+    async def open_later(self) -> None:
+        """Fill the pool behind, however long it takes."""
         await settled(self._pool.open())
 
     async def close(self) -> None:

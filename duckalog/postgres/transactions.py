@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -81,8 +82,13 @@ class Transaction(Operations[F]):
     """
 
     def __init__(
-        self, pool: Pool[F], query_timeout_s: float | None, options: TransactionOptions
+        self,
+        pool: Pool[F],
+        query_timeout_s: float | None,
+        options: TransactionOptions,
+        ended: Callable[[], None],
     ) -> None:
+        """Take a pool, and what is called when the transaction has committed, or may have."""
         self.face = pool.face
         self.query_timeout_s = query_timeout_s
         self.options = options
@@ -90,6 +96,7 @@ class Transaction(Operations[F]):
         self._pool: Pool[F] = pool
         self._connection: AnyConnection | None = None
         self._warned = False
+        self._ended = ended
 
     @property
     def is_open(self) -> bool:
@@ -171,6 +178,8 @@ class Transaction(Operations[F]):
                     "the connection was lost during COMMIT",
                     "Whether the transaction took effect is not known.",
                 ) from None
+            finally:
+                self._ended()
         await self._rollback()
         if status == TransactionStatus.UNKNOWN:
             raise ConnectionLost("the connection was lost before COMMIT: nothing was done")
