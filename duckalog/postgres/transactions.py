@@ -106,15 +106,24 @@ class Transaction(Operations[F]):
     async def _enter(self) -> None:
         if self._connection is not None:
             raise TransactionError("the transaction has begun already")
-        connection = await self._pool.acquire()
-        try:
-            begin = self.options.begin(connection.info.server_version)
-            await run(connection, begin, (), self.query_timeout_s)
-        except BaseException:
-            await self._pool.release(connection)
-            raise
+        connection = await self._begun()
         self.started_at = time.monotonic()
         self._connection = connection
+
+    async def _begun(self) -> AnyConnection:
+        """Return a connection with a transaction; where it is lost, nothing was done: another."""
+        while True:
+            connection = await self._pool.acquire()
+            try:
+                begin = self.options.begin(connection.info.server_version)
+                await run(connection, begin, (), self.query_timeout_s)
+            except ConnectionLost:
+                await self._pool.release(connection)
+            except BaseException:
+                await self._pool.release(connection)
+                raise
+            else:
+                return connection
 
     async def _leave(self, error: BaseException | None) -> None:
         if self._connection is None:
