@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         SerializationError,
         TransactionError,
     )
+    from duckalog.postgres.notifications import Gap, Notification, NotificationStream
     from duckalog.postgres.pool import PoolStats
     from duckalog.postgres.routing import (
         ConnectionRole,
@@ -72,6 +73,7 @@ _HOME = {
         "SerializationError",
         "TransactionError",
     ),
+    "notifications": ("Gap", "Notification", "NotificationStream"),
     "pool": ("PoolStats",),
     "routing": ("ConnectionRole", "ReplicaStats", "RoutingPolicy", "RoutingStats"),
     "rows": ("Column", "Outcome", "Row"),
@@ -91,8 +93,11 @@ __all__ = [
     "CopyFormat",
     "Credentials",
     "EnvironmentCredentials",
+    "Gap",
     "IntegrityError",
     "IsolationLevel",
+    "Notification",
+    "NotificationStream",
     "Outcome",
     "Page",
     "PgClient",

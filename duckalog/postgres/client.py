@@ -13,6 +13,7 @@ from duckalog.postgres.connection import AnyConnection
 from duckalog.postgres.errors import ClosedError, SerializationError
 from duckalog.postgres.execution import Params, run
 from duckalog.postgres.faces import Awaiting, Background, Blocking, Both, F, Pause, settled
+from duckalog.postgres.notifications import NotificationStream
 from duckalog.postgres.operations import Operations
 from duckalog.postgres.pool import PoolStats
 from duckalog.postgres.queries import R
@@ -260,6 +261,13 @@ class _Client(Operations[F]):
             lambda connection: run(connection, sql, params, limit_s), max_lag_s
         )
         return shaped(outcome, into)
+
+    @Both
+    async def listen(self, *channels: str) -> NotificationStream[F]:
+        """Return the notifications of these channels, to iterate over and to close."""
+        stream = NotificationStream(self._servers().primary, channels)
+        await stream._enter()
+        return stream
 
     def get_routing_stats(self) -> RoutingStats:
         """Return where statements went, and what is known of the replicas."""

@@ -138,12 +138,22 @@ class Pool(Generic[F]):
                 )
                 delay = next(delays, None)
                 if delay is None or not is_passing(failure):
-                    raise failure from None
+                    raise
                 await self.face.sleep(delay)
             else:
                 break
         await settled(connection.close())
         await self.open_later()
+
+    async def connect(self) -> AnyConnection:
+        """Return a connection that is not the pool's; raises ConnectError."""
+        try:
+            return await settled(
+                self._pool.connection_class.connect(await self._conninfo(), **self._pool.kwargs)
+            )
+        except psycopg.Error as error:
+            reason = str(error).strip()
+            raise ConnectError(f"no connection to {self.config.place}: {reason}") from None
 
     async def open_later(self) -> None:
         """Fill the pool behind, however long it takes."""

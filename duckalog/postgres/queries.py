@@ -172,3 +172,8 @@ class Queries(Scope[F]):
             return await run_batch(connection, pairs, limit_s)
         finally:
             await self._release(connection)
+
+    @Both
+    async def notify(self, channel: str, payload: str = "") -> None:
+        """Send a notification, in a transaction when that commits; 7999 bytes at most."""
+        await self._run("SELECT pg_notify($1, $2)", [channel, payload], None)

@@ -61,5 +61,6 @@ def test_every_program_does_what_it_says(
         "replica\n",
         "2490 rows\n1000 rows at once\n1000 rows at once\n500 rows at once\n101\n",
         "inserted 2\ncopied 1\nErin\n",
+        'events {"type": "user_created", "id": 123}\nalerts \n',
         "step 1\nwent back\nawaited\n",
     ]
