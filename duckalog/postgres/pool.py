@@ -129,19 +129,13 @@ class Pool(Generic[F]):
         delays = self.config.retry.delays()
         while True:
             try:
-                connection = await settled(
-                    self._pool.connection_class.connect(await self._conninfo(), **self._pool.kwargs)
-                )
-            except psycopg.Error as error:
-                failure = self.last_failure or ConnectError(
-                    f"no connection to {self.config.place}: {error}"
-                )
+                connection = await self.connect()
+                break
+            except ConnectError as failure:
                 delay = next(delays, None)
                 if delay is None or not is_passing(failure):
                     raise
-                await self.face.sleep(delay)
-            else:
-                break
+            await self.face.sleep(delay)
         await settled(connection.close())
         await self.open_later()
 

@@ -93,6 +93,7 @@ class TestCanary:
     ) -> None:
         caplog.set_level(logging.DEBUG)
         password = canary("PASSWORD")
+        postgres.run("DROP ROLE IF EXISTS canary")
         postgres.create_role("canary", password)
         heard: dict[str, str] = {}
 
@@ -124,7 +125,6 @@ class TestCanary:
                 heard[conninfo[:9]] = repr(PgConfig(conninfo))
             except Exception as error:
                 note(error)
-        postgres.run("DROP ROLE canary")
         assert_silent({**heard, "log": caplog.text})
 
     def test_the_values_of_a_statement_are_in_no_log_nor_error_text(
