@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from duckalog.attachments.ducklake import DucklakeAttachment
-from duckalog.attachments.postgres import CONNECT_TIMEOUT_S, PostgresAttachment
+from duckalog.attachments.postgres import PostgresAttachment
 from duckalog.attachments.sqlite import SqliteAttachment
 from duckalog.config import Config
 from duckalog.entry import Attachment, own_secret_name, variable_name
 from duckalog.environment import PLACEHOLDER, Filled, Secret, names_a_credential
+from duckalog.libpq import CONNECT_TIMEOUT_S
 from duckalog.plan import ExtensionStep, Plan
 from duckalog.secrets import DuckdbSecret
 from duckalog.sql import identifier, libpq_value

@@ -18,10 +18,10 @@ ROOT = Path(duckalog.__file__).parent.parent
 
 LAYERS = (
     {"errors", "sql", "version", "logs", "field_docs"},
-    {"check_sql", "file_sql", "user_sql", "extensions"},
+    {"check_sql", "file_sql", "user_sql", "extensions", "libpq"},
     {"document", "references"},
     {"environment"},
-    {"decode", "remote"},
+    {"decode", "remote", "postgres"},
     {"entry"},
     {"views", "attachments", "catalogs", "checks"},
     {"secrets"},
@@ -159,15 +159,32 @@ class TestLayers:
         assert "duckdb" not in set(imports_at_load(DUCKALOG[module]))
 
     def test_nothing_needs_what_the_package_does_not_depend_on(self) -> None:
-        allowed = {"click", "dotenv", "duckdb", "msgspec", "rich", "yaml", "duckalog"}
-        allowed |= {
+        core = {"click", "dotenv", "duckdb", "msgspec", "rich", "yaml", "duckalog"}
+        core |= {
             "pyarrow",
             "prompt_toolkit",
             "pygments",
         }  # extras, each told where it is missing
+        of_the_client = {"psycopg", "psycopg_pool", "sqlglot", "typing_extensions"}
         for module, tree in DUCKALOG.items():
             roots = {imported.partition(".")[0] for imported in imports_of(tree)}
+            allowed = core
+            if part_of(module) == "postgres":
+                allowed = {"duckalog"} | of_the_client | OPTIONAL
             assert roots - sys.stdlib_module_names <= allowed, module
+
+    def test_nothing_else_knows_of_the_postgresql_client_nor_it_of_catalogs(self) -> None:
+        for module, tree in DUCKALOG.items():
+            parts = {part_of(one) for one in imports_of(tree) if part_of_duckalog(one)}
+            if part_of(module) == "postgres":
+                assert parts <= {"postgres", "environment", "errors", "libpq", "sql"}, module
+                assert not {one.partition(".")[0] for one in imports_at_load(tree)} & OPTIONAL
+            else:
+                assert "postgres" not in parts, module
+
+
+OPTIONAL = {"boto3"}
+"""What the PostgreSQL client imports only where its user asks for it."""
 
 
 def part_of_duckalog(module: str) -> bool:
@@ -206,12 +223,13 @@ RUN = 'runpy.run_module("duckalog", run_name="__main__")'
 
 
 class TestLazyImports:
-    HEAVY = {"duckdb", "rich", "msgspec", "pydantic", "yaml", "dotenv", "dagster"}
+    HEAVY = {"duckdb", "rich", "msgspec", "pydantic", "yaml", "dotenv", "dagster", "psycopg"}
 
     @pytest.mark.parametrize(
         ("statement", "arguments"),
         [
             ("import duckalog", ()),
+            ("import duckalog.postgres", ()),
             (RUN, ("--help",)),
             (RUN, ("version",)),
             (RUN, ("--version",)),

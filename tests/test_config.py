@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import pytest
 
 import duckalog
-from duckalog.attachments.postgres import LIBPQ_OPTIONS
 from duckalog.config import Config, catalog_name
 from duckalog.errors import MAX_PROBLEMS, ConfigError
+from duckalog.libpq import OPTIONS
 from duckalog.load import load_config
 from duckalog.plan import Plan, plan
 from duckalog.secrets import SECRET_TYPES
@@ -1171,7 +1171,7 @@ attachments:
         "option", ["password", "sslpassword", "host", "nosuch", "a b", "dbname"]
     )
     def test_other_postgres_options_are_refused(self, refused: Refused, option: str) -> None:
-        assert option not in LIBPQ_OPTIONS
+        assert option not in OPTIONS
         (problem,) = refused(
             f"attachments: {{postgres: [{{{POSTGRES}, options: {{'{option}': hunter2}}}}]}}"
         )

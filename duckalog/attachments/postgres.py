@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
@@ -16,6 +16,15 @@ from duckalog.decode import Unfit, absolute_path, is_relative, is_remote
 from duckalog.entry import Attachment, bound, own_secret_name, shown_text
 from duckalog.environment import Filled, Secret
 from duckalog.errors import nearest
+from duckalog.libpq import (
+    CONNECT_TIMEOUT_S,
+    DEFAULT_PORT,
+    MAX_PORT,
+    OPTIONS,
+    PATHS,
+    SECRETS,
+    SslMode,
+)
 from duckalog.sql import (
     Bound,
     Spliced,
@@ -27,25 +36,7 @@ from duckalog.sql import (
     literal,
 )
 
-Port = Annotated[int, msgspec.Meta(ge=1, le=65535, description="a port from 1 to 65535")]
-SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
-
-CONNECT_TIMEOUT_S = 10
-
-LIBPQ_OPTIONS = frozenset(
-    """
-    application_name channel_binding client_encoding connect_timeout fallback_application_name
-    gssdelegation gssencmode gsslib hostaddr keepalives keepalives_count keepalives_idle
-    keepalives_interval krbsrvname load_balance_hosts max_protocol_version min_protocol_version
-    options passfile require_auth requirepeer service ssl_max_protocol_version
-    ssl_min_protocol_version sslcert sslcertmode sslcompression sslcrl sslcrldir sslkey
-    sslnegotiation sslrootcert sslsni target_session_attrs tcp_user_timeout
-    """.split()
-)
-"""libpq's parameters (PostgreSQL 18, §34.1.2) but those with a key of their own, and passwords."""
-
-_PATHS = frozenset("passfile sslcert sslcrl sslcrldir sslkey sslrootcert".split())
-"""Those that are paths; an `sslrootcert` of "system" means the certificates of the machine."""
+Port = Annotated[int, msgspec.Meta(ge=1, le=MAX_PORT, description=f"a port from 1 to {MAX_PORT}")]
 
 
 class PostgresAttachment(Attachment, frozen=True, kw_only=True):
@@ -58,7 +49,7 @@ class PostgresAttachment(Attachment, frozen=True, kw_only=True):
 
     host: str | None = None
     """The server's name or address. Example: `db.example`"""
-    port: Port = 5432
+    port: Port = DEFAULT_PORT
     """The server's port."""
     database: str | None = None
     """The database on the server. Example: `dw`"""
@@ -98,14 +89,14 @@ class PostgresAttachment(Attachment, frozen=True, kw_only=True):
                         "State host, database and user, or the name of a secret.",
                     )
         for name, option in self.options.items():
-            is_path = name in _PATHS and isinstance(option, str)
+            is_path = name in PATHS and isinstance(option, str)
             if is_path and is_remote(self.origin.file) and is_relative(str(option)):
                 message = "this has to be a file of this machine, and the config is not on it"
                 raise Unfit(message, "Write the whole path.", ("options", name))
-            if name not in LIBPQ_OPTIONS:
-                suggestion = nearest(name, LIBPQ_OPTIONS)
-                remedy = f"Parameters that libpq knows: {', '.join(sorted(LIBPQ_OPTIONS))}"
-                if name in ("password", "sslpassword"):
+            if name not in OPTIONS:
+                suggestion = nearest(name, OPTIONS)
+                remedy = f"Parameters that libpq knows: {', '.join(sorted(OPTIONS))}"
+                if name in SECRETS:
                     remedy = "Everyone can read these options: use the key password, or a passfile."
                 raise Unfit(
                     f'"{name}" is not an option here', suggestion or remedy, ("options", name)
@@ -157,7 +148,7 @@ class PostgresAttachment(Attachment, frozen=True, kw_only=True):
         """Yield the options; libpq would start their paths from the working directory."""
         folder = os.path.dirname(self.origin.file)
         for name, value in self.options.items():
-            if name not in _PATHS or not isinstance(value, str) or value in ("", "system"):
+            if name not in PATHS or not isinstance(value, str) or value in ("", "system"):
                 yield name, value
                 continue
             path = absolute_path(value, folder)

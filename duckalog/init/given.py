@@ -7,11 +7,11 @@ import re
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from duckalog.attachments.postgres import LIBPQ_OPTIONS
 from duckalog.decode import is_remote
 from duckalog.entry import variable_name
 from duckalog.errors import ConfigError
 from duckalog.init.rendering import Place, Template
+from duckalog.libpq import OPTIONS
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _CONNINFO = re.compile(r"\s*(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?!')(?:[^\s\\]|\\.)*))\s*")
@@ -105,7 +105,7 @@ def _postgres(alias: str, parameters: dict[str, str]) -> Given:
         variables[name] = password
     if sslmode := stated.pop("sslmode", ""):
         data["sslmode"] = sslmode
-    options = {key: value for key, value in stated.items() if key in LIBPQ_OPTIONS}
+    options = {key: value for key, value in stated.items() if key in OPTIONS}
     if options:
         data["options"] = options
     return Given(alias, "postgres", data, variables)

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,7 +163,7 @@ def _runs(process: "psutil.Process") -> bool:
 def _is_ready(pid_file: Path) -> bool:
     # PostgreSQL writes its state on line 8, padded with blanks.
     lines = pid_file.read_text().splitlines() if pid_file.exists() else []
-    return len(lines) >= 8 and lines[7].strip() == "ready"
+    return len(lines) >= 8 and lines[7].strip() in ("ready", "standby")
 
 
 def _account() -> dict[str, Any]:
@@ -227,6 +227,36 @@ def running_postgres(password: str | None = None) -> Iterator[Postgres]:
             yield server
         finally:
             server.stop()
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running_replica(primary: Postgres) -> Iterator[Postgres]:
+    """Run a streaming replica of a server until the block ends; it takes its folder along."""
+    base = Path(tempfile.mkdtemp(prefix="duckalog-replica-"))
+    try:
+        base.chmod(0o755)
+        if primary.account:
+            os.chown(base, primary.account["user"], primary.account["group"])
+        folder = base / "data"
+        link = f"host={primary.host} port={primary.port} user={primary.user}"
+        conninfo = f"{link} password={primary.password} application_name=replica"
+        backup = [str(primary.binaries / "pg_basebackup"), "-D", str(folder), "-d", conninfo]
+        quick = ["-X", "stream", "-c", "fast", "--no-sync"]
+        subprocess.run(backup + quick, check=True, capture_output=True, cwd=base, **primary.account)
+        with (folder / "postgresql.auto.conf").open("a") as file:
+            file.write(f"primary_conninfo = '{conninfo}'\nwal_retrieve_retry_interval = 100\n")
+        signal_file = folder / "standby.signal"
+        signal_file.touch()
+        if primary.account:
+            os.chown(signal_file, primary.account["user"], primary.account["group"])
+        replica = replace(primary, folder=folder, port=_free_port(), _server=None, _watch=None)
+        replica.start()
+        try:
+            yield replica
+        finally:
+            replica.crash()  # nobody wants its data, and a clean end takes seconds
     finally:
         shutil.rmtree(base, ignore_errors=True)
 

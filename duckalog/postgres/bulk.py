@@ -1,0 +1,417 @@
+"""Many rows at once: COPY in and out, and INSERT, UPDATE, DELETE and upsert in batches."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from enum import Enum
+from typing import Any, NamedTuple
+
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.sql import SQL, Composable, Identifier
+
+from duckalog.errors import nearest, sentences
+from duckalog.postgres.errors import QueryError
+from duckalog.postgres.execution import limited, run
+from duckalog.postgres.faces import Both, F, entered, settled
+from duckalog.postgres.queries import Queries
+from duckalog.sql import split_name
+
+CHUNK = 1 << 18
+BATCH_ROWS = 10_000
+"""Rows of one UPDATE, DELETE or upsert: their values are parameters of one statement."""
+
+
+class CopyFormat(str, Enum):
+    """The formats of COPY."""
+
+    TEXT = "text"
+    CSV = "csv"
+    BINARY = "binary"
+
+
+class _Copying(NamedTuple):
+    copy: Any
+    cursor: Any
+
+
+class Bulk(Queries[F]):
+    """Rows by the thousand. A table is named `table` or `schema.table`.
+
+    A row is a sequence in the order of the columns, a mapping, or an object
+    with their names; an Arrow table, record batch or reader is rows, too.
+    """
+
+    @Both
+    async def copy_in(
+        self,
+        table: str,
+        source: Any,
+        *,
+        columns: Sequence[str] = (),
+        format: CopyFormat | str = CopyFormat.CSV,
+        header: bool = False,
+        timeout_s: float | None = None,
+    ) -> int:
+        """Return how many rows COPY took from a path, a file, or pieces of text or bytes.
+
+        `timeout_s` is how long nothing may move.
+        """
+        target = _with_columns(_table(table), columns)
+        async with self._copying(_copy(target, "FROM STDIN", format, header), timeout_s) as open_:
+            with _readable(source) as pieces:
+                async for piece in _each(pieces):
+                    await settled(open_.copy.write(piece))
+        return int(open_.cursor.rowcount)
+
+    @Both
+    async def copy_out(
+        self,
+        source: str | Composable,
+        target: Any,
+        *,
+        format: CopyFormat | str = CopyFormat.CSV,
+        header: bool = False,
+        timeout_s: float | None = None,
+    ) -> int:
+        """Return how many rows COPY wrote to a path, a file, or a function that takes bytes.
+
+        The source is a query; PostgreSQL takes no parameters in this one.
+        `timeout_s` is how long nothing may move.
+        """
+        query = SQL("({}\n)").format(SQL(source) if isinstance(source, str) else source)
+        async with self._copying(_copy(query, "TO STDOUT", format, header), timeout_s) as open_:
+            with _writable(target) as write:
+                while piece := await settled(open_.copy.read()):
+                    await settled(write(bytes(piece)))
+        return int(open_.cursor.rowcount)
+
+    @Both
+    async def copy_rows(
+        self,
+        table: str,
+        columns: Sequence[str],
+        rows: Iterable[Any],
+        *,
+        format: CopyFormat | str = CopyFormat.TEXT,
+        timeout_s: float | None = None,
+    ) -> int:
+        """Return how many rows COPY took; `timeout_s` is how long nothing may move."""
+        return await self._copy_rows(table, columns, _rows(rows, columns), format, timeout_s)
+
+    @Both
+    async def batch_insert(
+        self,
+        table: str,
+        columns: Sequence[str],
+        rows: Iterable[Any],
+        *,
+        chunk_size: int | None = None,
+        timeout_s: float | None = None,
+    ) -> int:
+        """Return how many rows were inserted, by COPY.
+
+        Without `chunk_size`, and in a transaction, all of them or none; with
+        it each chunk holds as soon as it is done. `timeout_s` is how long
+        nothing may move.
+        """
+        if chunk_size is not None and chunk_size < 1:
+            raise ValueError("chunk_size: expected at least 1")
+        count = 0
+        for chunk in _chunks(_rows(rows, columns), chunk_size):
+            count += await self._copy_rows(table, columns, chunk, CopyFormat.TEXT, timeout_s)
+        return count
+
+    @Both
+    async def batch_update(
+        self,
+        table: str,
+        columns: Sequence[str],
+        rows: Iterable[Any],
+        *,
+        key: Sequence[str],
+        timeout_s: float | None = None,
+    ) -> int:
+        """Return how many rows were updated; `key` names the columns that find them."""
+        _must_contain(columns, key)
+        changed = [name for name in columns if name not in key]
+        if not changed:
+            raise ValueError("columns: there is none but those of the key")
+        statement = SQL("UPDATE {} AS old SET {} FROM {} AS new WHERE {}")
+
+        def built(source: Composable) -> Composable:
+            return statement.format(_table(table), _assignments(changed, "new"), source, _same(key))
+
+        return await self._in_batches(table, columns, rows, built, timeout_s)
+
+    @Both
+    async def batch_delete(
+        self,
+        table: str,
+        key: Sequence[str],
+        rows: Iterable[Any],
+        *,
+        timeout_s: float | None = None,
+    ) -> int:
+        """Return how many rows were deleted, whose keys are given as rows."""
+        statement = SQL("DELETE FROM {} AS old USING {} AS new WHERE {}")
+
+        def built(source: Composable) -> Composable:
+            return statement.format(_table(table), source, _same(key))
+
+        return await self._in_batches(table, key, rows, built, timeout_s)
+
+    @Both
+    async def upsert(
+        self,
+        table: str,
+        columns: Sequence[str],
+        rows: Iterable[Any],
+        *,
+        key: Sequence[str],
+        update: Sequence[str] | None = None,
+        timeout_s: float | None = None,
+    ) -> int:
+        """Return how many rows were inserted, or updated because their key was there.
+
+        `update` names the columns to update, all others of the row unless
+        told; none leaves the rows that are there alone. A key may be there
+        only once in 10,000 rows: PostgreSQL refuses to touch a row twice.
+        """
+        _must_contain(columns, key)
+        names = [one for one in columns if one not in key] if update is None else list(update)
+        _must_contain(columns, names)
+        action = SQL("UPDATE SET {}").format(_assignments(names, "excluded"))
+        statement = SQL("INSERT INTO {} ({}) SELECT * FROM {} AS new ON CONFLICT ({}) DO {}")
+
+        def built(source: Composable) -> Composable:
+            return statement.format(
+                _table(table),
+                _names(columns),
+                source,
+                _names(key),
+                action if names else SQL("NOTHING"),
+            )
+
+        return await self._in_batches(table, columns, rows, built, timeout_s)
+
+    async def _copy_rows(
+        self,
+        table: str,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[Any]],
+        format: CopyFormat | str,
+        timeout_s: float | None,
+    ) -> int:
+        if CopyFormat(format) is CopyFormat.CSV:
+            raise ValueError("format: rows travel as text or binary")
+        types: list[str] = []
+        if CopyFormat(format) is CopyFormat.BINARY:
+            # Binary values are not converted: each must be of its column's very type.
+            types = [one.partition("(")[0] for one in await self._types(table, columns)]
+        target = _with_columns(_table(table), columns)
+        async with self._copying(_copy(target, "FROM STDIN", format), timeout_s) as open_:
+            if types:
+                open_.copy.set_types(types)
+            write_row = open_.copy.write_row
+            if self.face.is_async:
+                for row in rows:
+                    await write_row(row)
+            else:
+                for row in rows:
+                    write_row(row)
+        return int(open_.cursor.rowcount)
+
+    @asynccontextmanager
+    async def _copying(
+        self, statement: Composable, timeout_s: float | None
+    ) -> AsyncIterator[_Copying]:
+        limit_s = self._limit(timeout_s)
+        connection = await self._acquire()
+        try:
+            async with limited(connection, limit_s, is_each=True):
+                cursor = connection.cursor()
+                async with entered(cursor.copy(statement)) as copy:
+                    yield _Copying(copy, cursor)
+        finally:
+            await self._release(connection)
+
+    async def _types(self, table: str, columns: Sequence[str]) -> list[str]:
+        """Return the types of a table's columns, as PostgreSQL writes them."""
+        name = _table(table).as_string(None)
+        connection = await self._acquire()
+        try:
+            outcome = await run(connection, _COLUMN_TYPES, [name], self._limit(None))
+        finally:
+            await self._release(connection)
+        known = dict(outcome.rows)
+        if not known:
+            raise QueryError(f'there is no table "{table}"', "42P01")
+        for column in columns:
+            if column not in known:
+                raise QueryError(
+                    f'the table "{table}" has no column "{column}"',
+                    "42703",
+                    sentences(nearest(column, known), f"columns: {', '.join(known)}"),
+                )
+        return [known[column] for column in columns]
+
+    async def _in_batches(
+        self,
+        table: str,
+        columns: Sequence[str],
+        rows: Iterable[Any],
+        built: Callable[[Composable], Composable],
+        timeout_s: float | None,
+    ) -> int:
+        """Run a statement over batches of rows, and return how many rows it touched.
+
+        Values travel as texts, in one array for each column, and the server
+        reads them as the column's type: any type, arrays too, can be among them.
+        """
+        statement = built(_source(columns, await self._types(table, columns)))
+        count = 0
+        async with self._whole() as whole:
+            for chunk in _chunks(_rows(rows, columns), BATCH_ROWS):
+                connection = await whole._acquire()
+                try:
+                    arrays = _texts(Transformer(connection), chunk, len(columns))
+                finally:
+                    await whole._release(connection)
+                if arrays[0]:
+                    count += (await whole._run(statement, arrays, timeout_s)).rows_affected
+        return count
+
+    @asynccontextmanager
+    async def _whole(self) -> AsyncIterator[Queries[F]]:
+        """Return a block whose statements hold together: a transaction is one already."""
+        yield self
+
+
+_COLUMN_TYPES = (
+    "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
+    "WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+)
+
+
+def _table(name: str) -> Identifier:
+    return Identifier(*split_name(name))
+
+
+def _names(names: Sequence[str]) -> Composable:
+    return SQL(", ").join(map(Identifier, names))
+
+
+def _with_columns(table: Composable, columns: Sequence[str]) -> Composable:
+    return SQL("{} ({})").format(table, _names(columns)) if columns else table
+
+
+def _copy(
+    target: Composable, direction: str, format: CopyFormat | str, header: bool = False
+) -> Composable:
+    options = f"FORMAT {CopyFormat(format).value}" + (", HEADER" if header else "")
+    return SQL("COPY {} {} ({})").format(target, SQL(direction), SQL(options))
+
+
+def _assignments(names: Sequence[str], source: str) -> Composable:
+    pairs = (SQL("{} = {}").format(Identifier(one), Identifier(source, one)) for one in names)
+    return SQL(", ").join(pairs)
+
+
+def _same(key: Sequence[str]) -> Composable:
+    pairs = (SQL("{} = {}").format(Identifier("old", one), Identifier("new", one)) for one in key)
+    return SQL(" AND ").join(pairs)
+
+
+def _source(columns: Sequence[str], types: Sequence[str]) -> Composable:
+    """Return the relation that arrays of texts make, with the columns' own types."""
+    places = [f"c{place}" for place in range(len(columns))]
+    arrays = SQL(", ").join(SQL(f"${place + 1}::text[]") for place in range(len(columns)))
+    cast = SQL(", ").join(
+        # The type is the server's own text for it, quoted where it has to be.
+        SQL("{}::{} AS {}").format(Identifier(place), SQL(kind), Identifier(column))
+        for place, kind, column in zip(places, types, columns, strict=True)
+    )
+    return SQL("(SELECT {} FROM unnest({}) AS s({}))").format(cast, arrays, _names(places))
+
+
+def _must_contain(columns: Sequence[str], names: Sequence[str]) -> None:
+    missing = [one for one in names if one not in columns]
+    if missing:
+        raise ValueError(f'columns: "{missing[0]}" is not among them')
+
+
+def _texts(transformer: Any, rows: Iterable[Sequence[Any]], width: int) -> list[list[str | None]]:
+    """Return the columns of rows, each value as the text that PostgreSQL reads."""
+    arrays: list[list[str | None]] = [[] for _ in range(width)]
+    for row in rows:
+        for array, value in zip(arrays, row, strict=True):
+            if isinstance(value, str) or value is None:
+                array.append(value)
+            else:
+                dumped = transformer.get_dumper(value, PyFormat.TEXT).dump(value)
+                array.append(None if dumped is None else bytes(dumped).decode())
+    return arrays
+
+
+def _rows(source: Any, columns: Sequence[str]) -> Iterator[Sequence[Any]]:
+    """Yield rows as sequences in the order of the columns."""
+    if hasattr(source, "to_batches"):
+        source = source.to_batches()
+    elif hasattr(source, "to_pylist"):
+        source = [source]
+    for item in source:
+        if hasattr(item, "to_pylist") and hasattr(item, "schema"):
+            yield from zip(*(item.column(one).to_pylist() for one in columns), strict=True)
+        elif isinstance(item, Mapping):
+            yield [item[one] for one in columns]
+        elif isinstance(item, Sequence) and not isinstance(item, str | bytes):
+            yield item
+        else:
+            yield [getattr(item, one) for one in columns]
+
+
+def _chunks(rows: Iterator[Any], size: int | None) -> Iterator[Iterable[Any]]:
+    if size is None:
+        yield rows
+        return
+    while chunk := list(itertools.islice(rows, size)):
+        yield chunk
+
+
+@contextmanager
+def _readable(source: Any) -> Iterator[Any]:
+    """Return the pieces of what COPY reads."""
+    if isinstance(source, str | os.PathLike):
+        with open(source, "rb") as file:
+            yield iter(lambda: file.read(CHUNK), b"")
+    elif hasattr(source, "read"):
+        yield iter(lambda: source.read(CHUNK) or b"", b"")
+    elif isinstance(source, bytes | bytearray):
+        yield [source]
+    else:
+        yield source
+
+
+async def _each(pieces: Any) -> AsyncIterator[Any]:
+    if hasattr(pieces, "__aiter__"):
+        async for piece in pieces:
+            yield piece
+    else:
+        for piece in pieces:
+            yield piece
+
+
+@contextmanager
+def _writable(target: Any) -> Iterator[Callable[[bytes], Any]]:
+    """Return what takes the pieces that COPY writes."""
+    if isinstance(target, str | os.PathLike):
+        with open(target, "wb") as file:
+            yield file.write
+    elif isinstance(target, io.TextIOBase):
+        yield lambda piece: target.write(piece.decode())
+    else:
+        yield getattr(target, "write", target)

@@ -1,0 +1,438 @@
+"""What a client is told: servers, credentials, pools and limits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from enum import Enum
+from random import uniform
+from typing import Any
+
+from duckalog.environment import Secret, read_environment
+from duckalog.errors import NOWHERE, ConfigError, Problem, Problems, nearest, sentences
+from duckalog.libpq import CONNECT_TIMEOUT_S, DEFAULT_PORT, MAX_PORT, OPTIONS, SECRETS
+from duckalog.postgres.credentials import CredentialProvider
+from duckalog.postgres.routing import RoutingPolicy
+
+OWN_NAMES = ("host", "port", "dbname", "user", "sslmode")
+DEFAULT_APPLICATION = "duckalog"
+MAX_CONNECTIONS = 10_000
+
+
+class SslMode(str, Enum):
+    """How far a connection is encrypted, and its server verified."""
+
+    DISABLE = "disable"
+    ALLOW = "allow"
+    PREFER = "prefer"
+    REQUIRE = "require"
+    VERIFY_CA = "verify-ca"
+    VERIFY_FULL = "verify-full"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolConfig:
+    """The size of a pool, and how long its connections live."""
+
+    min_size: int = 5
+    max_size: int = 20
+    acquire_timeout_s: float = 30.0
+    idle_timeout_s: float = 600.0
+    max_lifetime_s: float = 3600.0
+    health_check_interval_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        problems = Problems()
+        _check_number(problems, "min_size", self.min_size, least=0, whole=True)
+        _check_number(
+            problems, "max_size", self.max_size, least=1, most=MAX_CONNECTIONS, whole=True
+        )
+        for one in fields(self)[2:]:
+            _check_number(problems, one.name, getattr(self, one.name), above=0)
+        if not problems and self.min_size > self.max_size:
+            _problem(problems, "min_size", f"{self.min_size} is more than max_size {self.max_size}")
+        _raise(problems)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryConfig:
+    """How often something that may pass is tried, and how long is waited between."""
+
+    attempts: int = 3
+    first_delay_s: float = 0.1
+    max_delay_s: float = 2.0
+    jitter: float = 0.5
+
+    def __post_init__(self) -> None:
+        problems = Problems()
+        _check_number(problems, "attempts", self.attempts, least=1, whole=True)
+        for name in ("first_delay_s", "max_delay_s"):
+            _check_number(problems, name, getattr(self, name), least=0)
+        _check_number(problems, "jitter", self.jitter, least=0, most=1)
+        _raise(problems)
+
+    def delays(self) -> Iterator[float]:
+        """Yield the seconds to wait before each further attempt: doubling, and never alike."""
+        for number in range(self.attempts - 1):
+            delay = min(self.max_delay_s, self.first_delay_s * 2**number)
+            yield delay * uniform(1 - self.jitter, 1 + self.jitter)
+
+
+@dataclass(frozen=True, init=False)
+class PgConfig:
+    """What a client needs to know; the password is in no text of it.
+
+    `parameters` are libpq's, without passwords.
+    """
+
+    parameters: Mapping[str, str]
+    secrets: Mapping[str, Secret] = field(repr=False)
+    pool: PoolConfig
+    retry: RetryConfig
+    query_timeout_s: float | None
+    prepare_threshold: int | None
+    credentials: CredentialProvider | None
+    replicas: tuple[PgConfig, ...]
+    routing_policy: RoutingPolicy
+    read_your_writes: bool
+    lag_check_interval_s: float
+
+    def __init__(
+        self,
+        conninfo: str = "",
+        *,
+        host: str | None = None,
+        port: int | str | None = None,
+        database: str | None = None,
+        username: str | None = None,
+        password: Any = None,
+        ssl_mode: SslMode | str | None = None,
+        ssl_cert: str | None = None,
+        ssl_key: str | None = None,
+        ssl_root_cert: str | None = None,
+        connect_timeout_s: float | None = None,
+        application_name: str | None = None,
+        options: Mapping[str, str | int] | None = None,
+        pool: PoolConfig | None = None,
+        retry: RetryConfig | None = None,
+        query_timeout_s: float | None = 30.0,
+        prepare_threshold: int | None = 5,
+        credentials: CredentialProvider | None = None,
+        replicas: Sequence[str] = (),
+        routing_policy: RoutingPolicy | str = RoutingPolicy.ROUND_ROBIN,
+        read_your_writes: bool = True,
+        lag_check_interval_s: float = 1.0,
+    ) -> None:
+        """Take a URL or libpq's `key=value`, and arguments that have the last word.
+
+        Several hosts and ports are separated by commas; a host that starts with
+        a slash is the folder of a Unix socket. `options` are further parameters
+        of libpq. A `password` is text, or has `get_secret_value()`. `replicas`
+        are connection strings, or `host` or `host:port`; what they do not state
+        is as for the primary. Raises ConfigError with every problem, each with
+        the name of its field.
+        """
+        problems = Problems()
+        parameters = _parsed(conninfo, problems)
+        stated = {
+            "host": host,
+            "port": port,
+            "dbname": database,
+            "user": username,
+            "password": password,
+            "sslmode": ssl_mode.value if isinstance(ssl_mode, SslMode) else ssl_mode,
+            "sslcert": ssl_cert,
+            "sslkey": ssl_key,
+            "sslrootcert": ssl_root_cert,
+            "application_name": application_name,
+        }
+        parameters.update((name, value) for name, value in stated.items() if value is not None)
+        if connect_timeout_s is not None:
+            _check_number(problems, "connect_timeout_s", connect_timeout_s, above=0)
+            # libpq knows whole seconds only, and takes 1 for 2.
+            parameters["connect_timeout"] = str(max(2, round(connect_timeout_s)))
+        for name, value in (options or {}).items():
+            _check_option(problems, name)
+            parameters[name] = value
+        parameters.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
+        parameters.setdefault("application_name", DEFAULT_APPLICATION)
+        _check_parameters(problems, parameters)
+        if query_timeout_s is not None:
+            _check_number(problems, "query_timeout_s", query_timeout_s, above=0)
+        _check_number(problems, "lag_check_interval_s", lag_check_interval_s, above=0)
+        if routing_policy not in list(RoutingPolicy):
+            known = ", ".join(one.value for one in RoutingPolicy)
+            message = f'there is no policy "{routing_policy}"'
+            _problem(problems, "routing_policy", message, f"Policies: {known}.")
+        others = [
+            _replica(text, number, problems, parameters) for number, text in enumerate(replicas)
+        ]
+        if prepare_threshold is not None:
+            _check_number(problems, "prepare_threshold", prepare_threshold, least=0, whole=True)
+        _raise(problems)
+        secrets = {name: parameters.pop(name) for name in SECRETS & parameters.keys()}
+        values: dict[str, Any] = {
+            "parameters": {name: str(value) for name, value in parameters.items()},
+            "secrets": {name: secret(value) for name, value in secrets.items()},
+            "pool": pool or PoolConfig(),
+            "retry": retry or RetryConfig(),
+            "query_timeout_s": query_timeout_s,
+            "prepare_threshold": prepare_threshold,
+            "credentials": credentials,
+            "replicas": (),
+            "routing_policy": RoutingPolicy(routing_policy),
+            "read_your_writes": read_your_writes,
+            "lag_check_interval_s": lag_check_interval_s,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        made = tuple(
+            self._with(
+                parameters={key: str(one[key]) for key in one if key not in SECRETS},
+                secrets={key: secret(one[key]) for key in SECRETS & one.keys()},
+            )
+            for one in others
+        )
+        object.__setattr__(self, "replicas", made)
+
+    @property
+    def database(self) -> str:
+        """The name of the database: libpq takes the user's where there is none."""
+        return self.parameters.get("dbname") or self.parameters.get("user", "")
+
+    @property
+    def place(self) -> str:
+        """What may be shown of where the servers are."""
+        host = self.parameters.get("host") or self.parameters.get("hostaddr") or "the local socket"
+        port = self.parameters.get("port", str(DEFAULT_PORT))
+        return f"{host}:{port}/{self.database}"
+
+    def with_database(self, name: str) -> PgConfig:
+        """Return the same config for another database of the same servers."""
+        others = tuple(one.with_database(name) for one in self.replicas)
+        return self._with(parameters={**self.parameters, "dbname": name}, replicas=others)
+
+    def for_primary(self) -> PgConfig:
+        """Return the config that finds the primary, also where a replica has become it."""
+        if not self.replicas or "target_session_attrs" in self.parameters:
+            return self
+        servers = [one for config in (self, *self.replicas) for one in config.servers]
+        hosts, ports = zip(*servers, strict=True)
+        found = {
+            "host": ",".join(hosts),
+            "port": ",".join(ports),
+            "target_session_attrs": "read-write",
+        }
+        return self._with(parameters={**self.parameters, **found})
+
+    @property
+    def servers(self) -> list[tuple[str, str]]:
+        """The hosts, each with its port."""
+        hosts = self.parameters.get("host", "").split(",")
+        ports = self.parameters.get("port", str(DEFAULT_PORT)).split(",")
+        return list(zip(hosts, ports * len(hosts) if len(ports) == 1 else ports, strict=True))
+
+    def with_pool(self, **changes: Any) -> PgConfig:
+        """Return the same config with other fields of its pool."""
+        return self._with(pool=replace(self.pool, **changes))
+
+    def _with(self, **changes: Any) -> PgConfig:
+        made = object.__new__(PgConfig)
+        for one in fields(self):
+            object.__setattr__(made, one.name, changes.get(one.name, getattr(self, one.name)))
+        return made
+
+    @classmethod
+    def from_env(cls, environment: Mapping[str, str] | None = None, **stated: Any) -> PgConfig:
+        """Return the config that the variables `PG_HOST`, `PG_PORT` and so on give.
+
+        Arguments have the last word. Raises ConfigError with every variable
+        that is missing or wrong.
+        """
+        found = read_environment() if environment is None else environment
+        problems = Problems()
+        for name, key in _REQUIRED.items():
+            if not found.get(name) and key not in stated and not _is_provided(key, stated):
+                problems.append(
+                    Problem(
+                        NOWHERE, f"{name}: the variable is not set", f'Export it, or state "{key}".'
+                    )
+                )
+        arguments: dict[str, Any] = {}
+        for name, (key, read) in _VARIABLES.items():
+            if found.get(name):
+                try:
+                    arguments[key] = read(found[name])
+                except ValueError as error:
+                    problems.append(Problem(NOWHERE, f"{name}: {error}"))
+        _raise(problems)
+        sizes = {key: arguments.pop(key) for key in _OF_THE_POOL if key in arguments}
+        if sizes and "pool" not in stated:
+            arguments["pool"] = PoolConfig(**{**_fitting(sizes), **sizes})
+        return cls(**{**arguments, **stated})
+
+
+def _fitting(sizes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a least size that fits a largest one that alone was stated."""
+    default = PoolConfig()
+    return {"min_size": min(default.min_size, sizes.get("max_size", default.max_size))}
+
+
+def _is_provided(key: str, stated: Mapping[str, Any]) -> bool:
+    return key in ("username", "password") and stated.get("credentials") is not None
+
+
+def secret(value: Any) -> Secret:
+    """Return a value as a Secret; it may be one, or have pydantic's `get_secret_value()`."""
+    if isinstance(value, Secret):
+        return value
+    reveal = getattr(value, "get_secret_value", None)
+    return Secret(str(reveal() if reveal else value))
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h)?\Z")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, None: 1.0}
+
+
+def duration(text: str) -> float:
+    """Return the seconds of `30`, `30s`, `500ms`, `2m` or `1h`; raises ValueError."""
+    match = _DURATION.match(text.strip())
+    if not match:
+        raise ValueError("expected a time, 30s or 500ms say")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def whole_number(text: str) -> int:
+    """Return a number in digits; raises ValueError."""
+    if not text.strip().isdigit():
+        raise ValueError("expected a whole number")
+    return int(text)
+
+
+def comma_separated(text: str) -> list[str]:
+    """Return the parts between commas, without blanks."""
+    return [one.strip() for one in text.split(",") if one.strip()]
+
+
+_REQUIRED = {
+    "PG_HOST": "host",
+    "PG_DATABASE": "database",
+    "PG_USERNAME": "username",
+    "PG_PASSWORD": "password",
+}
+_OF_THE_POOL = ("min_size", "max_size", "acquire_timeout_s")
+_VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    **{name: (key, str) for name, key in _REQUIRED.items() if key != "password"},
+    "PG_PASSWORD": ("password", Secret),
+    "PG_PORT": ("port", whole_number),
+    "PG_SSLMODE": ("ssl_mode", str),
+    "PG_SSLCERT": ("ssl_cert", str),
+    "PG_SSLKEY": ("ssl_key", str),
+    "PG_SSLROOTCERT": ("ssl_root_cert", str),
+    "PG_POOL_MIN": ("min_size", whole_number),
+    "PG_POOL_MAX": ("max_size", whole_number),
+    "PG_ACQUIRE_TIMEOUT": ("acquire_timeout_s", duration),
+    "PG_QUERY_TIMEOUT": ("query_timeout_s", duration),
+    "PG_REPLICA_HOSTS": ("replicas", comma_separated),
+}
+
+
+def _parsed(conninfo: str, problems: Problems, name: str = "conninfo") -> dict[str, Any]:
+    """Return the parameters of a connection string, which libpq reads."""
+    from psycopg import Error
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        return dict(conninfo_to_dict(conninfo))
+    except Error as error:
+        # What libpq quotes may be a piece of the password.
+        reason = str(error).partition('"')[0].strip().rstrip(":")
+        remedy = "Write postgresql://user:password@host:port/database, or key=value with blanks."
+        _problem(problems, name, f"libpq cannot read it: {reason}", remedy)
+        return {}
+
+
+def _replica(
+    text: str, number: int, problems: Problems, primary: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the parameters of a replica: those that it states, else the primary's."""
+    field_name = f"replicas[{number}]"
+    simple = _HOST_AND_PORT.match(text)
+    own: dict[str, Any] = {}
+    if simple:
+        own = {"host": simple[1], "port": simple[2] or str(DEFAULT_PORT)}
+    else:
+        own = _parsed(text, problems, field_name)
+    if not own.get("host"):
+        _problem(problems, field_name, "it has no host", "Write host, host:port or a URL.")
+    elif "port" not in own:
+        own["port"] = str(DEFAULT_PORT)
+    own = {**{key: one for key, one in primary.items() if key not in _OF_ONE_SERVER}, **own}
+    _check_parameters(problems, own, f"{field_name}.")
+    return own
+
+
+_HOST_AND_PORT = re.compile(r"([^\s:/=@?,]+|/[^\s:=@?,]*)(?::(\d+))?\Z")
+_OF_ONE_SERVER = ("host", "hostaddr", "port", "target_session_attrs", "load_balance_hosts")
+
+
+def _check_option(problems: Problems, name: str) -> None:
+    if name in SECRETS:
+        _problem(problems, f"options.{name}", "everyone can read these options", "Use password.")
+    elif name in OWN_NAMES:
+        _problem(problems, f"options.{name}", "this has an argument of its own")
+    elif name not in OPTIONS:
+        known = f"parameters that libpq knows: {', '.join(sorted(OPTIONS))}"
+        remedy = sentences(nearest(name, OPTIONS) or known)
+        _problem(problems, f"options.{name}", "libpq has no such parameter", remedy)
+
+
+def _check_parameters(problems: Problems, parameters: Mapping[str, Any], prefix: str = "") -> None:
+    mode = parameters.get("sslmode")
+    if mode is not None and mode not in [one.value for one in SslMode]:
+        known = ", ".join(one.value for one in SslMode)
+        _problem(problems, f"{prefix}ssl_mode", f'there is no mode "{mode}"', f"Modes: {known}.")
+    ports = str(parameters.get("port", DEFAULT_PORT)).split(",")
+    for port in ports:
+        if port and not (port.isdigit() and 1 <= int(port) <= MAX_PORT):
+            _problem(problems, f"{prefix}port", f"expected a port from 1 to {MAX_PORT}, got {port}")
+    hosts = str(parameters.get("host", "")).split(",")
+    if len(ports) not in (1, len(hosts)):
+        _problem(problems, f"{prefix}port", f"there are {len(ports)} ports for {len(hosts)} hosts")
+    encoding = str(parameters.get("client_encoding", "utf8"))
+    if encoding.lower().replace("-", "") not in ("utf8", "unicode"):
+        _problem(problems, f"{prefix}options.client_encoding", "the client speaks UTF-8 only")
+    for name, value in parameters.items():
+        if isinstance(value, str) and "\0" in value:
+            _problem(problems, f"{prefix}{name}", "text cannot contain NUL")
+
+
+def _check_number(
+    problems: Problems,
+    name: str,
+    value: Any,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    whole: bool = False,
+) -> None:
+    kind = "a whole number" if whole else "a number"
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        _problem(problems, name, f"expected {kind}, got {type(value).__name__}")
+    elif least is not None and not value >= least:
+        _problem(problems, name, f"expected at least {least}, got {value}")
+    elif above is not None and not value > above:
+        _problem(problems, name, f"expected more than {above}, got {value}")
+    elif most is not None and not value <= most:
+        _problem(problems, name, f"expected at most {most}, got {value}")
+
+
+def _problem(problems: Problems, name: str, message: str, remedy: str = "") -> None:
+    problems.append(Problem(NOWHERE, f"{name}: {message}", remedy))
+
+
+def _raise(problems: Problems) -> None:
+    if problems:
+        raise ConfigError(problems)

@@ -1,0 +1,93 @@
+"""One statement on one connection: its time limit, its result, and its errors as ours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+
+from duckalog.postgres.connection import AnyConnection
+from duckalog.postgres.errors import PgError, QueryTimeout, translated
+from duckalog.postgres.faces import entered, settled
+from duckalog.postgres.rows import Outcome, columns_of
+
+Params = Sequence[Any]
+
+
+def limit_of(timeout_s: float | None, default: float | None) -> float | None:
+    """Return a statement's limit in seconds: its own, or the client's; None for none."""
+    limit = default if timeout_s is None else timeout_s
+    if limit is not None and not limit > 0:
+        raise ValueError("timeout_s: expected more than 0; math.inf lifts the limit")
+    return None if limit is None or math.isinf(limit) else limit
+
+
+def checked(params: Params) -> Params | None:
+    """Return parameters as the driver takes them; raises TypeError where they are no sequence."""
+    if isinstance(params, str | bytes | bytearray | Mapping):
+        raise TypeError(f"params is a {type(params).__name__}: pass the values in a list or tuple")
+    return params or None
+
+
+@asynccontextmanager
+async def limited(
+    connection: AnyConnection, limit_s: float | None, *, is_each: bool = False
+) -> AsyncIterator[None]:
+    """Give a block of the driver's calls that much time, or each of them, and raise our errors."""
+    if is_each:
+        connection.limit_each(limit_s)
+    else:
+        connection.limit(limit_s)
+    try:
+        yield
+    except psycopg.Error as error:
+        raise failure(error, connection, limit_s) from None
+    finally:
+        connection.limit(None)
+
+
+def failure(error: psycopg.Error, connection: AnyConnection, limit_s: float | None) -> PgError:
+    """Return a driver's error as one of ours."""
+    if connection.is_over_limit and limit_s is not None:
+        ended = "the server did not answer, and the connection was closed"
+        how = ended if connection.closed else "it was cancelled"
+        return QueryTimeout(f"the statement took longer than {limit_s:g} s: {how}", error.sqlstate)
+    return translated(error, is_lost=connection.closed)
+
+
+async def run(
+    connection: AnyConnection,
+    sql: Any,
+    params: Params,
+    limit_s: float | None,
+    prepare: bool | None = None,
+) -> Outcome:
+    """Return what one statement came to; raises PgError."""
+    connection.limit(limit_s)
+    try:
+        cursor = await settled(connection.execute(sql, checked(params), prepare=prepare))
+        columns = columns_of(cursor)
+        rows = await settled(cursor.fetchall()) if columns else []
+    except psycopg.Error as error:
+        raise failure(error, connection, limit_s) from None
+    finally:
+        connection.limit(None)
+    return Outcome(columns, rows, max(0, cursor.rowcount))
+
+
+async def run_batch(
+    connection: AnyConnection, statements: Sequence[tuple[Any, Params]], limit_s: float | None
+) -> list[int]:
+    """Return how many rows each statement touched, all sent before the first answer came."""
+    async with (
+        limited(connection, limit_s),
+        entered(connection.transaction()),
+        entered(connection.pipeline()),
+    ):
+        cursors = [
+            await settled(connection.execute(sql, checked(params))) for sql, params in statements
+        ]
+    return [max(0, cursor.rowcount) for cursor in cursors]

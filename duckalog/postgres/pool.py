@@ -1,0 +1,252 @@
+"""A pool of connections to one server, or to whichever of several takes writes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Generic
+
+import psycopg
+import psycopg_pool
+
+from duckalog.postgres.config import PgConfig
+from duckalog.postgres.connection import (
+    AnyConnection,
+    AwaitingConnection,
+    BlockingConnection,
+    answers,
+    is_quiet,
+)
+from duckalog.postgres.credentials import CachedCredentials
+from duckalog.postgres.errors import AcquireTimeout, ClosedError, ConnectError
+from duckalog.postgres.faces import Awaiting, Blocking, F, finished, settled
+
+MIN_SERVER_VERSION = 120000
+RECONNECT_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True)
+class PoolStats:
+    """What a pool has and did; times are in milliseconds, counts from its start on."""
+
+    name: str
+    min_size: int
+    max_size: int
+    size: int
+    available: int
+    in_use: int
+    waiting: int
+    acquired: int
+    acquire_wait_ms: int
+    acquire_errors: int
+    usage_ms: int
+    connections_made: int
+    connections_failed: int
+    connections_lost: int
+
+
+class Pool(Generic[F]):
+    """psycopg's pool, whose connections are looked at before they are given away."""
+
+    def __init__(self, face: type[Blocking] | type[Awaiting], config: PgConfig, name: str) -> None:
+        self.face = face
+        self.config = config
+        self.name = name
+        self.last_failure: ConnectError | None = None
+        self._lock = threading.Lock()
+        self._lost = 0
+        self._given = 0
+        self._credentials = CachedCredentials(config.credentials) if config.credentials else None
+        self._pool = self._made()
+
+    def _made(self) -> Any:
+        if self.face is Awaiting:
+            return self._pool_of(
+                psycopg_pool.AsyncConnectionPool,
+                self._conninfo,
+                type("AwaitingConnection", (AwaitingConnection,), {"home": self}),
+            )
+        return self._pool_of(
+            psycopg_pool.ConnectionPool,
+            lambda: finished(self._conninfo()),
+            type("BlockingConnection", (BlockingConnection,), {"home": self}),
+        )
+
+    def _pool_of(self, kind: Any, conninfo: Any, connection_class: Any) -> Any:
+        sizes = self.config.pool
+        return kind(
+            conninfo,
+            connection_class=connection_class,
+            kwargs={
+                "autocommit": True,
+                "prepare_threshold": self.config.prepare_threshold,
+                "cursor_factory": psycopg.AsyncRawCursor
+                if self.face is Awaiting
+                else psycopg.RawCursor,
+            },
+            min_size=sizes.min_size,
+            max_size=sizes.max_size,
+            open=False,
+            name=self.name,
+            timeout=sizes.acquire_timeout_s,
+            max_idle=sizes.idle_timeout_s,
+            max_lifetime=sizes.max_lifetime_s,
+            reconnect_timeout=RECONNECT_TIMEOUT_S,
+        )
+
+    async def _conninfo(self) -> str:
+        parameters = dict(self.config.parameters)
+        secrets = {name: one.reveal() for name, one in self.config.secrets.items()}
+        provider = self._credentials
+        if provider is not None:
+            found = await self.face.in_thread(lambda: provider.credentials(parameters))
+            secrets["password"] = found.password.reveal()
+            if found.username:
+                parameters["user"] = found.username
+        return psycopg.conninfo.make_conninfo("", **{**parameters, **secrets})
+
+    def connected(self, connection: AnyConnection) -> None:
+        """Note a new connection; raises where its server is too old."""
+        self.last_failure = None
+        connection.released_at = time.monotonic()
+        connection.server_cursor_factory = (
+            psycopg.AsyncRawServerCursor if self.face is Awaiting else psycopg.RawServerCursor
+        )
+        version = connection.info.server_version
+        if version < MIN_SERVER_VERSION:
+            connection.pgconn.finish()
+            raise psycopg.NotSupportedError(f"PostgreSQL {version // 10000} is older than 12")
+
+    def refused(self, error: psycopg.Error) -> None:
+        """Note why there is no new connection."""
+        self.last_failure = ConnectError(
+            f"no connection to {self.config.place}: {str(error).strip()}", sqlstate=error.sqlstate
+        )
+
+    async def open(self) -> None:
+        """Connect once, so that what is wrong is told at once, then fill the pool behind."""
+        delays = self.config.retry.delays()
+        while True:
+            try:
+                connection = await self.connect()
+                break
+            except ConnectError as failure:
+                delay = next(delays, None)
+                if delay is None or not is_passing(failure):
+                    raise
+            await self.face.sleep(delay)
+        await settled(connection.close())
+        await self.open_later()
+
+    async def connect(self) -> AnyConnection:
+        """Return a connection that is not the pool's; raises ConnectError."""
+        try:
+            return await settled(
+                self._pool.connection_class.connect(await self._conninfo(), **self._pool.kwargs)
+            )
+        except psycopg.Error as error:
+            reason = str(error).strip()
+            raise ConnectError(f"no connection to {self.config.place}: {reason}") from None
+
+    async def open_later(self) -> None:
+        """Fill the pool behind, however long it takes."""
+        await settled(self._pool.open())
+
+    async def close(self) -> None:
+        """Close every connection; those in use are closed when they come back."""
+        await settled(self._pool.close())
+
+    async def acquire(self, timeout_s: float | None = None) -> AnyConnection:
+        """Return a sound connection; raises AcquireTimeout."""
+        allowed = self.config.pool.acquire_timeout_s if timeout_s is None else timeout_s
+        deadline = time.monotonic() + allowed
+        while True:
+            try:
+                connection = await settled(
+                    self._pool.getconn(max(0.0, deadline - time.monotonic()))
+                )
+            except psycopg_pool.PoolTimeout:
+                raise self._timed_out(allowed) from None
+            except psycopg_pool.PoolClosed:
+                message = f"{self.name} is not open"
+                raise ClosedError(message, "Use the client in a with block.") from None
+            if await self._is_sound(connection):
+                with self._lock:
+                    self._given += 1
+                return connection
+            with self._lock:
+                self._lost += 1
+            await self._discard(connection)
+
+    async def _is_sound(self, connection: AnyConnection) -> bool:
+        if is_quiet(connection, self.config.pool.health_check_interval_s):
+            return True
+        try:
+            return await answers(connection)
+        except BaseException:
+            await self._discard(connection)
+            raise
+
+    async def _discard(self, connection: AnyConnection) -> None:
+        connection.pgconn.finish()
+        await settled(self._pool.putconn(connection))
+
+    def _timed_out(self, allowed: float) -> AcquireTimeout:
+        stats = self.stats()
+        if self.last_failure is not None:
+            reason = self.last_failure.problems[0].message
+            remedy = ""
+        else:
+            reason = f"all {stats.size} are in use and {stats.waiting} callers wait"
+            remedy = "Give connections back sooner, or raise max_size."
+        return AcquireTimeout(f"{self.name}: no connection within {allowed:g} s: {reason}", remedy)
+
+    async def release(self, connection: AnyConnection) -> None:
+        """Take a connection back; one that is broken is replaced."""
+        connection.released_at = time.monotonic()
+        with self._lock:
+            self._given -= 1
+        await settled(self._pool.putconn(connection))
+
+    async def resize(self, min_size: int, max_size: int) -> None:
+        """Change the sizes while the pool is in use."""
+        self.config = self.config.with_pool(min_size=min_size, max_size=max_size)
+        await settled(self._pool.resize(min_size, max_size))
+
+    async def drain(self) -> None:
+        """Replace every connection, those in use when they come back; ask for credentials anew."""
+        if self._credentials is not None:
+            self._credentials.forget()
+        await settled(self._pool.drain())
+
+    async def check(self) -> None:
+        """Ask the server on every idle connection, and replace those that are dead."""
+        await settled(self._pool.check())
+
+    def stats(self) -> PoolStats:
+        """Return what the pool has and did."""
+        found = self._pool.get_stats()
+        return PoolStats(
+            name=self.name,
+            min_size=found["pool_min"],
+            max_size=found["pool_max"],
+            size=found["pool_size"],
+            available=found["pool_available"],
+            in_use=self._given,
+            waiting=found.get("requests_waiting", 0),
+            acquired=found.get("requests_num", 0),
+            acquire_wait_ms=found.get("requests_wait_ms", 0),
+            acquire_errors=found.get("requests_errors", 0),
+            usage_ms=found.get("usage_ms", 0),
+            connections_made=found.get("connections_num", 0),
+            connections_failed=found.get("connections_errors", 0),
+            connections_lost=found.get("connections_lost", 0) + self._lost,
+        )
+
+
+def is_passing(failure: ConnectError) -> bool:
+    """Say whether another attempt may succeed: nobody listens yet, or the server is busy."""
+    text = str(failure)
+    permanent = ("authentication failed", "does not exist", "certificate", "no pg_hba", "SSL")
+    return not any(one in text for one in permanent)

@@ -1,0 +1,345 @@
+"""Pools over a real server: sizes, credentials, and connections that die."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from duckalog import ConfigError
+from duckalog.postgres import (
+    AcquireTimeout,
+    CallableCredentials,
+    ConnectError,
+    ConnectionLost,
+    Credentials,
+    EnvironmentCredentials,
+    PoolConfig,
+    QueryTimeout,
+    RdsIamCredentials,
+    RetryConfig,
+)
+from duckalog.postgres.config import secret
+from duckalog.postgres.credentials import RDS_LIFETIME_S, CachedCredentials
+from tests.postgres.faces import MakeClient
+from tests.servers.postgres import Postgres, running_postgres
+from tests.servers.proxy import Proxy
+
+pytestmark = pytest.mark.servers
+
+BACKENDS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
+
+
+def stats(client: Any) -> Any:
+    (found,) = client.pool_stats().values()
+    return found
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def doomed() -> Iterator[Postgres]:
+    """A server that tests may kill; the next one starts it again."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def mortal(doomed: Postgres) -> Iterator[Postgres]:
+    yield doomed
+    if doomed._server is None:
+        doomed.start()
+
+
+class TestSizes:
+    def test_a_pool_has_its_least_size_and_grows_to_its_largest(
+        self, make_client: MakeClient, client: Any
+    ) -> None:
+        name = "sizes"
+        small = make_client(
+            application_name=name,
+            pool=PoolConfig(min_size=2, max_size=3, acquire_timeout_s=0.3),
+        )
+        wait_until(lambda: stats(small).available == 2)
+        held = [small.begin() for _ in range(3)]
+        assert client.query_scalar(BACKENDS, [name]) == 3
+        with pytest.raises(AcquireTimeout, match=r"within 0\.3 s: all 3 are in use"):
+            small.query("SELECT 1")
+        assert (stats(small).in_use, stats(small).acquire_errors) == (3, 1)
+        for one in held:
+            one.rollback()
+        assert (stats(small).in_use, stats(small).size) == (0, 3)
+
+    def test_resize_and_drain_change_a_pool_in_use(
+        self, make_client: MakeClient, client: Any
+    ) -> None:
+        name = "resized"
+        small = make_client(application_name=name, pool=PoolConfig(min_size=1, max_size=1))
+        small.resize(3, 5)
+        wait_until(lambda: client.query_scalar(BACKENDS, [name]) == 3)
+        assert (stats(small).min_size, stats(small).max_size) == (3, 5)
+        pids = "SELECT array_agg(pid) FROM pg_stat_activity WHERE application_name = $1"
+        before = client.query_scalar(pids, [name])
+        small.drain()
+        wait_until(
+            lambda: (
+                not set(client.query_scalar(pids, [name]) or before) & set(before)
+                and client.query_scalar(BACKENDS, [name]) == 3
+            )
+        )
+        assert small.query_scalar("SELECT 1") == 1
+
+    def test_idle_connections_above_the_least_size_are_closed(
+        self, make_client: MakeClient
+    ) -> None:
+        small = make_client(pool=PoolConfig(min_size=1, max_size=3, idle_timeout_s=0.2))
+        held = [small.begin() for _ in range(3)]
+        for one in held:
+            one.rollback()
+        wait_until(lambda: stats(small).size == 1)
+
+    def test_connections_over_their_lifetime_are_replaced(self, make_client: MakeClient) -> None:
+        small = make_client(pool=PoolConfig(min_size=1, max_size=1, max_lifetime_s=0.2))
+        pid = small.query_scalar("SELECT pg_backend_pid()")
+        wait_until(lambda: small.query_scalar("SELECT pg_backend_pid()") != pid)
+
+    def test_databases_have_pools_of_their_own(self, make_client: MakeClient) -> None:
+        client = make_client()
+        other = client.database("postgres")
+        assert other.query_scalar("SELECT current_database()") == "postgres"
+        assert client.query_scalar("SELECT current_database()") == "client"
+        assert client.database("postgres").pool_stats() == other.pool_stats()
+        with pytest.raises(ConnectError, match='database "nope" does not exist'):
+            client.database("nope")
+        client.close()
+        assert not other.is_open
+
+
+class TestConnecting:
+    def test_a_wrong_password_is_told_at_once(self, make_client: MakeClient) -> None:
+        started = time.monotonic()
+        with pytest.raises(ConnectError, match="password authentication failed") as caught:
+            make_client(password="wrong-zqx", retry=RetryConfig(first_delay_s=5))
+        assert time.monotonic() - started < 3
+        assert "zqx" not in str(caught.value)
+
+    def test_nobody_there_is_tried_three_times(
+        self, make_client: MakeClient, postgres: Postgres, proxy: Callable[[str, int], Proxy]
+    ) -> None:
+        link = proxy(postgres.host, postgres.port)
+        link.behave("reset")
+        with pytest.raises(ConnectError, match=f"no connection to {link.host}:{link.port}/"):
+            make_client(port=link.port, retry=RetryConfig(first_delay_s=0.01))
+        assert link.connections >= 3
+
+    def test_a_server_that_comes_up_meanwhile_is_found(
+        self, make_client: MakeClient, mortal: Postgres
+    ) -> None:
+        mortal.stop()
+        starter = threading.Timer(0.3, mortal.start)
+        starter.start()
+        client = make_client(mortal, retry=RetryConfig(attempts=9, first_delay_s=0.2))
+        assert client.query_scalar("SELECT 1") == 1
+        starter.join()
+
+
+class TestCredentials:
+    def test_they_are_asked_for_at_each_connection_and_after_a_rotation(
+        self, make_client: MakeClient, postgres: Postgres
+    ) -> None:
+        postgres.create_role("rotating", "first")
+        current = ["first"]
+        client = make_client(
+            username="rotating",
+            password=None,
+            credentials=CallableCredentials(lambda: current[0]),
+            pool=PoolConfig(min_size=1, max_size=2),
+        )
+        assert client.query_scalar("SELECT current_user") == "rotating"
+        postgres.run("ALTER ROLE rotating PASSWORD 'second'")
+        current[0] = "second"
+        client.drain()
+        wait_until(lambda: stats(client).connections_made >= 2)
+        assert client.query_scalar("SELECT current_user") == "rotating"
+        client.close()
+        postgres.run("DROP ROLE rotating")
+
+    def test_the_environment_gives_them(
+        self, make_client: MakeClient, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        provider = EnvironmentCredentials("DB_USER", "DB_PASSWORD")
+        with pytest.raises(ConfigError, match="DB_USER: the variable is not set"):
+            make_client(credentials=provider, password=None)
+        monkeypatch.setenv("DB_USER", postgres.user)
+        monkeypatch.setenv("DB_PASSWORD", postgres.password)
+        client = make_client(username="nobody", password=None, credentials=provider)
+        assert client.query_scalar("SELECT current_user") == postgres.user
+        assert repr(provider) == "EnvironmentCredentials(DB_USER, DB_PASSWORD)"
+
+    def test_they_are_kept_until_shortly_before_they_expire(self) -> None:
+        made: list[Credentials] = []
+
+        def credentials() -> Credentials:
+            lifetime = 60.15 if not made else 900
+            made.append(Credentials(secret("x"), expires_at=time.monotonic() + lifetime))
+            return made[-1]
+
+        cached = CachedCredentials(CallableCredentials(credentials), margin_s=60)
+        for _ in range(3):
+            cached.credentials({"host": "a"})
+        assert len(made) == 1
+        time.sleep(0.2)
+        for _ in range(3):
+            cached.credentials({"host": "a"})
+        assert len(made) == 2
+        cached.forget()
+        cached.credentials({"host": "a"})
+        assert len(made) == 3
+
+    def test_rds_tokens_are_signed_here_for_the_server_and_the_user(self) -> None:
+        import boto3
+
+        session = boto3.Session(aws_access_key_id="AKIA", aws_secret_access_key="zqxzqx")
+        provider = RdsIamCredentials("eu-central-1", session)
+        found = provider.credentials({"host": "db.aws", "port": "5433", "user": "ann"})
+        token = found.password.reveal()
+        assert token.startswith("db.aws:5433/?Action=connect&DBUser=ann&")
+        assert "X-Amz-Signature=" in token
+        assert found.expires_at is not None
+        assert 0 < found.expires_at - time.monotonic() <= RDS_LIFETIME_S
+        assert "X-Amz" not in repr(found)
+
+
+class TestDeath:
+    def test_idle_connections_that_the_server_ended_are_never_given_away(
+        self, make_client: MakeClient, client: Any
+    ) -> None:
+        name = "ended"
+        small = make_client(application_name=name, pool=PoolConfig(min_size=4, max_size=4))
+        wait_until(lambda: stats(small).available == 4)
+        kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1"
+        for _ in range(3):
+            assert len(client.query(kill, [name])) == 4
+            wait_until(lambda: client.query_scalar(BACKENDS, [name]) == 0)
+            started = time.monotonic()
+            assert [small.query_scalar("SELECT 1") for _ in range(8)] == [1] * 8
+            assert time.monotonic() - started < 2
+            wait_until(lambda: client.query_scalar(BACKENDS, [name]) == 4)
+        assert stats(small).connections_lost >= 3
+
+    def test_a_restart_of_the_server_is_no_error_to_those_who_wait(
+        self, make_client: MakeClient, mortal: Postgres
+    ) -> None:
+        client = make_client(mortal, pool=PoolConfig(min_size=2, max_size=2))
+        assert client.query_scalar("SELECT 1") == 1
+        mortal.crash()
+        starter = threading.Timer(0.5, mortal.start)
+        starter.start()
+        assert client.query_scalar("SELECT 1") == 1
+        starter.join()
+
+    def test_a_statement_under_way_is_one_error(self, make_client: MakeClient, client: Any) -> None:
+        name = "under way"
+        small = make_client(application_name=name, pool=PoolConfig(min_size=1, max_size=1))
+        kill = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = $1 AND state = 'active'"
+        )
+        killer = threading.Timer(0.2, client.query, [kill, [name]])
+        killer.start()
+        with pytest.raises(ConnectionLost, match="during the statement: terminating connection"):
+            small.query("SELECT pg_sleep(5)")
+        killer.join()
+        assert small.query_scalar("SELECT 1") == 1
+
+    def test_a_link_that_breaks_within_a_result_is_one_error(
+        self, make_client: MakeClient, postgres: Postgres, proxy: Callable[[str, int], Proxy]
+    ) -> None:
+        link = proxy(postgres.host, postgres.port)
+        client = make_client(port=link.port, pool=PoolConfig(min_size=1, max_size=1))
+        link.behave("pass", cut_after_bytes=100_000)
+        with pytest.raises(ConnectionLost):
+            client.query("SELECT i, repeat('x', 100) FROM generate_series(1, 50000) i")
+        link.behave("pass")
+        assert client.query_scalar("SELECT 1") == 1
+
+    def test_a_transaction_whose_connection_is_lost_is_not_applied(
+        self, client: Any, table: str
+    ) -> None:
+        transaction = client.begin()
+        transaction.execute(f"INSERT INTO {table} VALUES (1)")
+        pid = transaction.query_scalar("SELECT pg_backend_pid()")
+        client.query("SELECT pg_terminate_backend($1)", [pid])
+        with pytest.raises(ConnectionLost):
+            transaction.commit()
+        with pytest.raises(ConnectionLost), client.transaction() as other:
+            other.execute(f"INSERT INTO {table} VALUES (1)")
+            pid = other.query_scalar("SELECT pg_backend_pid()")
+            client.query("SELECT pg_terminate_backend($1)", [pid])
+            other.execute("SELECT 1")
+        assert not client.exists(f"SELECT 1 FROM {table}")
+
+
+class TestBlackHole:
+    @pytest.fixture
+    def link(self, postgres: Postgres, proxy: Callable[[str, int], Proxy]) -> Proxy:
+        return proxy(postgres.host, postgres.port)
+
+    def test_the_limit_of_a_statement_holds(self, make_client: MakeClient, link: Proxy) -> None:
+        client = make_client(port=link.port, pool=PoolConfig(min_size=1, max_size=1))
+        assert client.query_scalar("SELECT 1") == 1
+        link.behave("black hole")
+        started = time.monotonic()
+        with pytest.raises(QueryTimeout, match=r"longer than 0\.5 s: the server did not answer"):
+            client.query("SELECT 1", timeout_s=0.5)
+        assert time.monotonic() - started < 3.5
+        link.behave("reset")  # what is in the hole never comes out
+        link.behave("pass")
+        assert client.query_scalar("SELECT 1") == 1
+
+    def test_an_idle_connection_is_asked_before_it_is_used(
+        self, make_client: MakeClient, link: Proxy
+    ) -> None:
+        client = make_client(
+            port=link.port,
+            connect_timeout_s=2,
+            pool=PoolConfig(
+                min_size=1, max_size=1, acquire_timeout_s=9, health_check_interval_s=0.2
+            ),
+        )
+        assert client.query_scalar("SELECT 1") == 1
+        link.behave("black hole")
+        threading.Timer(0.5, lambda: (link.behave("reset"), link.behave("pass"))).start()
+        time.sleep(0.3)
+        assert client.query_scalar("SELECT 1") == 1
+
+
+def test_the_health_check_replaces_dead_connections_by_itself(
+    make_client: MakeClient, client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "healthy"
+    with caplog.at_level(logging.CRITICAL, "psycopg.pool"):
+        small = make_client(
+            application_name=name,
+            pool=PoolConfig(min_size=2, max_size=2, health_check_interval_s=0.1),
+        )
+        wait_until(lambda: client.query_scalar(BACKENDS, [name]) == 2)
+        pids = "SELECT array_agg(pid) FROM pg_stat_activity WHERE application_name = $1"
+        before = client.query_scalar(pids, [name])
+        client.query("SELECT pg_terminate_backend(unnest($1::int[]))", [before])
+        wait_until(
+            lambda: (
+                len(found := client.query_scalar(pids, [name]) or []) == 2
+                and not set(found) & set(before)
+            )
+        )
+        assert small.check()

@@ -1,0 +1,241 @@
+"""Queries against a real server, with both faces."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from psycopg.sql import SQL, Identifier
+from pydantic import BaseModel
+
+from duckalog.postgres import (
+    ClosedError,
+    Column,
+    IntegrityError,
+    QueryError,
+    QueryTimeout,
+    Row,
+    RowCountError,
+)
+from tests.hostile import HOSTILE, NAME, TEXT
+from tests.postgres.faces import MakeClient
+
+pytestmark = pytest.mark.servers
+
+TWO = "SELECT * FROM (VALUES (1, 'a'), (2, 'b')) AS v(i, t) WHERE i > $1 ORDER BY i"
+
+
+@dataclass
+class Pair:
+    i: int
+    t: str
+
+
+class Model(BaseModel):
+    i: int
+    t: str
+
+
+class TestRows:
+    def test_a_row_is_a_tuple_whose_values_have_names(self, client: Any) -> None:
+        row, other = client.query(TWO, [0])
+        assert row == (1, "a")
+        assert (row["i"], row["t"], row[0], row[-1], row[:1]) == (1, "a", 1, "a", (1,))
+        assert row.get("t") == "a"
+        assert row.get("x", 7) == 7
+        assert row.keys() == ("i", "t")
+        assert other.to_dict() == {"i": 2, "t": "b"}
+        assert repr(other) == "Row(i=2, t='b')"
+        assert pickle.loads(pickle.dumps(other))["t"] == "b"
+
+    def test_an_unknown_name_lists_the_columns(self, client: Any) -> None:
+        with pytest.raises(KeyError, match='no column "x"; columns: i, t'):
+            client.query_one(TWO, [1])["x"]
+
+    def test_a_name_that_columns_share_means_the_first(self, client: Any) -> None:
+        row = client.query_one("SELECT 1 AS i, 2 AS i")
+        assert (row["i"], tuple(row)) == (1, (1, 2))
+
+    @pytest.mark.parametrize(
+        ("into", "expected"),
+        [
+            (Row, (2, "b")),
+            (tuple, (2, "b")),
+            (dict, {"i": 2, "t": "b"}),
+            (Pair, Pair(2, "b")),
+            (Model, Model(i=2, t="b")),
+            (lambda i, t: f"{i}{t}", "2b"),
+        ],
+    )
+    def test_rows_become_what_is_asked_for(self, client: Any, into: Any, expected: Any) -> None:
+        assert client.query(TWO, [1], into=into) == [expected]
+        assert client.query_one(TWO, [1], into=into) == expected
+        assert client.query_opt(TWO, [1], into=into) == expected
+        assert client.query(TWO, [9], into=into) == []
+
+    def test_columns_have_the_names_of_their_types(self, client: Any) -> None:
+        result = client.query_result("SELECT 1::int8 AS a, 'x'::varchar(5) b, 1::numeric(4,2) c")
+        assert result.columns == (
+            Column("a", 20, "int8"),
+            Column("b", 1043, "varchar(5)"),
+            Column("c", 1700, "numeric(4,2)"),
+        )
+        assert result.rows_affected == 1
+
+
+class TestStatements:
+    def test_execute_tells_how_many_rows_it_touched(self, client: Any, table: str) -> None:
+        insert = f"INSERT INTO {table} SELECT i, 'x' FROM generate_series(1, $1::int) i"
+        assert client.execute(insert, [5]) == 5
+        assert client.execute(f"UPDATE {table} SET t = $1 WHERE i < $2", ["y", 3]) == 2
+        assert client.execute(f"DELETE FROM {table} WHERE t = 'y'") == 2
+        assert client.query_scalar(f"SELECT count(*) FROM {table}") == 3
+
+    def test_returning_returns_rows(self, client: Any, table: str) -> None:
+        sql = f"INSERT INTO {table} VALUES ($1, $2) RETURNING i, t"
+        assert client.query_one(sql, [1, "x"]) == (1, "x")
+        assert client.query_scalar(f"UPDATE {table} SET i = 7 RETURNING i") == 7
+
+    def test_a_percent_sign_is_itself(self, client: Any) -> None:
+        assert client.query_scalar("SELECT 5 % 3 FROM (SELECT 1) x WHERE 'ab' LIKE 'a%'") == 2
+
+    @pytest.mark.parametrize("prepare", [None, True, False])
+    def test_a_prepared_statement_answers_the_same(self, client: Any, prepare: bool) -> None:
+        answers = [client.query_scalar("SELECT $1 + 1", [i], prepare=prepare) for i in range(9)]
+        assert answers == list(range(1, 10))
+
+    def test_prepare_keeps_the_plan_on_the_server(self, make_client: MakeClient) -> None:
+        from duckalog.postgres import PoolConfig
+
+        client = make_client(pool=PoolConfig(min_size=1, max_size=1))
+        for prepare in (True, False):
+            client.query("SELECT 40 + $1::int", [2], prepare=prepare)
+        sql = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'SELECT 40%'"
+        assert client.query_scalar(sql) == 1
+
+    def test_exists_asks_for_no_row(self, client: Any) -> None:
+        assert client.exists(TWO, [1])
+        assert not client.exists(TWO, [2])
+        assert client.exists("SELECT 1 / (2 - i) FROM generate_series(1, 2) i -- one is enough")
+
+    def test_a_batch_is_done_whole_or_not_at_all(self, client: Any, table: str) -> None:
+        insert = f"INSERT INTO {table} VALUES ($1, $2)"
+        done = client.execute_batch(
+            [(insert, [1, "a"]), (insert, [2, "b"]), f"UPDATE {table} SET t = 'c'"]
+        )
+        assert done == [1, 1, 2]
+        with pytest.raises(IntegrityError) as caught:
+            client.execute_batch([(insert, [3, "a"]), (insert, [1, "again"]), (insert, [4, "b"])])
+        assert caught.value.constraint == f"{table}_pkey"
+        assert client.query(f"SELECT i FROM {table} ORDER BY i") == [(1,), (2,)]
+
+    @pytest.mark.parametrize("params", ["ab", b"ab", {"i": 1}])
+    def test_parameters_that_are_no_sequence_are_refused(self, client: Any, params: Any) -> None:
+        with pytest.raises(TypeError, match="pass the values in a list or tuple"):
+            client.query("SELECT $1", params)
+
+
+class TestCounts:
+    def test_query_one_wants_one(self, client: Any) -> None:
+        assert client.query_one(TWO, [1]) == (2, "b")
+        with pytest.raises(RowCountError, match="no row"):
+            client.query_one(TWO, [2])
+        with pytest.raises(RowCountError, match="2 rows, not one"):
+            client.query_one(TWO, [0])
+
+    def test_query_opt_takes_none(self, client: Any) -> None:
+        assert client.query_opt(TWO, [2]) is None
+        with pytest.raises(RowCountError, match="2 rows, not one"):
+            client.query_opt(TWO, [0])
+
+    def test_query_scalar_wants_one_value(self, client: Any) -> None:
+        assert client.query_scalar("SELECT NULL") is None
+        with pytest.raises(RowCountError, match="no row"):
+            client.query_scalar(TWO, [2])
+        with pytest.raises(RowCountError, match="returns no value"):
+            client.query_scalar("DO $$ BEGIN END $$")
+
+
+class TestErrors:
+    def test_the_server_s_reason_is_told_without_the_row_s_values(
+        self, client: Any, table: str
+    ) -> None:
+        insert = f"INSERT INTO {table} VALUES ($1, $2)"
+        client.execute(insert, [4711, "a"])
+        with pytest.raises(IntegrityError, match=f'unique constraint "{table}_pkey"') as caught:
+            client.execute(insert, [4711, "b"])
+        error = pickle.loads(pickle.dumps(caught.value))
+        assert (error.sqlstate, error.table) == ("23505", table)
+        assert "4711" in error.detail
+        assert "4711" not in str(error)
+        assert caught.value.__cause__ is None
+
+    def test_a_connection_is_as_good_as_new_after_an_error(self, client: Any) -> None:
+        with pytest.raises(QueryError, match='syntax error at or near "SELEKT"') as caught:
+            client.query("SELEKT 1")
+        assert caught.value.sqlstate == "42601"
+        assert client.query_scalar("SELECT 1") == 1
+
+    def test_values_that_cannot_be_sent_are_refused(self, client: Any) -> None:
+        with pytest.raises(QueryError, match="cannot adapt type 'object'"):
+            client.query("SELECT $1", [object()])
+        with pytest.raises(QueryError, match="supplies 1 parameters"):
+            client.query("SELECT $1, $2", [1])
+        with pytest.raises(QueryError, match="NUL"):
+            client.query("SELECT $1::text", ["a\0b"])
+
+    def test_a_client_that_is_not_open_says_so(self, make_client: MakeClient) -> None:
+        client = make_client(is_open=False)
+        with pytest.raises(ClosedError, match="not open"):
+            client.query("SELECT 1")
+        with client:
+            assert client.query_scalar("SELECT 1") == 1
+        with pytest.raises(ClosedError, match="not open"):
+            client.query("SELECT 1")
+
+
+class TestLimits:
+    def test_a_statement_over_its_limit_is_cancelled_and_the_connection_kept(
+        self, make_client: MakeClient
+    ) -> None:
+        from duckalog.postgres import PoolConfig
+
+        client = make_client(pool=PoolConfig(min_size=1, max_size=1))
+        backend = client.query_scalar("SELECT pg_backend_pid()")
+        started = time.monotonic()
+        with pytest.raises(QueryTimeout, match=r"longer than 0\.2 s: it was cancelled"):
+            client.query("SELECT pg_sleep(10)", timeout_s=0.2)
+        assert time.monotonic() - started < 1.5
+        assert client.query_scalar("SELECT pg_backend_pid()") == backend
+
+    def test_the_client_s_limit_holds_where_a_statement_has_none(
+        self, make_client: MakeClient
+    ) -> None:
+        client = make_client(query_timeout_s=0.2)
+        with pytest.raises(QueryTimeout):
+            client.execute_batch(["SELECT 1", "SELECT pg_sleep(10)"])
+        assert client.query_scalar("SELECT pg_sleep(0.3)::text", timeout_s=math.inf) == ""
+
+    @pytest.mark.parametrize("limit", [0, -1, math.nan])
+    def test_a_limit_is_more_than_nothing(self, client: Any, limit: float) -> None:
+        with pytest.raises(ValueError, match="expected more than 0"):
+            client.query("SELECT 1", timeout_s=limit)
+
+
+class TestInjection:
+    def test_hostile_parameters_come_back_as_they_were(self, client: Any) -> None:
+        for text in HOSTILE:
+            assert client.query_scalar("SELECT $1::text", [text]) == text
+            assert client.exists("SELECT 1 WHERE $1::text = $2", [text, text])
+
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    @given(TEXT, NAME)
+    def test_any_parameter_and_any_name_stay_data(self, client: Any, text: str, name: str) -> None:
+        name = name.encode()[:63].decode(errors="ignore")  # what PostgreSQL keeps of a name
+        row = client.query_one(SQL("SELECT $1::text AS {}").format(Identifier(name)), [text])
+        assert row.to_dict() == {name: text}
