@@ -14,7 +14,8 @@ nox.options.error_on_missing_interpreters = "CI" in os.environ
 
 LEAST_COVERAGE = 95  # per cent of lines and branches
 
-IN_PARALLEL = ("-n", "auto", "--dist", "worksteal")
+IN_PARALLEL = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal")
+"""Twice as many workers as cores: many tests wait, for a lock or a server that hangs."""
 
 
 def _find_pythons_of_pyenv() -> None:
