@@ -223,5 +223,11 @@ class TestS3:
         monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
         with pytest.raises(duckalog.EngineError) as caught:
             duckalog.init_config("s3://init-lake/")
+        (problem,) = caught.value.problems
+        assert (problem.place, problem.message) == (
+            "s3://init-lake",
+            "the files cannot be listed",
+        )
+        assert "LINE" not in problem.remedy
         assert "403" in str(caught.value)
         assert "nobody-knows" not in str(caught.value)

@@ -151,6 +151,7 @@ def test_a_port_that_another_server_has_is_told(config: Path, run_cli: RunCli) -
     port = free_port()
     with serving(config, port) as process:
         read_until(process, "Ctrl-C")
+        socket.create_connection(("localhost", port), timeout=20).close()
         result = run_cli("serve", config, "--port", str(port))
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0

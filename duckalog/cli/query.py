@@ -47,7 +47,8 @@ _ANY_WIDTH = 1_000_000
     "--format",
     "kind",
     type=click.Choice(FORMATS),
-    help="How to write the rows: by default as --output's suffix says, else as a table.",
+    help="How to write the rows: by default as --output's suffix says, else as a table."
+    " NaN and Infinity stand in JSON as DuckDB writes them, bare.",
 )
 @click.option("-o", "--output", type=click.Path(), help="Write to this file instead of stdout.")
 @click.option(

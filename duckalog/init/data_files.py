@@ -103,8 +103,16 @@ class _Collection:
                 Entry({"name": "files", "sql": f"SELECT file FROM glob({literal(start + '**')})"})
             ],
         )
-        with connected(listing) as connection:
-            rows = connection.execute("FROM files").fetchall()
+        reasons: list[str] = []
+        try:
+            with connected(listing) as connection:
+                rows = connection.execute("FROM files").fetchall()
+        except EngineError as error:
+            # Their places, and the lines of SQL, are of a draft that nobody has seen.
+            said = [problem.remedy or problem.message for problem in error.problems]
+            reasons = [one.partition("\n\nLINE ")[0] for one in said]
+        if reasons:
+            raise self._error("the files cannot be listed", "\n".join(reasons))
         return [file[len(start) :] for (file,) in rows if file.startswith(start)]
 
     def _place(self, pattern: str) -> Place:
