@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import socket
+import time
 from collections.abc import Iterator
 
 import duckdb
@@ -55,11 +56,24 @@ def served(
             refusal = ""
         if refusal:
             raise EngineError(Problem(Origin(), f"cannot serve at {address}", refusal))
+        _wait_for(host, port)
         try:
             yield address
         finally:
             with contextlib.suppress(duckdb.Error):
                 connection.execute(call("quack_stop", literal(address), {}).text).fetchall()
+
+
+_START_S = 10.0
+
+
+def _wait_for(host: str, port: int) -> None:
+    """Wait until somebody listens: `quack_serve` may return before (1.5.5)."""
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1.0):
+            return
+        time.sleep(0.02)
 
 
 def _is_taken(host: str, port: int) -> bool:
