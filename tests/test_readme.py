@@ -55,7 +55,7 @@ def test_the_first_screen_works(shop: Path, capsys: pytest.CaptureFixture[str]) 
 
 def _commands_then(shop: Path, command: str) -> str:
     """Run the README's first commands, compare what they print, and return its first program."""
-    (block,) = [text for text in blocks("console") if f"duckalog {command}" in text]
+    block = next(text for text in blocks("console") if f"duckalog {command}" in text)
     printed = _run_all(block, shop)
     expected = "".join(
         line for line in block.splitlines(keepends=True) if not line.startswith("$ ")
