@@ -64,6 +64,7 @@ def _view_step(
         if column.description is not None:
             statements.append(comment_on_column(relation, name, column.description))
     files = stated_files(config, view, reading) if reading else ()
+    sources += tuple(Source(_kind_of(file), (file,)) for file in files or ())
     return ViewStep(
         kind="view",
         name=f"{view.schema}.{view.name}",
@@ -85,6 +86,15 @@ def _view_step(
         meta=view.meta,
         checks=checks,
     )
+
+
+_KINDS = {"parquet": "parquet", "csv": "csv", "tsv": "csv", "json": "json", "ndjson": "json"}
+
+
+def _kind_of(file: str) -> str:
+    """Return the kind of the files that a path or URL stands for, by its ending."""
+    name = file.lower().partition("?")[0].removesuffix(".gz").removesuffix(".zst")
+    return _KINDS.get(name.rpartition(".")[2], "file")
 
 
 def _in_order(steps: Sequence[ViewStep]) -> list[ViewStep]:
