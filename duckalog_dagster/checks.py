@@ -74,14 +74,14 @@ def run_checks(
             databases.append(step.key)
             keys[step.key, REACHABLE] = AssetCheckKey(asset, REACHABLE)
         elif step.key in filled:
-            pairs = {
-                one: AssetCheckKey(asset, name)
+            pairs = [
+                (one, AssetCheckKey(asset, name))
                 for name, one in _filled(step, filled[step.key])
                 if AssetCheckKey(asset, name) in wanted
-            }
-            checks = tuple(pairs)
+            ]
+            checks = tuple(one for one, _ in pairs)
             views.append(msgspec.structs.replace(filled[step.key], checks=checks))
-            keys |= {(step.key, one.name): key for one, key in pairs.items()}
+            keys |= {(step.key, one.name): key for one, key in pairs}
     results: dict[AssetCheckKey, AssetCheckResult] = {}
     try:
         for verdict in _verdicts(plan, views, databases, lock_timeout_s):

@@ -36,8 +36,11 @@ views:
       - {type: accepted_values, column: status, values: ["${env:STATUS:open}", lost]}
   - name: people
     tags: [sensitive]
+    columns: {name: Who it is.}
     sql: SELECT 'Ada' AS name
-    checks: [{type: expression, name: no_ada, expression: "name <> 'Ada'"}]
+    checks:
+      - {type: expression, name: no_ada, expression: "name <> 'Ada'"}
+      - {type: schema, columns: {name: VARCHAR}}
 """
 
 
@@ -63,7 +66,7 @@ def test_each_is_a_check_of_its_view(shop: Path) -> None:
     told = {f"{spec.asset_key.path[-1]}:{spec.name}": spec.description for spec in specs}
     assert told["orders:unique_id"] == "Each order once."
     assert {"orders:answers", "people:answers", "people:no_ada"} <= told.keys()
-    assert len(told) == 6
+    assert len(told) == 7
 
 
 def test_they_tell_severity_failing_rows_and_a_sample(shop: Path) -> None:
@@ -71,6 +74,7 @@ def test_they_tell_severity_failing_rows_and_a_sample(shop: Path) -> None:
     assert {name for name, one in told.items() if one.passed} == {
         "orders:answers",
         "people:answers",
+        "people:schema",
         next(name for name in told if "accepted" in name),
     }
     unique, not_null = told["orders:unique_id"], told["orders:not_null_status"]
