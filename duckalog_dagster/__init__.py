@@ -10,6 +10,7 @@ from duckalog_dagster.assets import (
 from duckalog_dagster.automation import duckalog_view_condition
 from duckalog_dagster.component import DuckalogComponent
 from duckalog_dagster.events import DuckalogEventIterator
+from duckalog_dagster.io_manager import build_duckalog_io_manager
 from duckalog_dagster.resource import DuckalogResource
 from duckalog_dagster.selection import (
     build_duckalog_asset_selection,
@@ -41,6 +42,7 @@ __all__ = [
     "build_duckalog_check_specs",
     "build_duckalog_config_sensor",
     "build_duckalog_definitions",
+    "build_duckalog_io_manager",
     "build_duckalog_observation_schedule",
     "build_schedule_from_duckalog_selection",
     "duckalog_assets",

@@ -16,6 +16,7 @@ from dagster import (
     multi_asset,
 )
 
+from duckalog_dagster.io_manager import build_duckalog_io_manager
 from duckalog_dagster.resource import DuckalogResource
 from duckalog_dagster.sources import source_assets
 from duckalog_dagster.specs import RESOURCE_KEY, CatalogSpecs, ConfigPath, catalog_specs, op_name
@@ -163,7 +164,8 @@ def build_duckalog_definitions(
 
     They load without environment variables, and without opening a file or the
     network; placeholders are filled when a run builds. `resource` is by default
-    that of the config; a second catalog needs another `resource_key`.
+    that of the config; a second catalog needs another `resource_key`. Under the same
+    key with `_views` is what reads views for other assets.
     """
     found = catalog_specs(config, translator)
     assets = assets_of(
@@ -178,5 +180,8 @@ def build_duckalog_definitions(
     )
     return Definitions(
         assets=[*source_assets(found, assets_per_op, resource_key), *assets],
-        resources={resource_key: resource or DuckalogResource(config=found.plan.file)},
+        resources={
+            resource_key: resource or DuckalogResource(config=found.plan.file),
+            f"{resource_key}_views": build_duckalog_io_manager(resource_key),
+        },
     )

@@ -30,6 +30,7 @@ from dagster.components.utils.translation import (
 )
 
 from duckalog_dagster.assets import ASSETS_PER_OP, assets_of
+from duckalog_dagster.io_manager import build_duckalog_io_manager
 from duckalog_dagster.resource import LOCK_TIMEOUT_S, DuckalogResource
 from duckalog_dagster.selection import build_schedule_from_duckalog_selection
 from duckalog_dagster.sensors import build_duckalog_config_sensor
@@ -177,7 +178,10 @@ class DuckalogComponent(Component, Resolvable):
             assets=[*sources, *assets],
             schedules=schedules,
             sensors=sensors,
-            resources={resource_key: resource},
+            resources={
+                resource_key: resource,
+                f"{resource_key}_views": build_duckalog_io_manager(resource_key),
+            },
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import duckdb
@@ -28,10 +29,11 @@ from duckalog import (
     build,
     connect,
 )
+from duckalog_dagster.checks import failed, own_check, run_checks
 from duckalog_dagster.lineage import column_lineages
 from duckalog_dagster.metadata import database_result, row_count, view_result
 from duckalog_dagster.sources import observed_versions
-from duckalog_dagster.specs import CatalogSpecs, check_key
+from duckalog_dagster.specs import CatalogSpecs
 
 if TYPE_CHECKING:
     from duckalog_dagster.resource import DuckalogResource
@@ -73,8 +75,10 @@ class CatalogRun:
                 yield from self._failed_checks(error)
                 failure: Failure | None = _failure(error)
             else:
-                yield from self._results(reports, session, wanted)
-                yield from self._checks_alone(session)
+                results = self._checked(reports)
+                yield from self._results(reports, results, session, wanted)
+                for several in results.values():
+                    yield from several  # those that were selected without their assets
                 failure = _failure_of(reports)
         if failure:
             # Not chained: what caused it is told, without secrets, in the problems.
@@ -124,27 +128,46 @@ class CatalogRun:
             build_id=hashlib.sha256("\n".join(parts).encode()).hexdigest(),
         )
 
+    def _checked(self, reports: Sequence[BuildReport]) -> dict[AssetKey, list[AssetCheckResult]]:
+        """Return what the checks find of what was built, and of what was not selected."""
+        broken = {
+            (one.schema, one.name) for report in reports for one in report.views if one.problem
+        }
+        wanted = [
+            one
+            for one in self.checks
+            if not isinstance(step := self.catalog.steps[one.asset_key], ViewStep)
+            or one.asset_key not in self.steps
+            or (step.schema, step.view) not in broken
+        ]
+        order = {key: place for place, key in enumerate(self.catalog.steps)}
+        wanted.sort(key=lambda one: (order[one.asset_key], one.name))
+        return run_checks(self.catalog, self.plan, wanted, self.resource.lock_timeout_s)
+
     def _results(
-        self, reports: Sequence[BuildReport], session: _Session, wanted: Wanted
+        self,
+        reports: Sequence[BuildReport],
+        results: dict[AssetKey, list[AssetCheckResult]],
+        session: _Session,
+        wanted: Wanted,
     ) -> Iterator[Event]:
+        """Yield the assets, and take their checks out of `results`."""
         views = {(one.schema, one.name): one for report in reports for one in report.views}
         databases = {one.key: one for report in reports for one in report.databases}
         observed = observed_versions(self.context.instance, self.catalog, self.plan)
         lineages = self._lineages()
         invalidated = [name for report in reports for name in report.invalidated]
         for key, step in self.steps.items():
-            check = check_key(step, key)
+            checks = results.pop(key, [])
             if isinstance(step, DatabaseStep):
                 found: DatabaseReport = databases[step.key]
-                checks = [_check(step, key, {})] if check in self.checks else []
                 yield database_result(key, found, self._spec_version(key), checks)
                 continue
             view = _with_version(views[step.schema, step.view], observed.get(step.key))
             if view.problem:
-                if check in self.checks:
-                    yield _check(step, key, {"problem": str(view.problem)}, passed=False)
+                if own_check(step, key) in self.checks:
+                    yield failed(own_check(step, key), str(view.problem))
                 continue
-            checks = [session.check(key, step, view)] if check in self.checks else []
             counted = row_count(session.connection, step) if wanted.row_counts else None
             lineage = lineages.get(step.key)
             yield view_result(key, step, view, invalidated, checks, counted, lineage)
@@ -162,17 +185,11 @@ class CatalogRun:
     def _spec_version(self, key: AssetKey) -> str:
         return self.context.assets_def.specs_by_key[key].code_version or ""
 
-    def _checks_alone(self, session: _Session) -> Iterator[AssetCheckResult]:
-        """Yield the checks that were selected without their assets."""
-        for key, step in self.catalog.steps.items():
-            if key not in self.steps and check_key(step, key) in self.checks:
-                yield session.check(key, step)
-
     def _failed_checks(self, error: DuckalogError) -> Iterator[AssetCheckResult]:
         for key, step in self.catalog.steps.items():
             problem = problem_of(step, error)
-            if problem and check_key(step, key) in self.checks:
-                yield _check(step, key, {"problem": problem}, passed=False)
+            if problem and own_check(step, key) in self.checks:
+                yield failed(own_check(step, key), problem)
 
 
 def _with_version(view: ViewReport, observed: Sequence[str] | None) -> ViewReport:
@@ -189,57 +206,20 @@ class _Session:
     def __init__(self, run: CatalogRun, stack: ExitStack) -> None:
         self.run = run
         self.stack = stack
-        self.opened: duckdb.DuckDBPyConnection | DuckalogError | None = None
 
-    @property
+    @cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
         """The connection, with what the op's assets need of the session."""
-        if self.opened is None:
-            self.opened = self._open()
-        if isinstance(self.opened, DuckalogError):
-            raise self.opened
-        return self.opened
-
-    def _open(self) -> duckdb.DuckDBPyConnection | DuckalogError:
         run = self.run
-        keys = {*run.steps, *(check.asset_key for check in run.checks)}
-        chosen = run.plan.chosen(run.catalog.steps[key].key for key in keys)
-        try:
-            connection = connect(chosen, lock_timeout_s=run.resource.lock_timeout_s)
-        except DuckalogError as error:
-            return error
+        chosen = run.plan.chosen(run.catalog.steps[key].key for key in run.steps)
+        connection = connect(chosen, lock_timeout_s=run.resource.lock_timeout_s)
         self.stack.callback(connection.close)
         return connection
-
-    def check(self, key: AssetKey, step: Step, view: ViewReport | None = None) -> AssetCheckResult:
-        """Return the result of a step's own check; a view just made has been bound by that."""
-        if view and view.seconds:
-            return _check(step, key, {})
-        try:
-            connection = self.connection
-        except DuckalogError as error:
-            problem = problem_of(step, error) or (str(error) if isinstance(step, ViewStep) else "")
-            return _check(step, key, {"problem": problem} if problem else {}, passed=not problem)
-        if isinstance(step, DatabaseStep):
-            return _check(step, key, {})
-        try:
-            connection.execute(f"FROM {step.relation} LIMIT 0").fetchall()
-        except duckdb.Error as error:
-            told = self.run.plan.redact(f"{step.origin}: {error}")
-            return _check(step, key, {"problem": told}, passed=False)
-        return _check(step, key, {})
 
 
 def problem_of(step: Step, error: DuckalogError) -> str:
     """Return what an error says of a step, or an empty text."""
     return "\n".join(str(one) for one in error.problems if one.origin == step.origin)
-
-
-def _check(
-    step: Step, key: AssetKey, metadata: dict[str, str], *, passed: bool = True
-) -> AssetCheckResult:
-    name = check_key(step, key).name
-    return AssetCheckResult(passed=passed, asset_key=key, check_name=name, metadata=metadata)
 
 
 def _failure(error: DuckalogError) -> Failure:

@@ -8,20 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from dagster import AssetCheckKey, AssetCheckSpec, AssetKey, AssetSpec
+from dagster import AssetCheckSpec, AssetKey, AssetSpec
 
 from duckalog import DatabaseStep, Plan, ViewStep, load_plan
+from duckalog_dagster.checks import check_specs
 from duckalog_dagster.translator import DuckalogTranslator, DuckalogTranslatorData
 
 ConfigPath = str | os.PathLike[str]
 
 RESOURCE_KEY = "duckalog"
-
-ANSWERS = "answers"
-"""The check that every view has: it binds, and DuckDB can run it."""
-
-REACHABLE = "reachable"
-"""The check that every attachment and catalog has."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +109,7 @@ def specs_of(plan: Plan, translator: DuckalogTranslator) -> CatalogSpecs:
         name,
         tuple(specs.values()),
         tuple(sources.values()) if settings.enable_source_assets else (),
-        tuple(_checks(plan, keys)) if settings.enable_asset_checks else (),
+        tuple(check_specs(steps_of(plan), keys)) if settings.enable_asset_checks else (),
         keys,
     )
 
@@ -129,21 +124,6 @@ def catalog_name(plan: Plan) -> str:
 def op_name(text: str) -> str:
     """Return a text as the name of an op."""
     return re.sub(r"\W+", "_", text, flags=re.ASCII)
-
-
-def _checks(plan: Plan, keys: Mapping[str, AssetKey]) -> Iterator[AssetCheckSpec]:
-    for step in steps_of(plan):
-        if isinstance(step, ViewStep):
-            description = "The view is there, and DuckDB can run it."
-            yield AssetCheckSpec(ANSWERS, asset=keys[step.key], description=description)
-        else:
-            description = "The database can be attached, and answers."
-            yield AssetCheckSpec(REACHABLE, asset=keys[step.key], description=description)
-
-
-def check_key(step: ViewStep | DatabaseStep, key: AssetKey) -> AssetCheckKey:
-    """Return the key of the check that a step has by default."""
-    return AssetCheckKey(key, ANSWERS if isinstance(step, ViewStep) else REACHABLE)
 
 
 def build_duckalog_asset_specs(

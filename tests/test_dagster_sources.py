@@ -136,6 +136,23 @@ def test_the_version_of_a_view_moves_with_a_source_that_only_a_network_knows(
     assert {name for name in first if first[name] != second[name]} == {"orders", "total"}
 
 
+def test_files_that_raw_sql_reads_are_sources_too(
+    write_config: WriteConfig, instance: DagsterInstance, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("i\n1\n")
+    config = write_config(
+        "version: 1\nduckdb: {database: shop.duckdb}\n"
+        "views: [{name: total, sql: SELECT sum(i) AS total FROM 'a.csv'}]\n"
+    )
+    defs = with_jobs(build_duckalog_definitions(config))
+    (event,) = look(defs, instance).get_asset_observation_events()
+    assert event.asset_key == AssetKey(["shop", "files", "a_csv"])
+    first = versions(build(defs, instance))
+    assert versions(build(defs, instance)) == first
+    (tmp_path / "a.csv").write_text("i\n1\n2\n")
+    assert versions(build(defs, instance)) != first
+
+
 def test_a_source_that_cannot_be_asked_fails_the_observation(
     write_config: WriteConfig, s3: S3, instance: DagsterInstance
 ) -> None:

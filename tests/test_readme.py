@@ -129,7 +129,15 @@ def test_data_frames_come_from_connect(shop: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["catalog.yaml", "views.yaml", "warehouse.yaml", "team.yaml", "checked.yaml"]
+    "name",
+    [
+        "catalog.yaml",
+        "views.yaml",
+        "warehouse.yaml",
+        "team.yaml",
+        "checked.yaml",
+        "beside_dbt.yaml",
+    ],
 )
 def test_every_config_is_valid(name: str, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in re.findall(r"\$\{env:(\w+)\}", README):

@@ -122,6 +122,19 @@ def test_urls_are_stated_files_that_are_not_asked(write_config: WriteConfig) -> 
     assert set(step.stated_files) == {"s3://b/a.csv", "/b.csv"}
 
 
+def test_stated_files_are_sources_by_their_endings(
+    write_config: WriteConfig, tmp_path: Path
+) -> None:
+    text = "SELECT * FROM read_json('d/*.json.gz'), 's3://b/a.parquet', read_text('notes')"
+    config = write_config(f'version: 1\nviews: [{{name: v, sql: "{text}"}}]')
+    (step,) = duckalog.load_plan(config).views
+    assert {(one.kind, *one.location) for one in step.sources} == {
+        ("json", str(tmp_path / "d" / "*.json.gz")),
+        ("parquet", "s3://b/a.parquet"),
+        ("file", str(tmp_path / "notes")),
+    }
+
+
 @pytest.mark.servers
 def test_what_reads_a_local_database_that_changed_is_made_again(
     reasons: Callable[[str], Reasons], tmp_path: Path

@@ -38,7 +38,7 @@ class Needs:
     def sources(self, view: View, reading: Reading | None) -> tuple[Source, ...]:
         """Return what a view reads outside of the catalog, each source once.
 
-        Files that raw SQL reads by itself are not known.
+        Without the files that raw SQL states.
         """
         if reading is None:
             database = self.databases.get((view.reads_from or "").lower(), "")

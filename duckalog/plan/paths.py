@@ -38,11 +38,16 @@ def with_absolute_paths(
     ]
 
 
-def stated_files(config: Config, view: View, reading: Reading) -> tuple[str, ...] | None:
-    """Return the paths and URLs that a query reads, or None where only DuckDB knows them all."""
+def stated_files(
+    config: Config, view: View, reading: Reading, views: set[tuple[str, str]]
+) -> tuple[str, ...] | None:
+    """Return the paths and URLs that a query reads, or None where only DuckDB knows them all.
+
+    `views` are the names of the config's.
+    """
     if reading.reads_unknown:
         return None
-    files = [one.text for one in paths_of_files(reading, view.schema, names_of_views(config))]
+    files = [one.text for one in paths_of_files(reading, view.schema, views)]
     if any(map(_is_relative, files)) and has_search_path(config):
         return None
     folder = folder_of(view)

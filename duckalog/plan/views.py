@@ -15,7 +15,7 @@ from duckalog.entry import (
 from duckalog.errors import ConfigError, Problem
 from duckalog.plan.checks import CheckQueries
 from duckalog.plan.needs import Needs
-from duckalog.plan.paths import stated_files
+from duckalog.plan.paths import names_of_views, stated_files
 from duckalog.plan.steps import CheckStep, ViewStep, relation_of
 from duckalog.references import Reading
 from duckalog.sql import (
@@ -33,13 +33,13 @@ def view_steps(
     Raises ConfigError for views that read each other in a circle.
     """
     needs = Needs(config)
+    names = names_of_views(config)
     steps = [
         _view_step(
-            config,
             view,
             needs.of(view, reading),
             needs.sources(view, reading),
-            reading,
+            () if reading is None else stated_files(config, view, reading, names),
             checks.steps_of(view, needs),
         )
         for view, reading in ((one, readings.get(id(one))) for one in config.views)
@@ -48,11 +48,10 @@ def view_steps(
 
 
 def _view_step(
-    config: Config,
     view: View,
     needs: tuple[str, ...],
     sources: tuple[Source, ...],
-    reading: Reading | None,
+    files: tuple[str, ...] | None,
     checks: tuple[CheckStep, ...],
 ) -> ViewStep:
     relation = relation_of(view.schema, view.name)
@@ -63,7 +62,7 @@ def _view_step(
     for name, column in view.columns.items():
         if column.description is not None:
             statements.append(comment_on_column(relation, name, column.description))
-    files = stated_files(config, view, reading) if reading else ()
+    sources += tuple(Source(_kind_of(file), (file,)) for file in files or ())
     return ViewStep(
         kind="view",
         name=f"{view.schema}.{view.name}",
@@ -85,6 +84,15 @@ def _view_step(
         meta=view.meta,
         checks=checks,
     )
+
+
+_KINDS = {"parquet": "parquet", "csv": "csv", "tsv": "csv", "json": "json", "ndjson": "json"}
+
+
+def _kind_of(file: str) -> str:
+    """Return the kind of the files that a path or URL stands for, by its ending."""
+    name = file.lower().partition("?")[0].removesuffix(".gz").removesuffix(".zst")
+    return _KINDS.get(name.rpartition(".")[2], "file")
 
 
 def _in_order(steps: Sequence[ViewStep]) -> list[ViewStep]:
