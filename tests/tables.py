@@ -4,6 +4,7 @@ import importlib.util
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ class IcebergTable(Versions):
     """An Iceberg table; `uri` is its folder."""
 
     metadata: tuple[str, str] = ("", "")  # the metadata file after each version
+    times: tuple[str, str] = ("", "")  # when each was written, UTC
 
 
 def load_extensions(connection: duckdb.DuckDBPyConnection, *names: str) -> None:
@@ -131,9 +133,18 @@ def write_iceberg_table(catalog: "Catalog", name: str) -> IcebergTable:
     for batch in batches:
         table.append(batch)
         metadata.append(table.metadata_location.removeprefix("file://"))
-    first, second = (snapshot.snapshot_id for snapshot in table.snapshots())
-    location = table.location().removeprefix("file://")
-    return IcebergTable(location, (first, second), metadata=(metadata[0], metadata[1]))
+    first, second = table.snapshots()
+    return IcebergTable(
+        table.location().removeprefix("file://"),
+        (first.snapshot_id, second.snapshot_id),
+        metadata=(metadata[0], metadata[1]),
+        times=(_utc(first.timestamp_ms), _utc(second.timestamp_ms)),
+    )
+
+
+def _utc(milliseconds: int) -> str:
+    moment = datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
+    return moment.strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 def write_sqlite(path: Path, table: str = "orders", rows_sql: str = ORDERS) -> int:

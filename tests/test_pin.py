@@ -536,6 +536,6 @@ def test_a_delta_table_needs_duckdb_1_5(monkeypatch: pytest.MonkeyPatch) -> None
     from duckalog.engine.pin_tables import current_version
     from duckalog.views.pinned import PinnedDelta, Unpinnable
 
-    monkeypatch.setattr(duckdb, "__version__", "1.4.4")
+    monkeypatch.setattr("duckalog.engine.pin_tables.READS_DELTA_VERSIONS", False)
     with pytest.raises(Unpinnable, match=r"DuckDB 1\.4 cannot read a Delta table at a version"):
         current_version(duckdb.connect(), PinnedDelta(uri="x", rendered={}))

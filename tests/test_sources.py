@@ -195,9 +195,14 @@ views:
     source: iceberg
     uri: "{table.metadata[1]}"
     options: {{snapshot_id: {table.versions[0]}}}
+  - name: at_that_time
+    source: iceberg
+    uri: "{table.metadata[1]}"
+    options: {{snapshot_timestamp: "{table.times[0]}"}}
 """)
         assert query_in_new_process(config, READ.format("orders")) == ALL_ORDERS
         assert query_in_new_process(config, READ.format("earlier")) == ORDERS
+        assert query_in_new_process(config, READ.format("at_that_time")) == ORDERS
 
 
 class TestIcebergRest:
@@ -234,6 +239,11 @@ views:
     catalog: main_ic
     table: analytics.orders
     options: {{snapshot_id: {table.versions[0]}}}
+  - name: at_that_time
+    source: iceberg
+    catalog: main_ic
+    table: analytics.orders
+    options: {{snapshot_timestamp: "{table.times[0]}"}}
   - {{name: joined, sql: "SELECT * FROM main_ic.analytics.orders SEMI JOIN earlier USING (id)"}}
 """,
             ICEBERG_TOKEN=rest.token,
@@ -242,6 +252,7 @@ views:
         )
         assert query_in_new_process(config, READ.format("orders")) == ALL_ORDERS
         assert query_in_new_process(config, READ.format("earlier")) == ORDERS
+        assert query_in_new_process(config, READ.format("at_that_time")) == ORDERS
         assert query_in_new_process(config, READ.format("joined")) == ORDERS
 
     def test_vended_credentials_read_tables_on_s3(

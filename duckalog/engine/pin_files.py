@@ -6,12 +6,12 @@ import glob
 import os
 from collections.abc import Mapping, Sequence
 
-import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column, File
 from duckalog.decode import is_remote
 from duckalog.engine.probe import columns_of
+from duckalog.engine.versions import DEFAULT_PARTITION_IS_NULL, NULL_PARTITION_IS_NULL
 from duckalog.entry import Scan
 from duckalog.views.pinned import Group, PinnedFiles, Unpinnable, partitions_in
 
@@ -22,7 +22,6 @@ Found = tuple[str, "Scan | None", tuple[Column, ...]]
 """The final query, and the function and columns that stand in for its files."""
 
 _TIMES = ("DATE", "TIME")
-_VERSION = tuple(int(part) for part in duckdb.__version__.split(".")[:2])
 _DEFAULT_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -167,5 +166,5 @@ def _nulls(paths: Sequence[str]) -> dict[str, list[str]]:
 
 def _is_null(text: str) -> bool:
     if text == _DEFAULT_PARTITION:
-        return _VERSION >= (1, 5)
-    return text.lower() == "null" and _VERSION < (2, 0)
+        return DEFAULT_PARTITION_IS_NULL
+    return text.lower() == "null" and NULL_PARTITION_IS_NULL

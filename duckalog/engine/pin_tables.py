@@ -5,10 +5,10 @@ from __future__ import annotations
 import glob
 import re
 
-import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.decode import is_remote
+from duckalog.engine.versions import READS_DELTA_VERSIONS
 from duckalog.views.pinned import PinnedDelta, PinnedIceberg, Unpinnable
 
 _COMMIT = re.compile(r"(\d{20})\.(?:json|checkpoint\..*parquet)\Z")
@@ -18,7 +18,7 @@ _OF_METADATA = (*_OF_SNAPSHOTS, "allow_moved_paths")
 
 def current_version(cursor: DuckDBPyConnection, pin: PinnedDelta) -> int:
     """Return the last version of a Delta table: the highest number in its log."""
-    if duckdb.__version__.startswith("1.4."):
+    if not READS_DELTA_VERSIONS:
         raise Unpinnable(
             "DuckDB 1.4 cannot read a Delta table at a version", "Upgrade DuckDB, or take pin away."
         )

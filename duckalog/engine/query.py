@@ -13,6 +13,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.engine.execution import within
+from duckalog.engine.versions import COMPUTES_PARAMETERS_AT_ONCE
 from duckalog.environment import Redactor
 from duckalog.errors import EngineError, Origin, Problem, nearest, sentences
 from duckalog.sql import copy_to, count_of, literal, rows_of, set_option
@@ -33,7 +34,6 @@ _ROWS_IN_BATCH = 100_000
 _ROWS_RENDERED = 10_000
 """More rows than these DuckDB's own renderer never reads, and says so (1.4 to 2.0)."""
 _LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
-_RUNS_PARAMETERS_AT_ONCE = duckdb.__version__.split(".")[0] < "2"
 
 
 class Script(NamedTuple):
@@ -184,7 +184,7 @@ def _batches(reader: pyarrow.RecordBatchReader) -> Iterator[pyarrow.RecordBatch]
 
 def _arrow_reader(connection: DuckDBPyConnection, question: Question) -> pyarrow.RecordBatchReader:
     result: Any
-    if question.values and _RUNS_PARAMETERS_AT_ONCE:
+    if question.values and COMPUTES_PARAMETERS_AT_ONCE:
         result = connection.execute(question.text, question.values)
     else:
         result = _relation(connection, question, question.text)
@@ -202,7 +202,7 @@ def show(
     Returns what there is to be told of rows that DuckDB left out without a word.
     """
     text = question.text
-    if question.values and _RUNS_PARAMETERS_AT_ONCE:
+    if question.values and COMPUTES_PARAMETERS_AT_ONCE:
         # DuckDB computes a relation with parameters at once, and whole (1.4, 1.5).
         text = rows_of(text, max(max_rows, _ROWS_RENDERED) + 1)
     table = io.StringIO()
