@@ -128,37 +128,11 @@ def run(config: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def wait_until_it_waits(process: subprocess.Popen[str]) -> None:
-    assert process.stderr
-    for line in process.stderr:
-        if "waiting for the lock" in line:
-            return
-    raise AssertionError("the run ended, and waited for nobody")
-
-
 def value(config: Path) -> int:
     """Return what the view says of which config it was made of."""
     with duckalog.connect(duckalog.load_plan(config).chosen(["v"])) as connection:
         ((found,),) = connection.execute("FROM v").fetchall()
     return int(found)
-
-
-def test_runs_take_turns_and_go_on_when_one_is_killed(catalog: Path, source: SlowSource) -> None:
-    with run(catalog) as first:
-        source.wait_until_asked()
-        with run(catalog) as second:
-            wait_until_it_waits(second)
-            first.send_signal(signal.SIGKILL)
-            source.wait_until_asked()
-            assert value(catalog) == 1
-            with run(catalog) as third:
-                wait_until_it_waits(third)
-                source.gives.set()
-                assert (second.wait(90), third.wait(90)) == (0, 0)
-    assert value(catalog) == 2
-    with duckalog.connect(catalog) as connection:
-        assert connection.execute("FROM slow").fetchall() == [(7,)]
-    assert not list(catalog.parent.glob(".shop*")), "a run left something"
 
 
 def test_a_run_that_is_cancelled_leaves_the_earlier_catalog(
