@@ -1,4 +1,4 @@
-"""Runs of one catalog at a time: they take turns, outlive one that is killed, and mind readers."""
+"""Runs of a catalog that are cancelled, or beside readers: nobody finds half a catalog."""
 
 from __future__ import annotations
 
