@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from duckalog.parser import Parser
 from duckalog.sql import split_name
 from duckalog.user_sql import regions_of
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
 
 Name = tuple[str, ...]
 """A name as the query writes it, one to three parts: catalog, schema, relation."""
@@ -42,112 +39,23 @@ class Reading(NamedTuple):
     """Whether it reads more than its relations and paths tell: what a function finds, say."""
 
 
-_SESSION_STATEMENTS = frozenset(
-    ("ATTACH", "CALL", "DETACH", "EXTENSION", "LOAD", "MULTI", "PRAGMA", "SELECT", "SET")
-)
-_SESSION_CREATE = re.compile(
-    r"\s*CREATE\s+(?:OR\s+REPLACE\s+)?(?:(?:PERSISTENT\s+)?SECRET|TEMP(?:ORARY)?)\b", re.IGNORECASE
-)
+def readings_of(queries: Sequence[str], parser: Parser | None = None) -> list[Reading]:
+    """Return what each query reads, without its own CTEs; the relations need not exist.
+
+    A query that is not exactly one SELECT without parameters has a refusal.
+    Relations that a query only computes the name of (`query()`) are not found.
+    """
+    return [
+        _reading(query, text) for query, text in zip(queries, _trees(queries, parser), strict=True)
+    ]
 
 
-class Parser:
-    """DuckDB to parse with, started once it is asked: that alone takes longer than most configs."""
+def _trees(queries: Sequence[str], parser: Parser | None) -> list[str]:
+    if parser is not None:
+        return parser.trees_of(queries)
+    with Parser() as own:
+        return own.trees_of(queries)
 
-    def __init__(self) -> None:
-        self._open = ExitStack()
-        self._connection: DuckDBPyConnection | None = None
-
-    def __enter__(self) -> Parser:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
-        self._connection = None
-
-    def _started(self) -> DuckDBPyConnection:
-        if self._connection is None:
-            import duckdb
-
-            self._connection = self._open.enter_context(
-                duckdb.connect(":memory:", config={"python_enable_replacements": False})
-            )
-        return self._connection
-
-    def writes_of(self, statements: Sequence[str]) -> list[str]:
-        """Return for each SQL text the kind of statement by which it would write, or an empty text.
-
-        Only what touches a session and nothing else does not write: settings,
-        secrets, temporary objects. A text that DuckDB cannot parse is not judged.
-        """
-        return [self._write_of(text) for text in statements]
-
-    def _write_of(self, text: str) -> str:
-        connection = self._started()
-        import duckdb
-
-        try:
-            parsed = connection.extract_statements(text)
-        except duckdb.Error:
-            return ""
-        kinds = (
-            one.type.name
-            for one in parsed
-            if one.type.name not in _SESSION_STATEMENTS
-            and not (one.type.name == "CREATE" and _SESSION_CREATE.match(one.query))
-        )
-        return next(kinds, "")
-
-    def readings_of(self, queries: Sequence[str]) -> list[Reading]:
-        """Return what each query reads, without its own CTEs; the relations need not exist.
-
-        A query that is not exactly one SELECT without parameters has a refusal.
-        Relations that a query only computes the name of (`query()`) are not found.
-        """
-        return [
-            Reading(refusal=_TOO_DEEP) if _is_deep(query) else _reading(query, text)
-            for query, text in zip(queries, self._serialized(queries), strict=True)
-        ]
-
-    def mentions_of(self, queries: Sequence[str]) -> list[list[Mention]]:
-        """Return for each query the relations, CTEs left out, functions and columns that it names.
-
-        Empty for what DuckDB cannot parse.
-        """
-        return [
-            [] if _is_deep(query) else _mentions(query, json.loads(text))
-            for query, text in zip(queries, self._serialized(queries), strict=True)
-        ]
-
-    def _serialized(self, queries: Sequence[str]) -> list[str]:
-        """Return DuckDB's tree of each query as JSON, of an empty one where it is too deep."""
-        if not queries:
-            return []
-        rows = (
-            self._started()
-            .execute(
-                "SELECT json_serialize_sql(query, skip_null := true, skip_empty := true)"
-                " FROM (SELECT unnest(?::JSON::VARCHAR[]) AS query)",
-                [json.dumps(["" if _is_deep(query) else query for query in queries])],
-            )
-            .fetchall()
-        )
-        return [text for (text,) in rows]
-
-
-def readings_of(queries: Sequence[str]) -> list[Reading]:
-    """Return what each query reads, as `Parser.readings_of` does."""
-    with Parser() as parser:
-        return parser.readings_of(queries)
-
-
-def mentions_of(queries: Sequence[str]) -> list[list[Mention]]:
-    """Return what each query names, as `Parser.mentions_of` does."""
-    with Parser() as parser:
-        return parser.mentions_of(queries)
-
-
-MAX_BRACKETS = 500
-"""Brackets inside each other: DuckDB 2.0 ends the process for some 100,000 of them."""
 
 MAX_REASON = 300
 """Characters of DuckDB's own message that are told."""
@@ -155,19 +63,9 @@ MAX_REASON = 300
 _TOO_DEEP = "the query is nested too deeply"
 
 
-def _is_deep(query: str) -> bool:
-    if sum(map(query.count, "([{")) <= MAX_BRACKETS:
-        return False
-    depth = deepest = 0
-    for bracket in re.findall(
-        r"[\[\](){}]", "".join(piece for kind, piece in regions_of(query) if not kind)
-    ):
-        depth += 1 if bracket in "([{" else -1
-        deepest = max(deepest, depth)
-    return deepest > MAX_BRACKETS
-
-
 def _reading(query: str, serialized: str) -> Reading:
+    if not serialized:
+        return Reading(refusal=_TOO_DEEP)
     try:
         tree = json.loads(serialized)
     except RecursionError:
@@ -335,6 +233,17 @@ class Mention(NamedTuple):
 
 _PART = rb'(?:"(?:[^"]|"")+"|[^\s".,;()\[\]]+)'
 _MENTIONED = re.compile(_PART + rb"(?:\s*\.\s*" + _PART + rb")*")
+
+
+def mentions_of(queries: Sequence[str]) -> list[list[Mention]]:
+    """Return for each query the relations, CTEs left out, functions and columns that it names.
+
+    Empty for what DuckDB cannot parse.
+    """
+    return [
+        _mentions(query, json.loads(text)) if text else []
+        for query, text in zip(queries, _trees(queries, None), strict=True)
+    ]
 
 
 def _mentions(query: str, tree: dict[str, Any]) -> list[Mention]:

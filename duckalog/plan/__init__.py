@@ -18,12 +18,13 @@ from duckalog.consistency import check
 from duckalog.entry import MAIN_SCHEMA, View
 from duckalog.environment import PLACEHOLDER, Redactor, is_unfilled
 from duckalog.errors import ConfigError, KeyPath, Origin, Problem, nearest, sentences, shown
+from duckalog.parser import Parser
 from duckalog.plan.checks import CheckQueries
 from duckalog.plan.paths import with_absolute_paths
 from duckalog.plan.session import session_steps
 from duckalog.plan.steps import CheckStep, DatabaseStep, ExtensionStep, Step, ViewStep
 from duckalog.plan.views import view_steps
-from duckalog.references import Parser, Reading
+from duckalog.references import Reading, readings_of
 from duckalog.sql import Statement, create_schema
 from duckalog.views.select import SelectView
 
@@ -209,14 +210,14 @@ def _readings(queries: Sequence[tuple[str, str | None]], parser: Parser) -> list
 
     With each query stands the text that the config states it by.
     """
-    found = parser.readings_of([query for query, _ in queries])
+    found = readings_of([query for query, _ in queries], parser)
     for stand_in in ("x", "9"):  # a name, and a number
         refused = [
             (index, PLACEHOLDER.sub(stand_in, query))
             for index, (query, stated) in enumerate(queries)
             if found[index].refusal and is_unfilled(stated)
         ]
-        again = parser.readings_of([query for _, query in refused])
+        again = readings_of([query for _, query in refused], parser)
         for (index, _), reading in zip(refused, again, strict=True):
             found[index] = reading._replace(paths=())  # they are those of another text
     return found
