@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from duckalog.user_sql import regions_of
+from duckalog.values import execute_with
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -53,9 +54,10 @@ class Parser:
             return []
         is_deep = [_is_deep(query) for query in queries]
         asked = ["" if deep else query for query, deep in zip(queries, is_deep, strict=True)]
-        rows = self._started().execute(
+        rows = execute_with(
+            self._started(),
             "SELECT json_serialize_sql(query, skip_null := true, skip_empty := true)"
-            " FROM (SELECT unnest(?::JSON::VARCHAR[]) AS query)",
+            " FROM (SELECT unnest($1::JSON::VARCHAR[]) AS query)",
             [json.dumps(asked)],
         )
         found = rows.fetchall()

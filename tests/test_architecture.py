@@ -18,7 +18,8 @@ ROOT = Path(duckalog.__file__).parent.parent
 
 LAYERS = (
     {"errors", "sql", "version", "logs", "field_docs"},
-    {"check_sql", "file_sql", "user_sql", "extensions", "libpq"},
+    {"check_sql", "file_sql", "user_sql", "libpq", "values"},
+    {"extensions"},
     {"document", "parser"},
     {"references"},
     {"environment"},
