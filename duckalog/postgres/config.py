@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
+from ipaddress import ip_address
 from random import uniform
 from typing import Any
 
@@ -13,6 +14,9 @@ from duckalog.environment import Secret, read_environment
 from duckalog.errors import NOWHERE, ConfigError, Problem, Problems, nearest, sentences
 from duckalog.libpq import CONNECT_TIMEOUT_S, DEFAULT_PORT, MAX_PORT, OPTIONS, SECRETS
 from duckalog.postgres.credentials import CredentialProvider
+from duckalog.postgres.hooks import Hook
+from duckalog.postgres.masking import Mask, parts_of
+from duckalog.postgres.observing import Observing
 from duckalog.postgres.routing import RoutingPolicy
 
 OWN_NAMES = ("host", "port", "dbname", "user", "sslmode")
@@ -97,6 +101,11 @@ class PgConfig:
     routing_policy: RoutingPolicy
     read_your_writes: bool
     lag_check_interval_s: float
+    require_tls: bool
+    masks: Mapping[str, Mask]
+    hooks: tuple[Hook, ...]
+    slow_statement_s: float | None
+    observing: Observing = field(repr=False, compare=False)
 
     def __init__(
         self,
@@ -123,6 +132,10 @@ class PgConfig:
         routing_policy: RoutingPolicy | str = RoutingPolicy.ROUND_ROBIN,
         read_your_writes: bool = True,
         lag_check_interval_s: float = 1.0,
+        require_tls: bool = False,
+        masks: Mapping[str, Mask] | None = None,
+        hooks: Sequence[Hook] = (),
+        slow_statement_s: float | None = None,
     ) -> None:
         """Take a URL or libpq's `key=value`, and arguments that have the last word.
 
@@ -130,7 +143,11 @@ class PgConfig:
         a slash is the folder of a Unix socket. `options` are further parameters
         of libpq. A `password` is text, or has `get_secret_value()`. `replicas`
         are connection strings, or `host` or `host:port`; what they do not state
-        is as for the primary. Raises ConfigError with every problem, each with
+        is as for the primary. With `require_tls`, an `ssl_mode` of at least
+        `require` has to be stated for every server that is not on this machine.
+        `masks` say what is shown in place of a column's values, `hooks` hear of
+        all that is done, and statements that take longer than
+        `slow_statement_s` are logged as a warning. Raises ConfigError with every problem, each with
         the name of its field.
         """
         problems = Problems()
@@ -158,15 +175,23 @@ class PgConfig:
         parameters.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
         parameters.setdefault("application_name", DEFAULT_APPLICATION)
         _check_parameters(problems, parameters)
-        if query_timeout_s is not None:
-            _check_number(problems, "query_timeout_s", query_timeout_s, above=0)
+        if require_tls:
+            _check_tls(problems, parameters)
+        for name, limit in (
+            ("query_timeout_s", query_timeout_s),
+            ("slow_statement_s", slow_statement_s),
+        ):
+            if limit is not None:
+                _check_number(problems, name, limit, above=0)
+        _check_masks(problems, masks or {})
         _check_number(problems, "lag_check_interval_s", lag_check_interval_s, above=0)
         if routing_policy not in list(RoutingPolicy):
             known = ", ".join(one.value for one in RoutingPolicy)
             message = f'there is no policy "{routing_policy}"'
             _problem(problems, "routing_policy", message, f"Policies: {known}.")
         others = [
-            _replica(text, number, problems, parameters) for number, text in enumerate(replicas)
+            _replica(text, number, problems, parameters, require_tls)
+            for number, text in enumerate(replicas)
         ]
         if prepare_threshold is not None:
             _check_number(problems, "prepare_threshold", prepare_threshold, least=0, whole=True)
@@ -184,6 +209,11 @@ class PgConfig:
             "routing_policy": RoutingPolicy(routing_policy),
             "read_your_writes": read_your_writes,
             "lag_check_interval_s": lag_check_interval_s,
+            "require_tls": require_tls,
+            "masks": dict(masks or {}),
+            "hooks": tuple(hooks),
+            "slow_statement_s": slow_statement_s,
+            "observing": Observing(hooks, slow_statement_s),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -310,6 +340,14 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def yes_or_no(text: str) -> bool:
+    """Return what `true` or `false` says, or 1 or 0; raises ValueError."""
+    found = {"true": True, "1": True, "false": False, "0": False}.get(text.strip().lower())
+    if found is None:
+        raise ValueError("expected true or false")
+    return found
+
+
 def comma_separated(text: str) -> list[str]:
     """Return the parts between commas, without blanks."""
     return [one.strip() for one in text.split(",") if one.strip()]
@@ -335,6 +373,8 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "PG_ACQUIRE_TIMEOUT": ("acquire_timeout_s", duration),
     "PG_QUERY_TIMEOUT": ("query_timeout_s", duration),
     "PG_REPLICA_HOSTS": ("replicas", comma_separated),
+    "PG_REQUIRE_TLS": ("require_tls", yes_or_no),
+    "PG_SLOW_STATEMENT": ("slow_statement_s", duration),
 }
 
 
@@ -354,7 +394,7 @@ def _parsed(conninfo: str, problems: Problems, name: str = "conninfo") -> dict[s
 
 
 def _replica(
-    text: str, number: int, problems: Problems, primary: Mapping[str, Any]
+    text: str, number: int, problems: Problems, primary: Mapping[str, Any], require_tls: bool
 ) -> dict[str, Any]:
     """Return the parameters of a replica: those that it states, else the primary's."""
     field_name = f"replicas[{number}]"
@@ -370,6 +410,8 @@ def _replica(
         own["port"] = str(DEFAULT_PORT)
     own = {**{key: one for key, one in primary.items() if key not in _OF_ONE_SERVER}, **own}
     _check_parameters(problems, own, f"{field_name}.")
+    if require_tls:
+        _check_tls(problems, own, f"{field_name}.")
     return own
 
 
@@ -406,6 +448,40 @@ def _check_parameters(problems: Problems, parameters: Mapping[str, Any], prefix:
     for name, value in parameters.items():
         if isinstance(value, str) and "\0" in value:
             _problem(problems, f"{prefix}{name}", "text cannot contain NUL")
+
+
+def _check_tls(problems: Problems, parameters: Mapping[str, Any], prefix: str = "") -> None:
+    mode = str(parameters.get("sslmode", SslMode.PREFER.value))
+    names = str(parameters.get("hostaddr") or parameters.get("host", "")).split(",")
+    remote = [name for name in names if not is_local(name)]
+    if remote and mode in (SslMode.DISABLE.value, SslMode.ALLOW.value, SslMode.PREFER.value):
+        _problem(
+            problems,
+            f"{prefix}ssl_mode",
+            f'"{mode}" lets the link to {remote[0]} be in clear, and require_tls is set',
+            "Set it to verify-full, with ssl_root_cert, or at least to require.",
+        )
+
+
+def is_local(host: str) -> bool:
+    """Say whether a host, as libpq takes it, is this machine: nobody listens on the way there."""
+    if not host or host.startswith(("/", "@")) or host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_masks(problems: Problems, masks: Mapping[str, Any]) -> None:
+    for name, mask in masks.items():
+        try:
+            parts_of(name)
+        except ValueError as error:
+            _problem(problems, f"masks[{name!r}]", str(error))
+        if not callable(mask):
+            remedy = "mask_constant(), mask_partial() and mask_hash(key) return some."
+            _problem(problems, f"masks[{name!r}]", "expected a function of the value", remedy)
 
 
 def _check_number(
