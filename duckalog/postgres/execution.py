@@ -114,7 +114,7 @@ async def run_batch(
     told = {
         "sql": "; ".join(dict.fromkeys(one.text for one in texts)),
         "name": texts[0].name if len({one.name for one in texts}) == 1 else "BATCH",
-        "statements": tuple(one.text for one in texts),
+        "statements": tuple(texts),
         "_params": [params for _, params in statements],
     }
     with observing.during(OperationKind.BATCH, None, connection, **told) as operation:

@@ -10,6 +10,7 @@ from secrets import token_hex
 from typing import Any
 
 from duckalog.postgres.routing import ConnectionRole
+from duckalog.postgres.statement_text import StatementText
 
 
 class OperationKind(str, Enum):
@@ -49,8 +50,8 @@ class Operation:
     id: str = field(default_factory=lambda: token_hex(8))
     sql: str = ""
     fingerprint: str = ""
-    statements: tuple[str, ...] = ()
-    """The texts of a batch."""
+    statements: tuple[StatementText, ...] = ()
+    """Those of a batch."""
     row_counts: tuple[int, ...] = ()
     """How many rows each statement of a batch touched."""
     pool: str = ""
@@ -81,9 +82,13 @@ class Operation:
         """The SQLSTATE, or the name of the exception's class; None where all went well."""
         return None if self.error is None else self.sqlstate or type(self.error).__name__
 
-    def value(self, number: int) -> Any:
-        """Return the value of a parameter, `$1` for 1; whoever asks for it may keep it."""
-        return self._params[number - 1]
+    def value(self, number: int, statement: int = 0) -> Any:
+        """Return the value of a parameter, `$1` for 1, of a statement of a batch counted from 0.
+
+        This is the only way to a value: nothing shows one unless it is asked for.
+        """
+        is_batch = self.kind is OperationKind.BATCH
+        return (self._params[statement] if is_batch else self._params)[number - 1]
 
 
 class Decision(str, Enum):
