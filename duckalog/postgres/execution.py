@@ -111,9 +111,10 @@ async def run_batch(
     if not observing.is_on():
         return await _run_batch(connection, statements, limit_s)
     texts = [described(sql) for sql, _ in statements]
+    names = {one.name for one in texts}
     told = {
         "sql": "; ".join(dict.fromkeys(one.text for one in texts)),
-        "name": texts[0].name if len({one.name for one in texts}) == 1 else "BATCH",
+        "name": names.pop() if len(names) == 1 else "BATCH",
         "statements": tuple(texts),
         "_params": [params for _, params in statements],
     }

@@ -47,7 +47,6 @@ class Operation:
 
     kind: OperationKind
     name: str
-    id: str = field(default_factory=lambda: token_hex(8))
     sql: str = ""
     fingerprint: str = ""
     statements: tuple[StatementText, ...] = ()
@@ -69,8 +68,15 @@ class Operation:
     error: BaseException | None = field(default=None, repr=False)
     notes: dict[Any, Any] = field(default_factory=dict, repr=False)
     """What hooks keep here between the start and the end, each by itself as the key."""
+    _id: str = field(default="", repr=False)
     _began: float = field(default_factory=time.perf_counter, repr=False)
     _params: Sequence[Any] = field(default=(), repr=False)
+
+    @property
+    def id(self) -> str:
+        """What no other operation is called."""
+        self._id = self._id or token_hex(8)
+        return self._id
 
     @property
     def sqlstate(self) -> str | None:

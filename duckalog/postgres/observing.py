@@ -30,7 +30,7 @@ class Observing:
         return self._is_always_on or logger.isEnabledFor(logging.DEBUG)
 
     def start(
-        self, kind: OperationKind, sql: Any = None, connection: Any = None, **known: Any
+        self, kind: OperationKind, sql: Any = None, connection: Any = None, /, **known: Any
     ) -> Operation | None:
         """Return an operation of which the hooks were told; None where nobody listens."""
         if not (self.has_hooks if kind is OperationKind.ACQUIRE else self.is_on()):
@@ -70,7 +70,7 @@ class Observing:
 
     @contextmanager
     def during(
-        self, kind: OperationKind, sql: Any = None, connection: Any = None, **known: Any
+        self, kind: OperationKind, sql: Any = None, connection: Any = None, /, **known: Any
     ) -> Iterator[Operation | None]:
         """Run a block as an operation, whose end is the block's."""
         operation = self.start(kind, sql, connection, **known)
