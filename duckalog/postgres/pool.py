@@ -11,7 +11,7 @@ from typing import Any, Generic
 import psycopg
 import psycopg_pool
 
-from duckalog.postgres.config import PgConfig, is_local
+from duckalog.postgres.config import PgConfig, SslMode, is_local
 from duckalog.postgres.connection import (
     AnyConnection,
     AwaitingConnection,
@@ -148,7 +148,8 @@ class Pool(Generic[F]):
         if self.config.require_tls:
             pgconn.finish()
             raise psycopg.OperationalError(f"the link to {host} is in clear, against require_tls")
-        if not self._told_of_clear_link:
+        is_meant = self.config.parameters.get("sslmode") == SslMode.DISABLE.value
+        if not is_meant and not self._told_of_clear_link:
             self._told_of_clear_link = True
             logger.warning("the link to %s is in clear: set ssl_mode to verify-full", host)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextvars
 import io
 import logging
+import sys
 from typing import Any
 
 import pytest
 
+import duckalog.postgres
 from duckalog import ConfigError
 from duckalog.postgres import (
     ConnectError,
@@ -252,6 +254,29 @@ class TestRouting:
             f"SELECT i FROM {table}",
             "SELECT ?",
         ]
+
+
+class TestExtras:
+    @pytest.mark.parametrize(
+        ("name", "module", "package", "extra"),
+        [
+            ("PgClient", "client", "psycopg", "postgres"),
+            ("OpenTelemetryHook", "tracing", "opentelemetry", "opentelemetry"),
+            ("PrometheusHook", "metrics", "prometheus_client", "prometheus"),
+        ],
+    )
+    def test_a_package_that_is_missing_is_told_with_its_extra(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, module: str, package: str, extra: str
+    ) -> None:
+        for loaded in [one for one in sys.modules if f"{one}.".startswith(f"{package}.")]:
+            monkeypatch.delitem(sys.modules, loaded)
+        monkeypatch.setitem(sys.modules, package, None)
+        monkeypatch.delitem(sys.modules, f"duckalog.postgres.{module}", raising=False)
+        monkeypatch.delitem(vars(duckalog.postgres), name, raising=False)
+        with pytest.raises(ImportError) as caught:
+            getattr(duckalog.postgres, name)
+        told = f"duckalog.postgres.{name} needs {package}: pip install 'duckalog[{extra}]'"
+        assert str(caught.value) == told
 
 
 class TestLog:

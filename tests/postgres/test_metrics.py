@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from duckalog.postgres import (
     QueryError,
     SerializationError,
 )
+from tests.conftest import ROOT
 from tests.postgres.faces import MakeClient
 from tests.servers.postgres import Postgres, running_replica
 
@@ -185,6 +187,15 @@ def test_routing_and_lag_are_told_for_each_replica(
     for unit in ("seconds", "bytes"):
         assert (metrics.value(f"replica_lag_{unit}", replica=names[0]) or 0) >= 0
         assert metrics.value(f"replica_lag_{unit}", replica=names[1]) is None
+
+
+def test_the_documentation_lists_them_all(metrics: Metrics) -> None:
+    page = (ROOT / "docs" / "postgres.md").read_text(encoding="utf-8")
+    listed = [row for row in page.splitlines() if row.startswith("| `duckalog_pg_")]
+    names = {name for row in listed for name in re.findall(r"`(duckalog_pg_\w+)`", row)}
+    families = text_string_to_metric_families(metrics.text)
+    kept = {one.name + "_total" * (one.type == "counter") for one in families}
+    assert names == {one for one in kept if not one.endswith("_created")}
 
 
 def test_nothing_a_statement_says_is_a_label(client: Any, metrics: Metrics) -> None:
