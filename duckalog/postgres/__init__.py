@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from duckalog.postgres.audit import Audit, AuditRecord
     from duckalog.postgres.bulk import CopyFormat
     from duckalog.postgres.client import AsyncPgClient, PgClient
-    from duckalog.postgres.config import PgConfig, PoolConfig, RetryConfig, SslMode
+    from duckalog.postgres.config import PgConfig, PoolConfig, RetryConfig
     from duckalog.postgres.credentials import (
         CallableCredentials,
         Credentials,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from duckalog.postgres.masking import mask_constant, mask_hash, mask_partial
     from duckalog.postgres.metrics import PrometheusHook
     from duckalog.postgres.notifications import Gap, Notification, NotificationStream
+    from duckalog.postgres.parameters import SslMode
     from duckalog.postgres.pool import PoolStats
     from duckalog.postgres.routing import (
         ConnectionRole,
@@ -61,7 +62,7 @@ _HOME = {
     "audit": ("Audit", "AuditRecord"),
     "bulk": ("CopyFormat",),
     "client": ("AsyncPgClient", "PgClient"),
-    "config": ("PgConfig", "PoolConfig", "RetryConfig", "SslMode"),
+    "config": ("PgConfig", "PoolConfig", "RetryConfig"),
     "credentials": (
         "CallableCredentials",
         "Credentials",
@@ -88,6 +89,7 @@ _HOME = {
     "masking": ("mask_constant", "mask_hash", "mask_partial"),
     "metrics": ("PrometheusHook",),
     "notifications": ("Gap", "Notification", "NotificationStream"),
+    "parameters": ("SslMode",),
     "pool": ("PoolStats",),
     "routing": ("ConnectionRole", "ReplicaStats", "RoutingPolicy", "RoutingStats"),
     "rows": ("Column", "Outcome", "Row"),

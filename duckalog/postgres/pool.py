@@ -11,7 +11,7 @@ from typing import Any, Generic
 import psycopg
 import psycopg_pool
 
-from duckalog.postgres.config import PgConfig, SslMode, is_local
+from duckalog.postgres.config import PgConfig
 from duckalog.postgres.connection import (
     AnyConnection,
     AwaitingConnection,
@@ -25,6 +25,7 @@ from duckalog.postgres.faces import Awaiting, Blocking, F, finished, settled
 from duckalog.postgres.hooks import OperationKind
 from duckalog.postgres.masking import Masking
 from duckalog.postgres.observing import place
+from duckalog.postgres.parameters import SslMode, is_local
 from duckalog.postgres.routing import ConnectionRole
 
 logger = logging.getLogger("duckalog.postgres")
