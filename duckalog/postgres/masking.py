@@ -65,10 +65,13 @@ def mask_hash(key: Any) -> Mask:
 
 
 class Names(NamedTuple):
-    """A column of a table, whose names those of the tables are that it inherits from, too."""
+    """Where a value is from: the columns, and the table, with those that it inherits from.
+
+    There are several columns where the value is a whole row.
+    """
 
     tables: tuple[tuple[str, str], ...]
-    column: str
+    columns: tuple[str, ...]
     is_view: bool
 
 
@@ -82,7 +85,7 @@ class _Rule(NamedTuple):
         is_named = fnmatchcase(name, column)
         if origin is None:
             return is_named
-        is_from = fnmatchcase(origin.column, column)
+        is_from = any(fnmatchcase(one, column) for one in origin.columns)
         if not table or origin.is_view:
             return is_named or is_from  # which table a view's column is of is not told
         return is_from and any(self._is_table(table, found) for found in origin.tables)
@@ -101,18 +104,24 @@ WITH RECURSIVE asked AS (
     UNION
     SELECT child, inhparent FROM family JOIN pg_catalog.pg_inherits ON inhrelid = oid
 )
-SELECT asked.oid, number, attname, bool_or(relkind IN ('v', 'm')),
-    array_agg(nspname::text), array_agg(relname::text)
+SELECT asked.oid, number, bool_or(relkind IN ('v', 'm')),
+    array_agg(nspname::text), array_agg(relname::text), array_agg(attname::text)
 FROM asked
-JOIN pg_catalog.pg_attribute ON attrelid = asked.oid AND attnum = number
+JOIN pg_catalog.pg_attribute ON attrelid = asked.oid AND NOT attisdropped
+    AND (attnum = number OR number = 0 AND attnum > 0)
 JOIN family ON child = asked.oid
 JOIN pg_catalog.pg_class ON pg_class.oid = family.oid
 JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
-GROUP BY asked.oid, number, attname
+GROUP BY asked.oid, number
 """
 
 Origin = tuple[int, int]
-"""The table's OID and the column's number, as PostgreSQL tells them; zeros where it is none."""
+"""The table's OID and the column's number, as PostgreSQL tells them.
+
+The number is 0 for a whole row; both are, where a value is of no column.
+"""
+
+_OF_A_ROW = mask_constant()
 
 
 class Masking:
@@ -157,27 +166,32 @@ class Masking:
     async def _masks(self, connection: Any, result: Any, names: Sequence[str]) -> dict[int, Mask]:
         """Return the masks of a result's columns by their place; the first that fits counts."""
         origins = [(result.ftable(place), result.ftablecol(place)) for place in range(len(names))]
-        # Expressions over system columns have no names of interest: their numbers are negative.
-        origins = [one if one[1] > 0 else (0, 0) for one in origins]
-        unknown = {one for one in origins if one not in self._names}
+        known = self._names  # another thread may put an empty one there
+        unknown = {one for one in origins if one not in known}
         if unknown:
-            await self._look_up(connection, sorted(unknown))
+            known.update(await _looked_up(connection, sorted(unknown)))
         return {
-            place: rule.mask
+            place: rule.mask if origin[1] or not origin[0] else _OF_A_ROW
             for place, (name, origin) in enumerate(zip(names, origins, strict=True))
             for rule in reversed(self._rules)
-            if rule.is_for(name, self._names[origin])
+            if rule.is_for(name, known[origin])
         }
 
-    async def _look_up(self, connection: Any, origins: Sequence[Origin]) -> None:
-        cursor = await settled(
-            connection.execute(_ORIGINS, [list(column) for column in zip(*origins, strict=True)])
+
+async def _looked_up(connection: Any, origins: Sequence[Origin]) -> dict[Origin, Names]:
+    cursor = await settled(
+        connection.execute(_ORIGINS, [list(column) for column in zip(*origins, strict=True)])
+    )
+    found = {}
+    for oid, number, is_view, schemas, tables, columns in await settled(cursor.fetchall()):
+        names = tuple(zip(schemas, tables, strict=True))
+        found[oid, number] = Names(names, tuple(columns), is_view)
+    if len(found) < len(origins):
+        raise MaskError(
+            "it is not known which columns these are, and whether they are masked",
+            "Their table was dropped, or made after the transaction's snapshot was taken.",
         )
-        found = {}
-        for oid, number, column, is_view, schemas, tables in await settled(cursor.fetchall()):
-            names = tuple(zip(schemas, tables, strict=True))
-            found[(oid, number)] = Names(names, column, is_view)
-        self._names.update({one: found.get(one) for one in origins})
+    return found
 
 
 def parts_of(name: str) -> tuple[str, ...]:

@@ -107,7 +107,7 @@ class Observing:
             return
         self._failed.add(id(hook))
         name = type(hook).__name__
-        logger.warning("the hook %s failed; it is not told of again", name, exc_info=error)
+        logger.warning("the hook %s failed; this is logged only once", name, exc_info=error)
 
 
 def place(operation: Operation, connection: Any) -> None:

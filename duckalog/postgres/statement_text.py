@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import psycopg
 from psycopg.sql import Composable
 
 MASK = "?"
@@ -14,6 +15,8 @@ UNREADABLE = "(a text that is not SQL)"
 OTHER = "OTHER"
 MAX_TEXT = 4_096
 """Characters of a statement's text that are told, and kept."""
+MAX_READ = 100_000
+"""Characters of a statement that is read at all: reading takes a second for a million."""
 
 MANIPULATIONS = frozenset("SELECT INSERT UPDATE DELETE MERGE VALUES TABLE".split())
 NAMES = MANIPULATIONS | frozenset(
@@ -49,21 +52,33 @@ def fingerprint(sql: Any) -> str:
 
 def described(sql: Any) -> StatementText:
     """Return what may be told of a statement, which is text or composed."""
-    if isinstance(sql, str):
-        return _described(sql)
     if isinstance(sql, Composable):
-        return _described(sql.as_string(None))
-    return StatementText(UNREADABLE, OTHER, "")
+        try:
+            sql = sql.as_string(None)
+        except psycopg.Error:
+            sql = None  # the caller will hear of it
+    if not isinstance(sql, str):
+        return StatementText(UNREADABLE, OTHER, "")
+    if len(sql) > MAX_READ:
+        word = sql[:MAX_READ].split(maxsplit=1)[:1]
+        return StatementText(
+            f"(a text of {len(sql)} characters)", _name(word and [word[0].upper()]), ""
+        )
+    return _described(sql) if len(sql) <= MAX_TEXT else _read(sql)
 
 
 @lru_cache(maxsize=4096)
 def _described(sql: str) -> StatementText:
+    return _read(sql)
+
+
+def _read(sql: str) -> StatementText:
     pieces = _pieces(sql)
     while pieces and pieces[-1].text == ";":
         pieces.pop()
     text = "".join(" " * one.is_apart + one.text for one in pieces).strip()
     same = " ".join(one.text if one.text.startswith('"') else one.text.lower() for one in pieces)
-    digest = hashlib.sha256(same.encode()).hexdigest()[:16]
+    digest = hashlib.sha256(same.encode(errors="replace")).hexdigest()[:16]
     if len(text) > MAX_TEXT:
         text = f"{text[:MAX_TEXT]}…"
     return StatementText(text, _name([one.text.upper() for one in pieces]), digest)

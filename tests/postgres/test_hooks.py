@@ -211,7 +211,7 @@ class TestFailures:
         assert client.query_scalar("SELECT 2") == 2
         assert len(heard.of("statement")) == 2
         assert [one.message for one in caplog.records] == [
-            "the hook Failing failed; it is not told of again"
+            "the hook Failing failed; this is logged only once"
         ]
         assert "the disk is full" in caplog.text
 

@@ -67,5 +67,15 @@ def test_a_long_text_is_cut() -> None:
     assert len(text) == MAX_TEXT + 1
 
 
+def test_a_text_of_megabytes_is_not_read() -> None:
+    text = described(f"insert into t values ('{'x' * 1_000_000}')")
+    assert text == ("(a text of 1000025 characters)", "INSERT", "")
+
+
+def test_what_the_driver_will_refuse_is_no_error_here() -> None:
+    assert normalized(SQL("SELECT {}").format(Literal(object()))) == UNREADABLE
+    assert normalized("SELECT \udc80") == "SELECT \udc80"
+
+
 def test_what_is_no_text_is_not_told() -> None:
     assert normalized(b"SELECT 'a'") == UNREADABLE
