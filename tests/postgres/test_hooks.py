@@ -153,7 +153,7 @@ class TestOperations:
         assert found == [(1, "40001", False), (2, "40001", False), (3, None, True)]
 
     def test_a_wait_for_a_connection_is_one(self, make_client: MakeClient, heard: Heard) -> None:
-        pool = PoolConfig(min_size=1, max_size=1, acquire_timeout_s=0.01)
+        pool = PoolConfig(min_size=1, max_size=1, acquire_timeout_s=0.5)
         client = make_client(hooks=[heard], pool=pool)
         client.query("SELECT 1")
         with client.transaction(), pytest.raises(ConnectError):
@@ -302,10 +302,10 @@ class TestLog:
     def test_a_slow_statement_is_a_warning(
         self, make_client: MakeClient, caplog: pytest.LogCaptureFixture
     ) -> None:
-        client = make_client(slow_statement_s=0.02)
+        client = make_client(slow_statement_s=0.3)
         client.query("SELECT 1")
         with client.transaction() as transaction:
-            transaction.query("SELECT pg_sleep(0.02)")
+            transaction.query("SELECT pg_sleep(0.3)")
         (slow,) = caplog.records
         assert slow.levelname == "WARNING"
         assert slow.message.startswith("slow: statement of ")

@@ -133,7 +133,7 @@ def _deadlock(first: Any, second: Any, update: str) -> None:
 def test_pools_are_asked_when_the_registry_is_read(
     make_client: MakeClient, metrics: Metrics, database: str
 ) -> None:
-    pool = PoolConfig(min_size=1, max_size=3, acquire_timeout_s=0.01)
+    pool = PoolConfig(min_size=1, max_size=3, acquire_timeout_s=0.5)
     client = make_client(hooks=[metrics.hook], pool=pool)
     name = f"primary of {database}"
     transactions = [client.begin() for _ in range(3)]
