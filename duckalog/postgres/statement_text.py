@@ -93,8 +93,10 @@ class _Piece(NamedTuple):
 def _tokenizer() -> Any:
     from sqlglot.dialects.postgres import Postgres
 
-    # Else it takes what follows EXECUTE, VACUUM and the like as one text.
-    return type("Words", (Postgres.Tokenizer,), {"COMMANDS": set()})
+    known = Postgres.Tokenizer
+    # Else it takes what follows EXECUTE, VACUUM and the like as one text, and a comment for a hint.
+    words = {word: kind for word, kind in known.KEYWORDS.items() if word != "/*+"}
+    return type("Words", (known,), {"COMMANDS": set(), "KEYWORDS": words})
 
 
 def _pieces(sql: str) -> list[_Piece]:
