@@ -32,6 +32,7 @@ pytestmark = pytest.mark.servers
         ("DO $$ BEGIN RAISE 'a'; END $$", "DO ?", "DO"),
         ("BEGIN; SET LOCAL a = 5", "BEGIN; SET LOCAL a = ?", "BEGIN"),
         ("SELEKT 'a'", "SELEKT ?", "OTHER"),
+        ("SELECT E'a\\'b' || E'\\''", "SELECT ? || ?", "SELECT"),
         ("SELECT /*+ a 'b' */ 1", "SELECT ?", "SELECT"),
         ("SELECT 'a", UNREADABLE, "OTHER"),
         ("", "", "OTHER"),
