@@ -19,7 +19,8 @@ ROOT = Path(duckalog.__file__).parent.parent
 LAYERS = (
     {"errors", "sql", "version", "logs", "field_docs"},
     {"check_sql", "file_sql", "user_sql", "extensions", "libpq"},
-    {"document", "references"},
+    {"document", "parser"},
+    {"references"},
     {"environment"},
     {"decode", "remote", "postgres"},
     {"entry"},
