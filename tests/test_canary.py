@@ -550,6 +550,7 @@ def files_under(*folders: Path) -> dict[str, bytes]:
     return {**heard, "names": "\n".join(map(str, files)).encode()}
 
 
+@pytest.mark.thorough
 @every_way(BUILT, FAILING, REFUSED, *WITH_EXTENSIONS)
 def test_no_command_tells_a_secret(
     case: Case, in_clear: bool, write: Write, listener: Listener
