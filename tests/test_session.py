@@ -107,6 +107,39 @@ views:
         ]
 
 
+class TestExtensions:
+    @pytest.fixture(autouse=True)
+    def _none_can_be_had(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_arguments: object, **_options: object) -> None:
+            raise duckdb.IOException("Failed to download extension")
+
+        monkeypatch.setattr("duckalog.engine.session.obtain_extension", refuse)
+
+    @pytest.mark.parametrize(
+        ("text", "place"),
+        [
+            ("  load_extensions: [json,\n    fts]", "5: duckdb.load_extensions[1]"),
+            ("  secrets:\n    - {type: mysql, host: h}", "5: duckdb.secrets[0]"),
+            ("  settings:\n    threads: 1\n    s3_region: eu", "6: duckdb.settings.s3_region"),
+            ("  pragmas: [SET threads = 1,\n    SET s3_region = 'eu']", "5: duckdb.pragmas[1]"),
+            ("attachments:\n  sqlite: [{alias: a, path: a.db}]", "5: attachments.sqlite[0]"),
+            ("views:\n  - {name: v, source: delta, uri: d}", "5: views[0]"),
+            ("views:\n  - name: v\n    sql: FROM 's3://b/x.csv'", "6: views[0].sql"),
+            (
+                "views:\n  - name: v\n    sql: SELECT 1\n    checks:\n"
+                "      - {type: sql, name: c, sql: FROM 's3://b/x.csv'}",
+                "8: views[0].checks[0].sql",
+            ),
+        ],
+    )
+    def test_one_that_cannot_be_had_is_told_where_it_is_needed(
+        self, write_config: WriteConfig, text: str, place: str
+    ) -> None:
+        with pytest.raises(duckalog.EngineError) as caught:
+            duckalog.build(write_config(HEAD + text + "\n"))
+        assert str(caught.value.problems[-1].origin).endswith(f"catalog.yaml:{place}")
+
+
 class TestPaths:
     def test_relative_paths_in_raw_sql_start_from_the_config(
         self, built: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -27,7 +27,6 @@ _LOGGED = 10_000
 """Characters of a statement that are logged: that of a pinned view may name 100,000 files."""
 
 _REFUSALS = {
-    "extension": "the extension cannot be had",
     "setting": "DuckDB refused the setting",
     "pragma": "DuckDB refused the pragma",
     "secret": "DuckDB refused the secret",
@@ -69,6 +68,8 @@ def refused(step: Step, error: BaseException, redact: Redactor) -> Problem:
     name = step.view if isinstance(step, ViewStep) else step.name
     if step.kind == "pragma" or step.origin.path[-1:] == (name,):  # the place says it already
         name = ""
+    if step.kind == "extension":  # the place is that of what needs it, and has a name of its own
+        return Problem(step.origin, f'the extension "{name}" cannot be had', text)
     return Problem(step.origin, _REFUSALS[step.kind], text, name)
 
 
