@@ -12,6 +12,7 @@ import duckdb
 import pytest
 
 import duckalog
+from duckalog.engine.execution import refused
 from duckalog.engine.session import apply_session
 from tests import tables
 from tests.catalogs import held_open
@@ -324,6 +325,21 @@ attachments:
         )
         told = problems_of(config)
         assert [(line, name) for _, line, name in told] == [(6, "one"), (8, "two"), (11, "three")]
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+def test_a_delta_table_at_a_version_needs_duckdb_1_5(
+    write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch, is_read: bool
+) -> None:
+    monkeypatch.setattr("duckalog.engine.execution.READS_DELTA_VERSIONS", is_read)
+    config = write_config(
+        HEAD + "views: [{name: v, source: delta, uri: a, options: {version: 1}},"
+        " {name: w, source: delta, uri: a}]"
+    )
+    plan = duckalog.load_plan(config)
+    ours = "DuckDB 1.4 cannot read a Delta table at a version"
+    refusals = [refused(step, duckdb.BinderException("no"), plan.redact) for step in plan.views]
+    assert [one.message == ours for one in refusals] == [not is_read, False]
 
 
 class TestInMemory:
