@@ -13,6 +13,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.engine.execution import close, execute, is_abandoned, refused, run, within
+from duckalog.entry import shown_text
 from duckalog.environment import Redactor
 from duckalog.errors import EngineError, Problem
 from duckalog.extensions import obtain_extension, remedy_for
@@ -128,13 +129,13 @@ def have_extension(connection: DuckDBPyConnection, step: ExtensionStep, redact: 
             connection,
             step.name,
             execute,
-            repository=step.repository,
+            installing=step.statements[0],
             is_loaded=step.is_loaded,
         )
         return
     except duckdb.Error as error:
         problem = refused(step, error, redact)
-    remedy = f"{problem.remedy}\n{remedy_for(step.name, step.repository)}"
+    remedy = f"{problem.remedy}\n{remedy_for(step.name, redact(shown_text(step.repository)))}"
     raise EngineError(problem._replace(remedy=remedy))
 
 
