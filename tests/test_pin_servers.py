@@ -154,7 +154,7 @@ views:
                 ask(config)
             (problem,) = caught.value.problems
             assert problem.name == "events"
-            assert "403" in problem.remedy
+            assert "403" in problem.cause
             assert "wrong-canary-key" not in str(caught.value)
 
 
