@@ -242,6 +242,7 @@ class TestLazyImports:
             ("import duckalog.postgres", ()),
             (RUN, ("--help",)),
             (RUN, ("version",)),
+            (RUN, ("version", "--json")),
             (RUN, ("--version",)),
             (RUN, ("build", "--help")),
             (RUN, ("validate", "--help")),
