@@ -678,7 +678,7 @@ views:
         assert "AT (VERSION => '${env:SNAPSHOT}')" in found.views[2].query
 
     def test_what_is_wrong_beside_a_placeholder_is_told(self, write_config: WriteConfig) -> None:
-        with pytest.raises(ConfigError, match="this is something else"):
+        with pytest.raises(ConfigError, match="this is DROP"):
             unfilled(write_config, "views: [{name: v, sql: DROP TABLE t}]")
 
 

@@ -248,7 +248,8 @@ def _refused(
 ) -> Iterator[Problem]:
     for view, reading in zip(views, readings, strict=True):
         if reading.refusal and not is_unfilled(view.sql):
-            yield Problem(_place_of_query(config, view), reading.refusal, name=view.name)
+            place = _place_of_query(config, view)
+            yield Problem(place, reading.refusal, reading.remedy, view.name)
 
 
 def _naming_their_catalog(
