@@ -419,6 +419,16 @@ class TestOwnership:
         assert list(build("views: []").values()) == ["removed"]
 
 
+@pytest.mark.parametrize(("count", "told"), [(1, "1 view"), (2, "2 views")])
+def test_the_log_tells_how_many_views_were_built(
+    build: Build, caplog: pytest.LogCaptureFixture, count: int, told: str
+) -> None:
+    views = [f"{{name: v{number}, sql: SELECT 1 AS a}}" for number in range(count)]
+    with caplog.at_level("INFO", logger="duckalog"):
+        build(f"views: [{', '.join(views)}]\n")
+    assert caplog.messages[-1].endswith(f"catalog.duckdb: {told}")
+
+
 class TestComments:
     def test_columns_may_be_named_in_any_case(self, build: Build, tmp_path: Path) -> None:
         build(

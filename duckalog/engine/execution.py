@@ -75,7 +75,15 @@ def refused(step: Step, error: BaseException, redact: Redactor) -> Problem:
         name = ""
     if step.kind == "extension":  # the place is that of what needs it, and has a name of its own
         return Problem(step.origin, f'the extension "{name}" cannot be had', cause=text)
+    if step.kind in ("setting", "pragma") and _ONLY_AT_OPENING.search(text):
+        message = "DuckDB takes this setting only where it opens a database"
+        remedy = "Take it away: a session has the catalog open already when it sets anything."
+        return Problem(step.origin, message, remedy, name, text)
     return Problem(step.origin, _REFUSALS[step.kind], name=name, cause=text)
+
+
+_ONLY_AT_OPENING = re.compile(r"while database is running|set at startup")
+"""What DuckDB says of such settings, 1.4 to 2.0."""
 
 
 def _reads_delta_version(step: ViewStep) -> bool:
