@@ -43,6 +43,8 @@ class Limited:
     """Cursors whose statement is done, to be used again: one, unless its users share it."""
     watched: select.poll | None = None
     """Looks at the connection's socket."""
+    acquired_at: float = 0.0
+    """When the pool last gave it to somebody."""
     released_at: float = 0.0
     """When the connection was last known to be sound."""
 

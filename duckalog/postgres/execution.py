@@ -11,7 +11,7 @@ import psycopg
 
 from duckalog.postgres.connection import AnyConnection
 from duckalog.postgres.errors import PgError, QueryTimeout, translated
-from duckalog.postgres.faces import entered, settled
+from duckalog.postgres.faces import entered
 from duckalog.postgres.rows import Outcome, columns_of
 
 Params = Sequence[Any]
@@ -118,7 +118,7 @@ async def run_batch(
         entered(connection.transaction()),
         entered(connection.pipeline()),
     ):
-        cursors = [
-            await settled(connection.execute(sql, checked(params))) for sql, params in statements
-        ]
+        execute = connection.execute
+        sent = (execute(sql, checked(params)) for sql, params in statements)
+        cursors = [await one for one in sent] if connection.is_async else list(sent)
     return [max(0, cursor.rowcount) for cursor in cursors]

@@ -56,6 +56,7 @@ class Pool(Generic[F]):
         self.last_failure: ConnectError | None = None
         self._lock = threading.Lock()
         self._lost = 0
+        self._usage_s = 0.0
         self._given: set[AnyConnection] = set()
         self._credentials = CachedCredentials(config.credentials) if config.credentials else None
         self._pool = self._made()
@@ -177,6 +178,7 @@ class Pool(Generic[F]):
             now = time.monotonic()
             is_fresh = now - connection.released_at < sizes.health_check_interval_s
             if (is_fresh and is_quiet(connection)) or await self._is_sound(connection):
+                connection.acquired_at = now
                 self._given.add(connection)
                 return connection
             with self._lock:
@@ -206,7 +208,8 @@ class Pool(Generic[F]):
 
     async def release(self, connection: AnyConnection) -> None:
         """Take a connection back; one that is broken is replaced."""
-        connection.released_at = time.monotonic()
+        connection.released_at = now = time.monotonic()
+        self._usage_s += now - connection.acquired_at
         self._given.discard(connection)
         returned = self._pool.putconn(connection)
         if self.face.is_async:
@@ -241,7 +244,7 @@ class Pool(Generic[F]):
             acquired=found.get("requests_num", 0),
             acquire_wait_ms=found.get("requests_wait_ms", 0),
             acquire_errors=found.get("requests_errors", 0),
-            usage_ms=found.get("usage_ms", 0),
+            usage_ms=round(self._usage_s * 1000),
             connections_made=found.get("connections_num", 0),
             connections_failed=found.get("connections_errors", 0),
             connections_lost=found.get("connections_lost", 0) + self._lost,
