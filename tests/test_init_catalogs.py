@@ -453,6 +453,7 @@ def test_there_are_thirty_catalogs() -> None:
 
 
 class TestOddNames:
+    @pytest.mark.thorough
     @given(names=st.lists(NAME, min_size=3, max_size=5, unique_by=str.lower), text=NAME)
     @settings(
         max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,9 +12,13 @@ import psycopg
 from duckalog.postgres.connection import AnyConnection
 from duckalog.postgres.errors import PgError, QueryTimeout, translated
 from duckalog.postgres.faces import entered
+from duckalog.postgres.hooks import OperationKind
+from duckalog.postgres.masking import Masking
 from duckalog.postgres.rows import Outcome, columns_of
+from duckalog.postgres.statement_text import described
 
 Params = Sequence[Any]
+STATEMENT = OperationKind.STATEMENT
 
 
 def limit_of(timeout_s: float | None, default: float | None) -> float | None:
@@ -60,14 +64,37 @@ def failure(error: psycopg.Error, connection: AnyConnection, limit_s: float | No
     return translated(error, is_lost=connection.closed)
 
 
-async def run(
+def run(
     connection: AnyConnection,
     sql: Any,
     params: Params,
     limit_s: float | None,
     prepare: bool | None = None,
+) -> Coroutine[Any, Any, Outcome]:
+    """Return what one statement came to, with masks on; raises PgError."""
+    statement = sql, params, limit_s, prepare, connection.masking
+    if connection.observing.is_on():
+        return _run_observed(connection, *statement)
+    return run_own(connection, *statement)
+
+
+async def _run_observed(connection: AnyConnection, sql: Any, params: Params, *how: Any) -> Outcome:
+    with connection.observing.during(STATEMENT, sql, connection, _params=params) as operation:
+        outcome = await run_own(connection, sql, params, *how)
+        if operation is not None:
+            operation.rows = len(outcome.rows) if outcome.columns else outcome.rows_affected
+    return outcome
+
+
+async def run_own(
+    connection: AnyConnection,
+    sql: Any,
+    params: Params,
+    limit_s: float | None,
+    prepare: bool | None = None,
+    masking: Masking | None = None,
 ) -> Outcome:
-    """Return what one statement came to; raises PgError."""
+    """Return what a statement of the client's own came to, of which no hook hears."""
     connection.limit(limit_s)
     is_async = connection.is_async  # not settled(): here a small query's microseconds are
     rows: Any = []
@@ -81,6 +108,8 @@ async def run(
             rows = cursor.fetchall()
             if is_async:
                 rows = await rows
+            if masking is not None:
+                columns, rows = await masking.masked(connection, cursor, rows)
     except psycopg.Error as error:
         raise failure(error, connection, limit_s) from None
     finally:
@@ -113,6 +142,27 @@ async def run_batch(
     connection: AnyConnection, statements: Sequence[tuple[Any, Params]], limit_s: float | None
 ) -> list[int]:
     """Return how many rows each statement touched, all sent before the first answer came."""
+    observing = connection.observing
+    if not observing.is_on():
+        return await _run_batch(connection, statements, limit_s)
+    texts = [described(sql) for sql, _ in statements]
+    names = {one.name for one in texts}
+    told = {
+        "sql": "; ".join(dict.fromkeys(one.text for one in texts)),
+        "name": names.pop() if len(names) == 1 else "BATCH",
+        "statements": tuple(texts),
+        "_params": [params for _, params in statements],
+    }
+    with observing.during(OperationKind.BATCH, None, connection, **told) as operation:
+        counts = await _run_batch(connection, statements, limit_s)
+        if operation is not None:
+            operation.row_counts, operation.rows = tuple(counts), sum(counts)
+    return counts
+
+
+async def _run_batch(
+    connection: AnyConnection, statements: Sequence[tuple[Any, Params]], limit_s: float | None
+) -> list[int]:
     async with (
         limited(connection, limit_s),
         entered(connection.transaction()),

@@ -17,11 +17,13 @@ from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Composable, Identifier
 
 from duckalog.postgres.connection import AnyConnection
-from duckalog.postgres.errors import PgError, QueryError, TransactionError
-from duckalog.postgres.execution import Params, checked, failure, limited, run
+from duckalog.postgres.errors import MaskError, PgError, QueryError, TransactionError
+from duckalog.postgres.execution import Params, checked, failure, limited
+from duckalog.postgres.execution import run_own as run
 from duckalog.postgres.faces import Blocking, Both, F, Scope, finished, settled
+from duckalog.postgres.hooks import Operation, OperationKind
 from duckalog.postgres.queries import Queries
-from duckalog.postgres.rows import Row, columns_of, maker, names_of
+from duckalog.postgres.rows import Column, Row, columns_of, maker, names_of
 
 if sys.version_info >= (3, 13):
     from typing import TypeVar
@@ -63,6 +65,8 @@ class RowCursor(Scope[F], Generic[F, R]):
         self._connection: AnyConnection | None = None
         self._cursor: Any = None
         self._owns_transaction = False
+        self._operation: Operation | None = None
+        self._count = 0
 
     @property
     def is_open(self) -> bool:
@@ -73,6 +77,13 @@ class RowCursor(Scope[F], Generic[F, R]):
         if self._cursor is not None:
             return
         connection = await self._source._acquire()
+        try:
+            self._operation = connection.observing.start(
+                OperationKind.STREAM, self._statement[0], connection, _params=self._statement[1]
+            )
+        except BaseException:
+            await self._source._release(connection)
+            raise
         try:
             status = connection.info.transaction_status
             self._owns_transaction = status == TransactionStatus.IDLE
@@ -85,10 +96,16 @@ class RowCursor(Scope[F], Generic[F, R]):
             except BaseException:
                 await settled(cursor.close())  # it warns of one that is not, though none is there
                 raise
-        except BaseException:
+        except BaseException as error:
+            self._end(connection, error)
             await self._give_back(connection)
             raise
         self._connection, self._cursor = connection, cursor
+
+    def _end(self, connection: AnyConnection, error: BaseException | None) -> None:
+        if self._operation is not None:
+            self._operation.rows = self._count
+        connection.observing.end(self._operation, error)
 
     async def _leave(self, error: BaseException | None) -> None:
         connection, cursor = self._connection, self._cursor
@@ -99,10 +116,13 @@ class RowCursor(Scope[F], Generic[F, R]):
             # Sends nothing where the transaction has failed, or the connection is lost.
             async with limited(connection, self._limit_s):
                 await settled(cursor.close())
-        except PgError:
+        except PgError as failed:
             if error is None:
+                error = failed
                 raise
         finally:
+            # Who stops iterating over rows has all that was wanted.
+            self._end(connection, None if isinstance(error, GeneratorExit) else error)
             await self._give_back(connection)
 
     async def _give_back(self, connection: AnyConnection) -> None:
@@ -121,10 +141,13 @@ class RowCursor(Scope[F], Generic[F, R]):
         connection.limit(self._limit_s)
         try:
             rows = await settled(cursor.fetchmany(self.fetch_size))
+            if connection.masking is not None:
+                _, rows = await connection.masking.masked(connection, cursor, rows)
         except psycopg.Error as error:
             raise failure(error, connection, self._limit_s) from None
         finally:
             connection.limit(None)
+        self._count += len(rows)
         if self._into is tuple:
             return cast("list[R]", rows)
         return list(map(maker(self._into, names_of(columns_of(cursor))), rows))
@@ -219,6 +242,7 @@ class Streams(Queries[F]):
         values: list[str] = [] if after is None else _read_token(after, mark, len(key))
         statement = _page(text, key, len(params), size, descending, is_first=after is None)
         outcome = await self._run(statement, [*params, *values], timeout_s)
+        _refuse_masked_key(outcome.columns, key)
         make = maker(into, names_of(outcome.columns[:-1]))
         found = outcome.rows
         if any(None in row[-1] for row in found):
@@ -248,6 +272,15 @@ def _page(
     return SQL("SELECT page.*, ARRAY[{}] FROM ({}\n) AS page WHERE {} ORDER BY {} LIMIT {}").format(
         texts, text, condition, order, SQL(str(size + 1))
     )
+
+
+def _refuse_masked_key(columns: Sequence[Column], key: Sequence[str]) -> None:
+    masked = [one.name for one in columns if one.is_masked and one.name in key]
+    if masked:
+        raise MaskError(
+            f"the key has a masked column, whose values a page token shows: {', '.join(masked)}",
+            "Choose another key.",
+        )
 
 
 def _mark(text: Composable, key: Sequence[str], descending: bool) -> str:
