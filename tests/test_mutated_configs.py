@@ -429,7 +429,12 @@ runpy.run_module("duckalog", run_name="__main__")
 @pytest.mark.usefixtures("_environment")
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.thorough] * name.startswith("many_")) for name in NASTY],
+    [
+        pytest.param(
+            name, marks=[pytest.mark.thorough] * name.startswith(("many_", "long_", "open_"))
+        )
+        for name in NASTY
+    ],
 )
 def test_the_nastiest_are_told_in_bounded_memory_and_time(name: str, tmp_path: Path) -> None:
     content = NASTY[name]()
