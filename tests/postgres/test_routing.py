@@ -372,7 +372,8 @@ class TestReplicaFaults:
         )
         pair.primary.run(
             "CREATE OR REPLACE FUNCTION slow() RETURNS int STABLE LANGUAGE plpgsql AS "
-            "$$ BEGIN PERFORM pg_sleep(0.5); RETURN inet_server_port(); END $$"
+            "$$ BEGIN IF pg_is_in_recovery() THEN PERFORM pg_sleep(9); END IF; "
+            "RETURN inet_server_port(); END $$"
         )
         wait_until(lambda: replayed(pair))
         killer = threading.Timer(0.2, pair.replica.run, [kill])
