@@ -50,14 +50,29 @@ class CatalogSpecs:
             found[spec.key] = needed
         return found
 
+    def steps_in(self, filled: Plan) -> dict[AssetKey, ViewStep | DatabaseStep]:
+        """Return the steps of the filled plan by the keys of their assets.
+
+        One whose name has a placeholder is found by where the config states it,
+        and one that the filled plan does not have is as the definitions know it.
+        """
+        by_key = {step.key: step for step in steps_of(filled)}
+        by_place = {step.origin: step for step in by_key.values()}
+        return {
+            asset: by_key.get(step.key)
+            or (by_place.get(step.origin, step) if "${" in step.key else step)
+            for asset, step in self.steps.items()
+        }
+
     def sources_in(self, filled: Plan) -> dict[str, AssetKey]:
         """Return the assets of the sources of the filled plan, by the sources' own keys there."""
         found: dict[str, AssetKey] = {}
-        here = {view.key: view for view in self.plan.views}
-        for view in filled.views:
-            ours = here[view.key].sources if view.key in here else ()
-            if len(ours) == len(view.sources):
-                found |= {b.key: self.keys[a.key] for a, b in zip(ours, view.sources, strict=True)}
+        for asset, theirs in self.steps_in(filled).items():
+            pair = self.steps[asset], theirs
+            if isinstance(pair[0], ViewStep) and isinstance(pair[1], ViewStep):
+                ours, sources = pair[0].sources, pair[1].sources
+                if len(ours) == len(sources):
+                    found |= {b.key: self.keys[a.key] for a, b in zip(ours, sources, strict=True)}
         return found
 
     def checks_of(self, keys: Sequence[AssetKey]) -> list[AssetCheckSpec]:

@@ -143,7 +143,7 @@ def _key_parts(data: DuckalogTranslatorData) -> list[str]:
 
 def _file_parts(uri: str, plan: Plan) -> list[str]:
     """Return a URI or path as the parts of a key, without the wildcards that end it."""
-    uri = re.sub(r"\$\{env:(\w+)[^}]*\}", r"\1", uri)
+    uri = _named(uri)
     if "://" in uri:
         scheme, _, rest = uri.partition("://")
         parts = [scheme, *rest.split("/")]
@@ -155,9 +155,14 @@ def _file_parts(uri: str, plan: Plan) -> list[str]:
     return named or parts
 
 
+def _named(text: str) -> str:
+    """Return a text with the names of variables in place of their placeholders."""
+    return re.sub(r"\$\{env:(\w+)[^}]*\}", r"\1", text)
+
+
 def _key_part(name: str) -> str:
     # Dagster 1.12 refuses dots too.
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", name) or "_"
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", _named(name)) or "_"
 
 
 def _word(name: str) -> str:

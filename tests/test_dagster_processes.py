@@ -267,6 +267,21 @@ class TestAutomation:
         with duckalog.connect(config) as connection:
             assert connection.execute("FROM v5").fetchall() == [(7,)]
 
+    def test_the_config_sensor_builds_a_new_view_once_the_code_location_has_it(
+        self, project: Path
+    ) -> None:
+        config = project / "catalog.yaml"
+        before = build_duckalog_config_sensor(config)
+        with DagsterInstance.ephemeral() as instance, build_sensor_context(instance) as context:
+            before(context)
+            config.write_text(config.read_text() + "  - {name: more, sql: SELECT 1}\n")
+            skipped = before(context)
+            assert isinstance(skipped, SkipReason)
+            assert skipped.skip_message == "reload the code location to have shop/more"
+            request = build_duckalog_config_sensor(config)(context)
+        assert isinstance(request, RunRequest)
+        assert AssetKey(["shop", "more"]) in (request.asset_selection or ())
+
     def test_the_config_sensor_tells_why_a_config_cannot_be_built(self, project: Path) -> None:
         config = project / "catalog.yaml"
         sensor = build_duckalog_config_sensor(config)

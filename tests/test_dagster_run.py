@@ -220,6 +220,36 @@ class TestAWholeRun:
         assert told["duckalog/server_version"].startswith("3.")
         assert told["duckalog/seconds"] > 0
 
+    def test_names_with_placeholders_are_filled_in_the_run(
+        self, write_config: WriteConfig, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with duckdb.connect(str(tmp_path / "crm.duckdb")) as crm:
+            crm.execute("CREATE TABLE orders AS SELECT 1 AS id")
+        config = write_config(
+            "version: 1\n"
+            "duckdb: {database: shop.duckdb}\n"
+            "attachments: {duckdb: [{alias: '${env:ALIAS}', path: crm.duckdb}]}\n"
+            "views:\n"
+            "  - {name: 'of_${env:REGION}', source: duckdb, database: '${env:ALIAS}',"
+            " table: orders}\n"
+            "  - {name: recent, sql: 'SELECT id FROM ${env:ALIAS}.orders'}\n"
+        )
+        defs = build_duckalog_definitions(config, row_counts=True)
+        monkeypatch.setenv("ALIAS", "crm")
+        monkeypatch.setenv("REGION", "eu")
+        result = run(defs)
+        told = materialized(result)
+        assert list(told) == ["shop/attachments/ALIAS", "shop/of_REGION", "shop/recent"]
+        assert checks(result) == {
+            "shop/attachments/ALIAS:reachable": True,
+            "shop/of_REGION:answers": True,
+            "shop/recent:answers": True,
+        }
+        (dep,) = told["shop/recent"]["dagster/column_lineage"].deps_by_column["id"]
+        assert dep.asset_key == AssetKey(["shop", "attachments", "ALIAS", "orders"])
+        assert rows(config, "FROM of_eu") == [(1,)]
+        assert list(materialized(run(defs, "shop/of_REGION"))) == ["shop/of_REGION"]
+
 
 class TestASubset:
     def test_makes_the_view_and_nothing_else(self, shop: Path, run: Run) -> None:

@@ -56,6 +56,16 @@ views:
 """
 
 
+PLACEHOLDERS = """
+version: 1
+duckdb: {database: shop.duckdb}
+attachments: {sqlite: [{alias: "${env:ALIAS}", path: crm.db}]}
+views:
+  - {name: "orders_${env:REGION}", source: sqlite, database: "${env:ALIAS}", table: orders}
+  - {name: recent, sql: "SELECT * FROM ${env:ALIAS}.orders LIMIT ${env:LIMIT:10}"}
+"""
+
+
 def keys(specs: list[AssetSpec]) -> list[str]:
     return [spec.key.to_user_string() for spec in specs]
 
@@ -124,6 +134,29 @@ class TestLoading:
         assert (
             "region = '${env:REGION}' LIMIT ${env:LIMIT}" in report.metadata["duckalog/sql"].value
         )
+
+    def test_names_may_have_placeholders(self, write_config: WriteConfig) -> None:
+        config = write_config(PLACEHOLDERS)
+        told = {
+            spec.key.to_user_string(): [dep.asset_key.to_user_string() for dep in spec.deps]
+            for spec in build_duckalog_asset_specs(config)
+        }
+        assert told["shop/orders_REGION"] == [
+            "shop/attachments/ALIAS",
+            "shop/attachments/ALIAS/orders",
+        ]
+        assert told["shop/recent"] == told["shop/orders_REGION"]
+
+    def test_imports_are_filled_or_told(
+        self, write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write_config("views: [{name: v, sql: 'SELECT ${env:ONE}'}]", "ours.yaml")
+        config = write_config("version: 1\nimports: ['${env:TEAM:ours}.yaml', '${env:MORE}.yaml']")
+        with pytest.raises(duckalog.ConfigError, match="variable MORE is not set") as refused:
+            build_duckalog_asset_specs(config)
+        assert len(refused.value.problems) == 1
+        monkeypatch.setenv("MORE", "ours")
+        assert keys(build_duckalog_asset_specs(config)) == ["catalog/v"]
 
     def test_two_catalogs_go_together(self, tmp_path: Path) -> None:
         for name in ("a", "b"):
