@@ -114,8 +114,9 @@ class CatalogRun:
     ) -> BuildReport:
         steps = self.all_steps
         resource = self.resource
+        select = [steps[key].key for key in keys if key in steps]
         parts = [self.context.run.run_id, self.catalog.name, str(self.context.retry_number)]
-        parts += sorted(key.to_user_string() for key in waited_for)
+        parts += [*sorted(key.to_user_string() for key in waited_for), *sorted(select)]
         return build(
             self.plan,
             prune=resource.prune,
@@ -125,7 +126,7 @@ class CatalogRun:
             jobs=resource.jobs,
             lock_timeout_s=resource.lock_timeout_s,
             publish=resource.publish,
-            select=[steps[key].key for key in keys if key in steps],
+            select=select,
             build_id=hashlib.sha256("\n".join(parts).encode()).hexdigest(),
         )
 

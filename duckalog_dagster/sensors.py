@@ -27,6 +27,8 @@ def build_duckalog_config_sensor(
     config: ConfigPath,
     *,
     translator: DuckalogTranslator | None = None,
+    select: str = "*",
+    exclude: str = "",
     name: str | None = None,
     minimum_interval_seconds: int = INTERVAL_S,
     default_status: DefaultSensorStatus = DefaultSensorStatus.STOPPED,
@@ -37,7 +39,7 @@ def build_duckalog_config_sensor(
     loaded definitions do not have yet are told at each tick, and built once the
     code location is loaded again.
     """
-    loaded = catalog_specs(config, translator)
+    loaded = catalog_specs(config, translator).chosen(select, exclude)
     known = {spec.key for spec in loaded.specs}
 
     @sensor(
@@ -48,8 +50,8 @@ def build_duckalog_config_sensor(
     )
     def config_sensor(context: SensorEvaluationContext) -> RunRequest | SkipReason:
         try:
-            found = catalog_specs(config, translator)
-        except DuckalogError as error:
+            found = catalog_specs(config, translator).chosen(select, exclude)
+        except (DuckalogError, ValueError) as error:
             return SkipReason(f"the config cannot be built:\n{error}")
         keys = [spec.key for spec in found.specs if spec.key in known]
         missing = [spec.key for spec in found.specs if spec.key not in known]

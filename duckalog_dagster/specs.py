@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from dagster import AssetCheckSpec, AssetKey, AssetSpec
 
 from duckalog import DatabaseStep, Plan, ViewStep, load_plan
 from duckalog_dagster.checks import check_specs
+from duckalog_dagster.selection import chosen_keys
 from duckalog_dagster.translator import DuckalogTranslator, DuckalogTranslatorData
 
 ConfigPath = str | os.PathLike[str]
@@ -37,7 +38,9 @@ class CatalogSpecs:
     @cached_property
     def steps(self) -> dict[AssetKey, ViewStep | DatabaseStep]:
         """The steps by the keys of their assets."""
-        return {self.keys[step.key]: step for step in steps_of(self.plan)}
+        own = {spec.key for spec in self.specs}
+        steps = {self.keys[step.key]: step for step in steps_of(self.plan)}
+        return {key: step for key, step in steps.items() if key in own}
 
     @cached_property
     def foreign(self) -> dict[AssetKey, frozenset[AssetKey]]:
@@ -74,6 +77,23 @@ class CatalogSpecs:
                 if len(ours) == len(sources):
                     found |= {b.key: self.keys[a.key] for a, b in zip(ours, sources, strict=True)}
         return found
+
+    def chosen(self, select: str, exclude: str = "") -> CatalogSpecs:
+        """Return the part of the catalog that words choose, with the sources that it reads.
+
+        What it needs of the rest are assets that somebody else makes.
+        """
+        if select == "*" and not exclude:
+            return self
+        keys = chosen_keys(self.specs, select) - chosen_keys(self.specs, exclude)
+        specs = tuple(spec for spec in self.specs if spec.key in keys)
+        read = {dep.asset_key for spec in specs for dep in spec.deps}
+        return replace(
+            self,
+            specs=specs,
+            sources=tuple(spec for spec in self.sources if spec.key in read),
+            checks=tuple(check for check in self.checks if check.asset_key in keys),
+        )
 
     def checks_of(self, keys: Sequence[AssetKey]) -> list[AssetCheckSpec]:
         """Return the checks of some assets."""

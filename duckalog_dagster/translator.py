@@ -17,25 +17,10 @@ from dagster import (
 from duckalog import DatabaseStep, Plan, Source, ViewStep
 from duckalog_dagster.automation import Condition, automation_condition
 from duckalog_dagster.beta import code_reference
+from duckalog_dagster.settings import DuckalogTranslatorSettings
 
 SQL_METADATA_KEY = "duckalog/sql"
 STEP_METADATA_KEY = "duckalog/step"
-
-
-@dataclass(frozen=True)
-class DuckalogTranslatorSettings:
-    """What the assets of a catalog have, besides what each of them is.
-
-    `enable_asset_checks` gives every view and database the checks that duckalog
-    has for it, `enable_code_references` links to the line of the config,
-    `enable_source_assets` has an external asset for each source, and
-    `enable_sql_metadata` shows each view's SQL.
-    """
-
-    enable_asset_checks: bool = True
-    enable_code_references: bool = True
-    enable_source_assets: bool = True
-    enable_sql_metadata: bool = True
 
 
 @dataclass(frozen=True)
@@ -96,7 +81,7 @@ class DuckalogTranslator:
             owners=list(_owners(data)),
             tags=dict(_tags(data)),
             kinds=set(_kinds(step)),
-            automation_condition=_automation(data),
+            automation_condition=_automation(data, self.settings.automation),
         )
 
     def _metadata(self, data: DuckalogTranslatorData) -> dict[str, Any]:
@@ -224,6 +209,7 @@ def _kinds(step: ViewStep | DatabaseStep | Source) -> Iterable[str]:
         yield _KINDS.get(kind, kind)
 
 
-def _automation(data: DuckalogTranslatorData) -> Condition | None:
-    stated = data.meta.get("automation")
+def _automation(data: DuckalogTranslatorData, of_all: Any) -> Condition | None:
+    of_views = of_all if isinstance(data.step, ViewStep) else None
+    stated = data.meta.get("automation", of_views)
     return automation_condition(stated) if stated else None

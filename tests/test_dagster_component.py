@@ -102,7 +102,7 @@ class TestTheComponent:
             assert defs.get_assets_def(AssetKey(["catalog", "one"])).op.tags["team"] == "data"
 
     def test_checks_can_be_left_out(self) -> None:
-        with loaded({"enable_asset_checks": False}) as (_, defs, _):
+        with loaded({"translation_settings": {"enable_asset_checks": False}}) as (_, defs, _):
             assert not list(defs.resolve_asset_graph().asset_check_keys)
 
     def test_post_processing_changes_what_it_chooses(self) -> None:
