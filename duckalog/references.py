@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
-from duckalog.sql import split_name
+from duckalog.sql import literal, split_name
 from duckalog.user_sql import regions_of
 
 Name = tuple[str, ...]
@@ -93,10 +93,11 @@ def _serialized(queries: Sequence[str]) -> list[str]:
     import duckdb
 
     with duckdb.connect(":memory:", config={"python_enable_replacements": False}) as connection:
+        # As a literal: DuckDB imports pandas, where that is installed, to bind a parameter.
+        texts = literal(json.dumps(["" if _is_deep(query) else query for query in queries]))
         rows = connection.execute(
             "SELECT json_serialize_sql(query, skip_null := true, skip_empty := true)"
-            " FROM (SELECT unnest(?::JSON::VARCHAR[]) AS query)",
-            [json.dumps(["" if _is_deep(query) else query for query in queries])],
+            f" FROM (SELECT unnest({texts}::JSON::VARCHAR[]) AS query)"
         ).fetchall()
     return [text for (text,) in rows]
 

@@ -156,7 +156,8 @@ class CatalogRun:
         """Yield the assets, and take their checks out of `results`."""
         views = {(one.schema, one.name): one for report in reports for one in report.views}
         databases = {one.key: one for report in reports for one in report.databases}
-        observed = observed_versions(self.context.instance, self.catalog, self.plan)
+        own = [step.key for step in self.steps.values()]
+        observed = observed_versions(self.context.instance, self.catalog, self.plan, own)
         lineages = self._lineages()
         invalidated = [name for report in reports for name in report.invalidated]
         for key, step in self.steps.items():

@@ -97,8 +97,14 @@ class CatalogSpecs:
 
     def checks_of(self, keys: Sequence[AssetKey]) -> list[AssetCheckSpec]:
         """Return the checks of some assets."""
-        wanted = set(keys)
-        return [check for check in self.checks if check.asset_key in wanted]
+        return [check for key in keys for check in self._checks_by_asset.get(key, ())]
+
+    @cached_property
+    def _checks_by_asset(self) -> dict[AssetKey, list[AssetCheckSpec]]:
+        found: dict[AssetKey, list[AssetCheckSpec]] = {}
+        for check in self.checks:
+            found.setdefault(check.asset_key, []).append(check)
+        return found
 
 
 def steps_of(plan: Plan) -> Iterator[ViewStep | DatabaseStep]:
@@ -137,7 +143,8 @@ def specs_of(plan: Plan, translator: DuckalogTranslator) -> CatalogSpecs:
                 f" {spec.key.to_user_string()}: give one of them another, under meta.dagster"
             )
         keys[step.key] = spec.key
-        specs[spec.key] = spec.replace_attributes(skippable=True)
+        # What a translator made itself may not say that a run of others leaves it out.
+        specs[spec.key] = spec if spec.skippable else spec.replace_attributes(skippable=True)
     settings = translator.settings
     return CatalogSpecs(
         plan,

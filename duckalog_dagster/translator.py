@@ -75,6 +75,7 @@ class DuckalogTranslator:
             key=_stated_key(meta) or AssetKey(_key_parts(data)),
             deps=[*data.deps, *(AssetKey(_parts(one)) for one in meta.get("deps") or ())],
             description=_description(step),
+            skippable=not isinstance(step, Source),
             metadata=self._metadata(data),
             group_name=meta.get("group") or _word(data.catalog),
             code_version=None if isinstance(step, Source) else code_version(step, data.plan),
