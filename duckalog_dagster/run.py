@@ -57,7 +57,7 @@ class CatalogRun:
         self.resource = resource
         self.catalog = catalog
         self.context = context
-        self.plan: Plan = resource.plan()
+        self.plan = _plan_of_run(resource, context)
         selected = context.selected_asset_keys
         self.all_steps = catalog.steps_in(self.plan)
         self.steps = {key: step for key, step in self.all_steps.items() if key in selected}
@@ -193,6 +193,19 @@ class CatalogRun:
             problem = problem_of(step, error)
             if problem and own_check(step, key) in self.checks:
                 yield failed(own_check(step, key), problem)
+
+
+_plans: dict[tuple[str, int, int], Plan] = {}
+
+
+def _plan_of_run(resource: DuckalogResource, context: AssetExecutionContext) -> Plan:
+    """Return the plan that all ops of a run have which this process executes: it is read once."""
+    config = (resource.config, resource.database, resource.env_file, *resource.variables.items())
+    key = (context.run.run_id, context.retry_number, hash(config))
+    if key not in _plans:
+        _plans.clear()
+        _plans[key] = resource.plan()
+    return _plans[key]
 
 
 def _with_version(view: ViewReport, observed: Sequence[str] | None) -> ViewReport:
