@@ -46,8 +46,24 @@ def check_specs(
                 one.name,
                 asset=asset,
                 description=one.description or _DESCRIPTIONS.get(one.kind),
+                additional_deps=[keys[need] for need in one.needs if need in keys],
                 metadata={"duckalog/check": one.kind},
             )
+
+
+def with_deps_among(spec: AssetCheckSpec, keys: Collection[AssetKey]) -> AssetCheckSpec:
+    """Return a check's spec that needs, besides its own, only assets of these."""
+    stated = list(spec.additional_deps)
+    deps = [dep for dep in stated if dep.asset_key in keys]
+    if deps == stated:
+        return spec
+    return AssetCheckSpec(
+        spec.name,
+        asset=spec.asset_key,
+        description=spec.description,
+        metadata=spec.metadata,
+        additional_deps=deps,
+    )
 
 
 def own_check(step: ViewStep | DatabaseStep, key: AssetKey) -> AssetCheckKey:

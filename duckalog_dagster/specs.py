@@ -11,7 +11,7 @@ from functools import cached_property
 from dagster import AssetCheckSpec, AssetKey, AssetSpec
 
 from duckalog import DatabaseStep, Plan, ViewStep, load_plan
-from duckalog_dagster.checks import check_specs
+from duckalog_dagster.checks import check_specs, with_deps_among
 from duckalog_dagster.selection import chosen_keys
 from duckalog_dagster.translator import DuckalogTranslator, DuckalogTranslatorData
 
@@ -92,12 +92,20 @@ class CatalogSpecs:
             self,
             specs=specs,
             sources=tuple(spec for spec in self.sources if spec.key in read),
-            checks=tuple(check for check in self.checks if check.asset_key in keys),
+            checks=tuple(
+                with_deps_among(check, keys) for check in self.checks if check.asset_key in keys
+            ),
         )
 
     def checks_of(self, keys: Sequence[AssetKey]) -> list[AssetCheckSpec]:
-        """Return the checks of some assets."""
-        return [check for key in keys for check in self._checks_by_asset.get(key, ())]
+        """Return the checks of the assets of an op, which waits for no op that comes after it."""
+        before = {spec.key for spec in self.specs[: self._places[keys[-1]] + 1]}
+        found = (check for key in keys for check in self._checks_by_asset.get(key, ()))
+        return [with_deps_among(check, before) for check in found]
+
+    @cached_property
+    def _places(self) -> dict[AssetKey, int]:
+        return {spec.key: place for place, spec in enumerate(self.specs)}
 
     @cached_property
     def _checks_by_asset(self) -> dict[AssetKey, list[AssetCheckSpec]]:

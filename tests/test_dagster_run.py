@@ -15,6 +15,7 @@ pytest.importorskip("dagster")
 from dagster import (
     AssetExecutionContext,
     AssetKey,
+    AssetsDefinition,
     AssetSelection,
     DagsterInstance,
     Definitions,
@@ -391,12 +392,27 @@ class TestTheDecorator:
         @duckalog_assets(config=shop, name="our_shop")
         def ours(context: AssetExecutionContext, catalog: DuckalogResource) -> Iterator[Any]:
             context.log.info("before")
-            yield from catalog.build(context).fetch_row_count()
+            yield from catalog.build(context).fetch_column_metadata().fetch_row_count()
 
         defs = Definitions(assets=[ours], resources={"catalog": DuckalogResource(config=str(shop))})
         told = materialized(run(defs))
         assert told["shop/orders"]["dagster/row_count"] == 2
         assert ours.op.name == "our_shop"
+
+    def test_parts_of_a_catalog_are_built_in_one_run(self, shop: Path, run: Run) -> None:
+        def part(name: str, **chosen: str) -> AssetsDefinition:
+            @duckalog_assets(config=shop, name=name, **chosen)
+            def ours(context: AssetExecutionContext, catalog: DuckalogResource) -> Iterator[Any]:
+                yield from catalog.build(context)
+
+            return ours
+
+        resources = {"catalog": DuckalogResource(config=str(shop))}
+        assets = [part("marts", select="marts.*"), part("rest", exclude="marts.*")]
+        told = materialized(run(Definitions(assets=assets, resources=resources)))
+        assert {one.get("duckalog/action") for one in told.values()} == {"created", None}
+        assert list(told)[-1] == "shop/marts/revenue"
+        assert rows(shop, "FROM marts.revenue") == [("Ada", 12)]
 
     def test_assets_alone_take_the_resource_called_duckalog(self, shop: Path, run: Run) -> None:
         resources = {"duckalog": DuckalogResource(config=str(shop))}
