@@ -33,6 +33,10 @@ def _find_pythons_of_pyenv() -> None:
 
 _find_pythons_of_pyenv()
 
+# Modules are compiled once, and not in each of the processes that tests start: Dagster's above all.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).with_name(".nox") / "bytecode")
+
 
 @nox.session
 def lint(session: nox.Session) -> None:

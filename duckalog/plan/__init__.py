@@ -211,7 +211,7 @@ def _readings(queries: Sequence[tuple[str, str | None]], parser: Parser) -> list
     With each query stands the text that the config states it by.
     """
     found = readings_of([query for query, _ in queries], parser)
-    for stand_in in ("x", "9"):  # a name, and a number
+    for stand_in in (r'"\g<0>"', "x", "9"):  # a name of its own, part of one, and a number
         refused = [
             (index, PLACEHOLDER.sub(stand_in, query))
             for index, (query, stated) in enumerate(queries)
