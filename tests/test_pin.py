@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -298,6 +299,32 @@ class TestRebuild:
         before = views_of(data.config.parent / "c.duckdb")
         assert data.actions() == {"pinned": "left alone", "plain": "left alone"}
         assert views_of(data.config.parent / "c.duckdb") == before
+
+    @pytest.mark.parametrize(
+        "mix",
+        [
+            parquet({"a": "SELECT 1 id", "b": "SELECT 2 id"}),
+            csv({"a": "id,n\n1,2\n", "b": "id,n\n3,4\n"}),
+        ],
+        ids=lambda mix: mix.source,
+    )
+    def test_a_file_that_did_not_change_is_not_opened_again(
+        self, tmp_path: Path, write_config: WriteConfig, mix: Mix
+    ) -> None:
+        config = write_views(write_config, write_files(tmp_path / "data", mix), mix)
+        document = json.loads(config.read_text())
+        del document["views"][1]
+        config.write_text(json.dumps(document))
+        duckalog.build(config)
+        file = tmp_path / "data" / f"b.{mix.source}"
+        stat = file.stat()
+        file.write_bytes(b'"' * stat.st_size)
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        shutil.copy(tmp_path / "data" / f"a.{mix.source}", file.with_stem("c"))
+        (view,) = duckalog.build(config).views
+        assert (view.action, view.problem) == ("unchanged", None)
+        with pytest.raises(duckdb.Error), duckalog.connect(config) as connection:
+            connection.execute("FROM pinned").fetchall()
 
     def test_refresh_pins_again(self, data: Data) -> None:
         assert data.actions(refresh=True)["pinned"] == "unchanged"

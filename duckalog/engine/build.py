@@ -390,7 +390,15 @@ def _build(
         raise _ToBeBuilt
     steps = [] if wanted.conflicts else wanted.steps
     answers = probe(connection, plan, steps, jobs=options.jobs, progress=options.progress)
-    pins = pin_views(connection, plan, steps, sources, jobs=options.jobs, progress=options.progress)
+    pins = pin_views(
+        connection,
+        plan,
+        steps,
+        sources,
+        NOTHING if options.refresh else memory,
+        jobs=options.jobs,
+        progress=options.progress,
+    )
     made = [step.key for step in steps]
     readers = [step for step in whole.readers_of(made) if step.key not in states]
     views = apply_catalog(

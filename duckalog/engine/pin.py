@@ -19,7 +19,8 @@ from duckdb import DuckDBPyConnection
 from duckalog.bookkeeping import Column, File, Memory, remembered_files
 from duckalog.changes import Diff, file_changes
 from duckalog.engine.execution import closing, execute, refused
-from duckalog.engine.pin_files import Sniffed, files_of, pinned_files, sniffed
+from duckalog.engine.pin_files import files_of, pinned_files
+from duckalog.engine.pin_kinds import Inquiry, Kinds, inquiries, kinds_known, kinds_of
 from duckalog.engine.pin_tables import current_snapshot, current_version
 from duckalog.engine.probe import Answer, columns_of, in_parallel
 from duckalog.engine.progress import Progress, untold
@@ -50,14 +51,18 @@ class Source(NamedTuple):
 
 
 class Pins(NamedTuple):
-    """Pinned views to make, by their keys: steps with the final query, sources, and answers."""
+    """Pinned views to make, by their keys: steps with the final query, sources, and answers.
+
+    `kinds` are those of the sources' files.
+    """
 
     steps: dict[str, ViewStep]
     sources: Mapping[str, Source]
     answers: dict[str, Answer]
+    kinds: Mapping[str, Kinds]
 
 
-NO_PINS = Pins({}, {}, {})
+NO_PINS = Pins({}, {}, {}, {})
 
 
 def find_sources(
@@ -117,67 +122,79 @@ def pin_views(
     plan: Plan,
     steps: Sequence[ViewStep],
     sources: Mapping[str, Source],
+    memory: Memory,
     *,
     jobs: int,
     progress: Progress = untold,
 ) -> Pins:
     """Return the pinned ones of `steps` with their final queries.
 
-    Failures are problems in the answers.
+    Files that are as `memory` has them are not opened again. Failures are
+    problems in the answers.
     """
     pinned = [step for step in steps if step.pin]
     if not pinned:
-        return Pins({}, sources, {})
-    to_sniff = [
-        (step, file.path)
-        for step in pinned
-        if isinstance(step.pin, PinnedFiles) and step.pin.is_sniffed
-        for file in sources[step.key].files
-    ]
+        return Pins({}, sources, {}, {})
+    kinds: dict[str, dict[str, str]] = {step.key: {} for step in pinned}
+    problems: dict[str, Problem] = {}
+    to_ask: list[tuple[ViewStep, PinnedFiles, Inquiry]] = []
+    for step in pinned:
+        if isinstance(step.pin, PinnedFiles) and step.pin.has_kinds:
+            files = sources[step.key].files
+            remembered = remembered_files(connection, memory, (step.schema, step.view))
+            kinds[step.key] = kinds_known(step.pin, files, remembered)
+            asked = inquiries(step.pin, files, kinds[step.key])
+            to_ask += [(step, step.pin, one) for one in asked]
 
-    def sniff(cursor: DuckDBPyConnection, item: tuple[ViewStep, str]) -> Sniffed | Problem:
-        step, file = item
-        assert isinstance(step.pin, PinnedFiles)
+    def ask_kinds(
+        cursor: DuckDBPyConnection, item: tuple[ViewStep, PinnedFiles, Inquiry]
+    ) -> dict[str, str] | Problem:
+        step, pin, asked = item
         try:
-            return sniffed(cursor, step.pin, file)
+            return kinds_of(cursor, pin, asked)
         except duckdb.Error as error:
             return refused(step, error, plan.redact)
 
     def ask(cursor: DuckDBPyConnection, step: ViewStep) -> tuple[ViewStep, Answer]:
-        return _pin(cursor, step, sources[step.key], found.get(step.key, {}), plan)
+        source, problem = sources[step.key], problems.get(step.key)
+        return _pin(cursor, step, source, problem or kinds[step.key], plan)
 
-    with _threads_for(connection, pinned, jobs):
-        found: dict[str, dict[str, Sniffed | Problem]] = {}
-        results = in_parallel(connection, plan, to_sniff, sniff, jobs=jobs, progress=progress)
-        for (step, file), result in zip(to_sniff, results, strict=True):
-            found.setdefault(step.key, {})[file] = result
+    with _opening_many_files(connection, pinned, jobs):
+        found = in_parallel(connection, plan, to_ask, ask_kinds, jobs=jobs, progress=progress)
+        for (step, _, _), result in zip(to_ask, found, strict=True):
+            if isinstance(result, Problem):
+                problems.setdefault(step.key, result)
+            else:
+                kinds[step.key] |= result
         answered = in_parallel(connection, plan, pinned, ask, jobs=jobs, progress=progress)
     return Pins(
         {step.key: step for step, _ in answered},
         sources,
         {step.key: answer for step, answer in answered},
+        kinds,
     )
 
 
 @contextlib.contextmanager
-def _threads_for(
+def _opening_many_files(
     connection: DuckDBPyConnection, steps: Sequence[ViewStep], jobs: int
 ) -> Iterator[None]:
-    """Let DuckDB open `jobs` files at a time while the block runs, where many are remote.
+    """Let DuckDB open files as it is best for those of `steps`, while the block runs.
 
-    It opens the files of `union_by_name` on its threads, which only wait.
+    Remote ones are opened on its threads, which only wait: `jobs` at a time.
+    Of local ones it would keep what it read, 8 KiB of each (1.4 to 2.0).
     """
-    if not any(step.scan and step.scan.is_remote for step in steps):
-        yield
-        return
-    ((threads,),) = connection.execute("SELECT current_setting('threads')").fetchall()
+    is_remote = any(step.scan and step.scan.is_remote for step in steps)
+    option = "threads" if is_remote else "enable_external_file_cache"
+    ((before,),) = connection.execute(f"SELECT current_setting({literal(option)})").fetchall()
     with contextlib.suppress(duckdb.Error):  # a pragma may have locked the configuration
-        execute(connection, set_option("threads", literal(max(jobs, threads))))
+        value = max(jobs, before) if is_remote else False
+        execute(connection, set_option(option, literal(value)))
     try:
         yield
     finally:
         with contextlib.suppress(duckdb.Error):
-            execute(connection, set_option("threads", literal(threads)))
+            execute(connection, set_option(option, literal(before)))
 
 
 def _find(cursor: DuckDBPyConnection, step: ViewStep, plan: Plan) -> Source:
@@ -200,19 +217,17 @@ def _pin(
     cursor: DuckDBPyConnection,
     step: ViewStep,
     source: Source,
-    found: Mapping[str, Sniffed | Problem],
+    kinds: Kinds | Problem,
     plan: Plan,
 ) -> tuple[ViewStep, Answer]:
     """Return a view with its final query, and the columns of the function that it reads."""
-    problem = source.problem or next(
-        (one for one in found.values() if isinstance(one, Problem)), None
-    )
-    if problem:
-        return step, Answer((), problem, 0.0)
+    if source.problem:
+        return step, Answer((), source.problem, 0.0)
+    if isinstance(kinds, Problem):
+        return step, Answer((), kinds, 0.0)
     start = time.perf_counter()
-    sniffs = {file: one for file, one in found.items() if not isinstance(one, Problem)}
     try:
-        query, scan, columns = _pinned(cursor, step, source, sniffs)
+        query, scan, columns = _pinned(cursor, step, source, kinds)
         statements = (create_view(step.relation, query), *step.statements[1:])
         final = msgspec.structs.replace(step, statements=statements, scan=scan)
         return final, Answer(columns, None, time.perf_counter() - start)
@@ -224,13 +239,13 @@ def _pin(
 
 
 def _pinned(
-    cursor: DuckDBPyConnection, step: ViewStep, source: Source, sniffs: Mapping[str, Sniffed]
+    cursor: DuckDBPyConnection, step: ViewStep, source: Source, kinds: Kinds
 ) -> tuple[str, Scan | None, tuple[Column, ...]]:
     """Return the final query, and what stands in for its function while the view is made."""
     pin, scan = step.pin, step.scan
     if isinstance(pin, PinnedFiles):
         assert scan
-        return pinned_files(cursor, pin, scan, step.query, source.files, sniffs)
+        return pinned_files(cursor, pin, scan, source.files, kinds)
     if isinstance(pin, PinnedDelta):
         query = pin.query(source.version)
     else:
