@@ -110,6 +110,16 @@ views:
             assert asked == ["GET"] * 2 + ["HEAD"] * 2
             assert connection.execute(query).fetchall() == [(10,)]
 
+    def test_a_listing_tells_sizes_to_a_session_that_remembers_them(
+        self, bucket: Bucket, config: Path
+    ) -> None:
+        query = "SELECT sum(id) FROM events"
+        with duckalog.connect(config) as connection:
+            connection.execute("SET GLOBAL enable_http_metadata_cache = true")
+            connection.execute("SELECT size FROM read_blob($1)", [bucket.uri]).fetchall()
+            asked = bucket.asked(lambda: connection.execute(query).fetchall())
+            assert asked == ["GET"] * 8
+
     def test_a_build_reads_each_footer_once(self, bucket: Bucket, config: Path) -> None:
         asked = bucket.asked(lambda: duckalog.build(config, refresh=True))
         assert asked == ["GET"] * 8 + ["HEAD"] * 3 + ["LIST"] * 2
