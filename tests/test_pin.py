@@ -393,12 +393,32 @@ class TestPlan:
         assert "more-10.parquet" not in shown
         assert "+ … 2 more" in shown
 
-    def test_a_source_that_cannot_be_listed_is_named(self, data: Data, run_cli: RunCli) -> None:
+    def test_a_source_that_cannot_be_listed_is_told_beside_the_rest(
+        self, data: Data, run_cli: RunCli
+    ) -> None:
+        document = json.loads(data.config.read_text())
+        document["views"] += [
+            {"name": "over", "sql": "FROM pinned"},
+            {"name": "new", "sql": "SELECT 1 AS one"},
+        ]
+        data.config.write_text(json.dumps(document, indent=1))
         for file in data.folder.iterdir():
             file.unlink()
         result = run_cli("plan", data.config)
         assert result.returncode == 1
         assert 'views[0] "pinned": the view cannot be pinned: no file matches' in result.stderr
+        signs = [line[:6] for line in result.stdout.splitlines()]
+        assert signs == ["! pinn", "· plai", "! over", "+ new ", "Plan: "]
+        assert "1 to create, 1 to make again, 2 to fail" in result.stdout
+        report = json.loads(run_cli("plan", data.config, "--json").stdout)
+        assert not report["ok"]
+        assert [problem["name"] for problem in report["problems"]] == ["pinned"]
+        actions = [view["action"] for view in report["views"]]
+        assert actions == ["failed", "remade", "failed", "created"]
+        refreshed = run_cli("plan", data.config, "--refresh")
+        assert refreshed.returncode == 1
+        assert refreshed.stderr.count('"pinned"') == 1
+        assert '"plain"' in refreshed.stderr  # which only a binding tells
 
 
 class TestErrors:

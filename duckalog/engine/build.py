@@ -300,7 +300,7 @@ def bind_all(
 def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
     """Return what a build would do, from what the catalog remembers; nothing is written."""
     memory = NOTHING
-    sources = sources_of(plan, jobs=options.jobs)
+    sources, problems = sources_of(plan, jobs=options.jobs)
     states = states_of(plan) | {key: source.state for key, source in sources.items()}
     with contextlib.ExitStack() as stack:
         if not plan.is_in_memory and os.path.exists(plan.database):
@@ -310,6 +310,9 @@ def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
             connection = stack.enter_context(closing(opened))
             memory = read_memory(connection, plan.database)
         found = _wanted(plan, memory, states, options)
+        found = found.with_failures(
+            {key: one.problem for key, one in sources.items() if one.problem}, problems
+        )
         return with_file_changes(connection, memory, found, sources) if memory.remembered else found
 
 
@@ -326,13 +329,17 @@ def _wanted(
     )
 
 
-def drift_of_sources(plan: Plan, progress: Progress = untold) -> dict[str, tuple[str, ...]]:
+def drift_of_sources(
+    plan: Plan, progress: Progress = untold
+) -> tuple[dict[str, tuple[str, ...]], list[ViewReport]]:
     """Return how the columns of views that did not change differ now, by the steps' keys.
 
-    Every source is asked. Raises EngineError with all that failed.
+    Every source is asked. The views that a build could not make come second.
+    Raises EngineError where the session cannot be made.
     """
     with scratch_catalog(plan) as (connection, memory):
-        views = bind_all(connection, plan, memory, progress)
+        options = BuildOptions(refresh=True, adopt=True, keep_going=True, progress=progress)
+        views = _build(connection, plan, memory, options).views
         found: dict[str, tuple[str, ...]] = {}
         for step, view in zip(plan.views, views, strict=False):
             if view.action == "unchanged":
@@ -341,7 +348,7 @@ def drift_of_sources(plan: Plan, progress: Progress = untold) -> dict[str, tuple
                 changes = drift(memory.columns.get(folded((step.schema, step.view)), ()), columns)
                 if changes:
                     found[step.key] = changes
-    return found
+    return found, [view for view in views if view.problem]
 
 
 def open_session(plan: Plan, *, read_only: bool, lock_timeout_s: float) -> DuckDBPyConnection:
@@ -382,7 +389,9 @@ def _build(
     execute(connection, set_option("python_enable_replacements", literal(False)))
     options.progress("session", 0, 0)
     seconds = apply_session(connection, plan)
-    sources = find_sources(connection, plan, jobs=options.jobs, progress=options.progress)
+    sources = find_sources(
+        connection, plan, plan.views, jobs=options.jobs, progress=options.progress
+    )
     states = states_of(plan) | {key: source.state for key, source in sources.items()}
     may_prune = options.prune and len(plan.views) == len(whole.views)
     wanted = _wanted(plan, memory, states, options._replace(prune=may_prune))

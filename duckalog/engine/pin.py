@@ -24,9 +24,9 @@ from duckalog.engine.pin_kinds import Inquiry, Kinds, inquiries, kinds_known, ki
 from duckalog.engine.pin_tables import current_snapshot, current_version
 from duckalog.engine.probe import Answer, columns_of, in_parallel
 from duckalog.engine.progress import Progress, untold
-from duckalog.engine.session import apply_session
+from duckalog.engine.session import try_session
 from duckalog.entry import Scan
-from duckalog.errors import EngineError, Problem
+from duckalog.errors import Problem
 from duckalog.plan import DatabaseStep, Plan, ViewStep
 from duckalog.sql import create_view, literal, set_option
 from duckalog.views.pinned import PinnedDelta, PinnedFiles, PinnedIceberg, Unpinnable
@@ -66,10 +66,15 @@ NO_PINS = Pins({}, {}, {}, {})
 
 
 def find_sources(
-    connection: DuckDBPyConnection, plan: Plan, *, jobs: int, progress: Progress = untold
+    connection: DuckDBPyConnection,
+    plan: Plan,
+    steps: Sequence[ViewStep],
+    *,
+    jobs: int,
+    progress: Progress = untold,
 ) -> dict[str, Source]:
-    """Return what the source of each pinned view is now, by the step's key."""
-    pinned = [step for step in plan.views if step.pin]
+    """Return what the source of each pinned one of `steps` is now, by the step's key."""
+    pinned = [step for step in steps if step.pin]
 
     def ask(cursor: DuckDBPyConnection, step: ViewStep) -> Source:
         return _find(cursor, step, plan)
@@ -78,14 +83,14 @@ def find_sources(
     return {step.key: source for step, source in zip(pinned, found, strict=True)}
 
 
-def sources_of(plan: Plan, *, jobs: int) -> dict[str, Source]:
-    """Return the same without a catalog: only what the pinned views need is attached.
+def sources_of(plan: Plan, *, jobs: int) -> tuple[dict[str, Source], list[Problem]]:
+    """Return the same without a catalog, and all that failed.
 
-    Raises EngineError with all that failed.
+    Only what the pinned views need is attached.
     """
     pinned = [step for step in plan.views if step.pin]
     if not pinned:
-        return {}
+        return {}, []
     needed = {need for step in pinned for need in step.needs}
     needed |= {need for step in plan.session if step.key in needed for need in step.needs}
     session = tuple(
@@ -93,12 +98,19 @@ def sources_of(plan: Plan, *, jobs: int) -> dict[str, Source]:
     )
     with closing(duckdb.connect(":memory:")) as connection:
         only_those = msgspec.structs.replace(plan, session=session)
-        apply_session(connection, only_those)
-        found = find_sources(connection, only_those, jobs=jobs)
-    problems = [source.problem for source in found.values() if source.problem]
-    if problems:
-        raise EngineError(problems)
-    return found
+        outcomes = try_session(connection, only_those)
+        problems = [one for outcome in outcomes.values() for one in outcome.problems]
+        absent = {key for key, outcome in outcomes.items() if not outcome.is_well}
+        # All views read through settings, secrets and extensions.
+        is_whole = all(isinstance(step, DatabaseStep) for step in session if step.key in absent)
+        within = [step for step in pinned if is_whole and not absent.intersection(step.needs)]
+        found = find_sources(connection, only_those, within, jobs=jobs)
+    for step in pinned:
+        if step.key not in found:
+            problem = Problem(step.origin, "what it reads cannot be reached", "", step.view)
+            found[step.key] = Source(problem=problem)
+    problems += [source.problem for source in found.values() if source.problem]
+    return found, sorted(problems, key=plan.place_of)
 
 
 def with_file_changes(
@@ -108,7 +120,8 @@ def with_file_changes(
     changes = []
     for change in found.changes:
         step = change.step
-        if step.key in sources and change.reason and change.action != "created":
+        is_told = change.reason and change.action not in ("created", "failed")
+        if step.key in sources and is_told:
             before = remembered_files(connection, memory, (step.schema, step.view))
             if before:
                 after = sources[step.key].files
