@@ -10,7 +10,7 @@ from pathlib import Path
 import nox
 
 nox.options.default_venv_backend = "uv"
-nox.options.sessions = ["lint", "types", "tests", "core"]  # `nox -s oldest_dagster` by hand
+nox.options.sessions = ["lint", "types", "tests", "core"]  # oldest_dagster, harlequin by hand
 nox.options.error_on_missing_interpreters = "CI" in os.environ
 
 LEAST_COVERAGE = 95  # per cent of lines and branches
@@ -81,3 +81,10 @@ def oldest_dagster(session: nox.Session) -> None:
     session.install("-e", ".[dagster,servers]", "dagster==1.12.0", "dagster-duckdb==0.28.0")
     modules = ("specs", "run", "component", "sources")
     session.run("pytest", *IN_PARALLEL, *(f"tests/test_dagster_{name}.py" for name in modules))
+
+
+@nox.session
+def harlequin(session: nox.Session) -> None:
+    """Open a catalog in Harlequin, whose click is another than Dagster's."""
+    session.install("-e", ".[test,shell]", "harlequin>=2.0", "pexpect")
+    session.run("pytest", "tests/with_harlequin", *session.posargs)
