@@ -30,7 +30,9 @@ if TYPE_CHECKING:
         ReadOnlyError,
         RowCountError,
         SerializationError,
+        SimulationError,
         TransactionError,
+        UnrecordedError,
     )
     from duckalog.postgres.notifications import Gap, Notification, NotificationStream
     from duckalog.postgres.pool import PoolStats
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
         RoutingStats,
     )
     from duckalog.postgres.rows import Column, Outcome, Row
+    from duckalog.postgres.simulation import SimulationMode
     from duckalog.postgres.streams import Page, RowCursor
     from duckalog.postgres.transactions import (
         IsolationLevel,
@@ -71,12 +74,15 @@ _HOME = {
         "ReadOnlyError",
         "RowCountError",
         "SerializationError",
+        "SimulationError",
         "TransactionError",
+        "UnrecordedError",
     ),
     "notifications": ("Gap", "Notification", "NotificationStream"),
     "pool": ("PoolStats",),
     "routing": ("ConnectionRole", "ReplicaStats", "RoutingPolicy", "RoutingStats"),
     "rows": ("Column", "Outcome", "Row"),
+    "simulation": ("SimulationMode",),
     "streams": ("Page", "RowCursor"),
     "transactions": ("IsolationLevel", "Savepoint", "Transaction", "TransactionOptions"),
 }
@@ -118,10 +124,13 @@ __all__ = [
     "RowCursor",
     "Savepoint",
     "SerializationError",
+    "SimulationError",
+    "SimulationMode",
     "SslMode",
     "Transaction",
     "TransactionError",
     "TransactionOptions",
+    "UnrecordedError",
 ]
 
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

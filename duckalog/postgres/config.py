@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -13,7 +14,9 @@ from duckalog.environment import Secret, read_environment
 from duckalog.errors import NOWHERE, ConfigError, Problem, Problems, nearest, sentences
 from duckalog.libpq import CONNECT_TIMEOUT_S, DEFAULT_PORT, MAX_PORT, OPTIONS, SECRETS
 from duckalog.postgres.credentials import CredentialProvider
+from duckalog.postgres.redaction import Redact
 from duckalog.postgres.routing import RoutingPolicy
+from duckalog.postgres.simulation import Simulation, SimulationMode, problems_of, simulation_of
 
 OWN_NAMES = ("host", "port", "dbname", "user", "sslmode")
 DEFAULT_APPLICATION = "duckalog"
@@ -97,6 +100,7 @@ class PgConfig:
     routing_policy: RoutingPolicy
     read_your_writes: bool
     lag_check_interval_s: float
+    simulation: Simulation
 
     def __init__(
         self,
@@ -123,6 +127,9 @@ class PgConfig:
         routing_policy: RoutingPolicy | str = RoutingPolicy.ROUND_ROBIN,
         read_your_writes: bool = True,
         lag_check_interval_s: float = 1.0,
+        simulation: SimulationMode | str = SimulationMode.OFF,
+        simulation_file: str | os.PathLike[str] | None = None,
+        simulation_redact: Redact = (),
     ) -> None:
         """Take a URL or libpq's `key=value`, and arguments that have the last word.
 
@@ -130,8 +137,10 @@ class PgConfig:
         a slash is the folder of a Unix socket. `options` are further parameters
         of libpq. A `password` is text, or has `get_secret_value()`. `replicas`
         are connection strings, or `host` or `host:port`; what they do not state
-        is as for the primary. Raises ConfigError with every problem, each with
-        the name of its field.
+        is as for the primary. `simulation_redact` are names of columns whose
+        values are not recorded, or a function of a name and a value that
+        returns what is. Raises ConfigError with every problem, each with the
+        name of its field.
         """
         problems = Problems()
         parameters = _parsed(conninfo, problems)
@@ -170,6 +179,8 @@ class PgConfig:
         ]
         if prepare_threshold is not None:
             _check_number(problems, "prepare_threshold", prepare_threshold, least=0, whole=True)
+        for one in problems_of(simulation, simulation_file, simulation_redact):
+            _problem(problems, *one)
         _raise(problems)
         secrets = {name: parameters.pop(name) for name in SECRETS & parameters.keys()}
         values: dict[str, Any] = {
@@ -184,6 +195,7 @@ class PgConfig:
             "routing_policy": RoutingPolicy(routing_policy),
             "read_your_writes": read_your_writes,
             "lag_check_interval_s": lag_check_interval_s,
+            "simulation": simulation_of(simulation, simulation_file, simulation_redact),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -211,7 +223,15 @@ class PgConfig:
     def with_database(self, name: str) -> PgConfig:
         """Return the same config for another database of the same servers."""
         others = tuple(one.with_database(name) for one in self.replicas)
-        return self._with(parameters={**self.parameters, "dbname": name}, replicas=others)
+        return self._with(
+            parameters={**self.parameters, "dbname": name},
+            replicas=others,
+            simulation=self.simulation.of(name),
+        )
+
+    def without_replicas(self) -> PgConfig:
+        """Return the same config for the primary alone."""
+        return self._with(replicas=())
 
     def for_primary(self) -> PgConfig:
         """Return the config that finds the primary, also where a replica has become it."""
@@ -252,7 +272,8 @@ class PgConfig:
         """
         found = read_environment() if environment is None else environment
         problems = Problems()
-        for name, key in _REQUIRED.items():
+        mode = stated.get("simulation", found.get("PG_SIMULATION_MODE"))
+        for name, key in _REQUIRED.items() if mode != SimulationMode.REPLAY else ():
             if not found.get(name) and key not in stated and not _is_provided(key, stated):
                 problems.append(
                     Problem(
@@ -335,6 +356,8 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "PG_ACQUIRE_TIMEOUT": ("acquire_timeout_s", duration),
     "PG_QUERY_TIMEOUT": ("query_timeout_s", duration),
     "PG_REPLICA_HOSTS": ("replicas", comma_separated),
+    "PG_SIMULATION_MODE": ("simulation", str),
+    "PG_SIMULATION_FILE": ("simulation_file", str),
 }
 
 

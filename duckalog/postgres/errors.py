@@ -12,7 +12,9 @@ DuckalogError
     │   └── ReadOnlyError        the server or the transaction takes no writes (25006)
     ├── RowCountError            other than the one row, or value, that was asked for
     ├── TransactionError         used out of turn, or over its time
-    └── ClosedError              used before it was opened, or after it was closed
+    ├── ClosedError              used before it was opened, or after it was closed
+    └── SimulationError          a recording cannot be made, read, or do what was asked
+        └── UnrecordedError      a replay was asked what is not in its recording
 """
 
 from __future__ import annotations
@@ -108,6 +110,14 @@ class TransactionError(PgError):
 
 class ClosedError(PgError):
     """The client or a part of it is not open."""
+
+
+class SimulationError(PgError):
+    """A recording cannot be written or read, or what was asked for cannot be simulated."""
+
+
+class UnrecordedError(SimulationError):
+    """A replay was asked what is not in its recording; `problems` name what is nearest."""
 
 
 def kind_of(sqlstate: str | None) -> type[QueryError]:

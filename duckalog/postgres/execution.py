@@ -11,7 +11,7 @@ import psycopg
 
 from duckalog.postgres.connection import AnyConnection
 from duckalog.postgres.errors import PgError, QueryTimeout, translated
-from duckalog.postgres.faces import entered, settled
+from duckalog.postgres.faces import settled
 from duckalog.postgres.rows import Outcome, columns_of
 
 Params = Sequence[Any]
@@ -82,11 +82,7 @@ async def run_batch(
     connection: AnyConnection, statements: Sequence[tuple[Any, Params]], limit_s: float | None
 ) -> list[int]:
     """Return how many rows each statement touched, all sent before the first answer came."""
-    async with (
-        limited(connection, limit_s),
-        entered(connection.transaction()),
-        entered(connection.pipeline()),
-    ):
+    async with limited(connection, limit_s), connection.batch(statements):
         cursors = [
             await settled(connection.execute(sql, checked(params))) for sql, params in statements
         ]

@@ -61,17 +61,15 @@ class Pool(Generic[F]):
         self._pool = self._made()
 
     def _made(self) -> Any:
+        kind = self._connection_class()
         if self.face is Awaiting:
-            return self._pool_of(
-                psycopg_pool.AsyncConnectionPool,
-                self._conninfo,
-                type("AwaitingConnection", (AwaitingConnection,), {"home": self}),
-            )
-        return self._pool_of(
-            psycopg_pool.ConnectionPool,
-            lambda: finished(self._conninfo()),
-            type("BlockingConnection", (BlockingConnection,), {"home": self}),
-        )
+            return self._pool_of(psycopg_pool.AsyncConnectionPool, self._conninfo, kind)
+        conninfo = self._conninfo
+        return self._pool_of(psycopg_pool.ConnectionPool, lambda: finished(conninfo()), kind)
+
+    def _connection_class(self) -> Any:
+        kind = AwaitingConnection if self.face is Awaiting else BlockingConnection
+        return type(kind.__name__, (kind,), {"home": self})
 
     def _pool_of(self, kind: Any, conninfo: Any, connection_class: Any) -> Any:
         sizes = self.config.pool
