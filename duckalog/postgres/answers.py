@@ -33,7 +33,7 @@ def said_of_columns(cursor: Any, redaction: Redaction) -> list[dict[str, Any]]:
     columns = []
     for place, column in enumerate(columns_of(cursor)):
         said: dict[str, Any] = {
-            "name": redaction.text(column.name),
+            "name": redaction.message(column.name),
             "type": column.type_name,
             "oid": column.type_oid,
         }
@@ -101,13 +101,11 @@ def said_of_error(error: psycopg.Error, connection: Any, redaction: Redaction) -
     if redaction.is_asked_for:
         kept = [one for one in kept if one.name not in _MAY_HAVE_VALUES]
     found = {one.name.lower(): getattr(error.diag, one.name.lower(), None) for one in kept}
-    message = str(error)
-    if redaction.is_asked_for:
-        message = error.diag.message_primary or message
     said: dict[str, Any] = {
         "class": type(error).__name__,
-        "message": redaction.text(message),
-        "diagnostics": {name: redaction.text(one) for name, one in found.items() if one},
+        # Its own text quotes the statement, and cuts it.
+        "message": redaction.message(error.diag.message_primary or str(error)),
+        "diagnostics": {name: redaction.message(one) for name, one in found.items() if one},
     }
     if connection.closed:
         said["is_lost"] = True

@@ -73,9 +73,10 @@ def question(
     """Return what is asked by statements and their parameters, and the data sent by a COPY."""
     texts, keys, values = [], [], []
     for sql, params in statements:
-        found = normalized(redaction.text(text_of(sql)))
-        texts.append(found.text)
-        keys.append(found.key)
+        found = normalized(text_of(sql))
+        told = redaction.text(found.text)
+        texts.append(told)
+        keys.append(normalized(told).key)  # as whoever reads the recording will have it
         stated = redaction.of_values(found.key, list(_filled(found.values, params or ())))
         values += [redaction.of_data(shown(one)) for one in stated]
     if sent is not None:
@@ -142,6 +143,8 @@ def shown(value: Any) -> Any:
         return value
     if kind is list:
         return [shown(one) for one in value]
+    if isinstance(value, bytes | bytearray | memoryview):
+        return {"bytes": bytes(value).hex()}
     if kind is Literal:
         return {"literal": value.text}
     return {kind.__name__: _dumped(value)}
@@ -190,13 +193,17 @@ def normalized(sql: str) -> Normalized:
         return Normalized(sql.strip(), sql.strip(), ())
     while pieces and pieces[-1].word == ";":
         pieces.pop()
-    text, words, values = [], [], []
+    text: list[str] = []
+    words: list[str] = []
+    values: list[Any] = []
     for one in pieces:
         word = one.word
         if one.is_value:
             values.append(one.value)
             word = f"${len(values)}"
-        text.append(" " * one.is_apart + word)
+        # Else date'2024-01-01' would be read again as one word with its placeholder.
+        is_apart = one.is_apart or (text and _IS_WORD.match(text[-1][-1] + word))
+        text.append(" " + word if is_apart else word)
         words.append(word if word.startswith('"') else word.lower())
     return Normalized("".join(text).strip(), " ".join(words), tuple(values))
 
@@ -226,6 +233,7 @@ def _pieces(sql: str) -> Iterator[_Piece]:
         yield sign
 
 
+_IS_WORD = re.compile(r"[\w$]{2}")
 _PARAMETER = re.compile(r"(?<![\w$])\$(?=\d)")
 _STAND_IN = "\ue000"
 _BEFORE_A_SIGN = frozenset(

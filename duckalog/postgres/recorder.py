@@ -140,8 +140,11 @@ class RecordingCursor(_Watched):
             what = sent.said() if is_over else HIDDEN
             self._end(statement, copying, what, tape.refused(error, self._connection))
             raise
-        if is_over:
-            self._end(statement, copying, sent.said(), {"count": self._cursor.rowcount})
+        except BaseException:
+            if copying is not None:
+                copying.flush()
+            raise
+        self._end(statement, copying, sent.said(), {"count": self._cursor.rowcount})
 
     def _end(
         self, statement: Any, copying: RecordingCopy | None, sent: Any, said: dict[str, Any]

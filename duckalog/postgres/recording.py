@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -80,10 +81,6 @@ class Recorder:
 
 def _lock(file: Any) -> None:
     """Keep other processes out of a file; raises BlockingIOError."""
-    try:
-        import fcntl
-    except ImportError:
-        return
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

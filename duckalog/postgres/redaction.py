@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 from duckalog.environment import HIDDEN, Redactor, Secret, redactor_for
@@ -21,8 +23,11 @@ class Redaction:
         """Take names of columns, or a function that returns what is told for a value."""
         self._function = redact if callable(redact) else None
         self._names = frozenset() if callable(redact) else frozenset(map(str.lower, redact))
+        self._lock = threading.Lock()
         self._secrets: frozenset[str] = frozenset()
         self._redactor = Redactor()
+        self._hidden: list[str] = []
+        self._starts = re.compile("(?!)")
         self._in_bytes = re.compile(b"(?!)")
         self.longest = 0
         """Bytes of the longest secret."""
@@ -35,20 +40,30 @@ class Redaction:
 
     def learn(self, secrets: Iterable[str]) -> None:
         """Hide these values, too, from now on."""
-        known = self._secrets | {one for one in secrets if one}
-        if known == self._secrets:
-            return
+        with self._lock:
+            known = self._secrets | {one for one in secrets if one}
+            if known != self._secrets:
+                self._hide(known)
+
+    def _hide(self, known: frozenset[str]) -> None:
         forms = {form for one in known for form in _forms(one)}
         redactor = redactor_for((), map(Secret, forms))
         hidden = sorted((one for one in forms if redactor(one) != one), key=len, reverse=True)
         pattern = b"|".join(re.escape(one.encode()) for one in hidden)
+        starts = "|".join({re.escape(one[:SHORTEST_START]) for one in hidden})
         self._in_bytes = re.compile(pattern or b"(?!)")
+        self._starts = re.compile(starts or "(?!)")
         self.longest = max((len(one.encode()) for one in hidden), default=0)
-        self._redactor, self._secrets = redactor, known
+        self._redactor, self._secrets, self._hidden = redactor, known, hidden
 
     def text(self, text: str) -> str:
         """Return a text without secrets."""
         return self._redactor(text)
+
+    def message(self, text: str) -> str:
+        """Return what the server says without secrets, and without the start of one cut off."""
+        told = self.text(text)
+        return _without_starts(told, self._hidden) if self._starts.search(told) else told
 
     def bytes(self, data: bytes) -> bytes:
         """Return bytes with as many asterisks for each secret in them."""
@@ -93,11 +108,39 @@ def _hidden(value: Any) -> str:  # noqa: ARG001
 
 
 def _forms(secret: str) -> set[str]:
-    """Return how a secret may appear in values, besides those forms that a Redactor knows."""
-    return {
-        secret,
-        json.dumps(secret)[1:-1],
-        json.dumps(secret, ensure_ascii=False)[1:-1],
-        secret.replace("\\", "\\\\"),
-        secret.encode().hex(),
-    }
+    """Return how a secret may appear in values: as bytes, in JSON, arrays, rows, COPY."""
+    forms = {secret}
+    for _ in range(2):  # an array is text of COPY's, say
+        for form in list(forms):
+            forms.add(json.dumps(form)[1:-1])
+            forms.add(json.dumps(form, ensure_ascii=False)[1:-1])
+            doubled = form.replace("\\", "\\\\")
+            forms |= {doubled, doubled.replace('"', '""'), form.replace('"', '""')}
+    return forms | {secret.encode().hex()}
+
+
+def _without_starts(text: str, secrets: Sequence[str]) -> str:
+    """Return a text without the starts of secrets: PostgreSQL cuts values and names."""
+    shown, at = "", 0
+    while at < len(text):
+        here = text[at : at + SHORTEST_START]
+        size = max((_common(text[at:], one) for one in secrets if one.startswith(here)), default=0)
+        is_cut = size >= SHORTEST_START and text.startswith("...", at + size)
+        if is_cut or size >= SURE_START:
+            shown, at = shown + HIDDEN, at + size
+        else:
+            shown, at = shown + text[at], at + 1
+    return shown
+
+
+def _common(one: str, other: str) -> int:
+    """Return how many characters two texts have in common at their starts."""
+    pairs = zip(one, other)  # noqa: B905 - either may end first
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+SHORTEST_START = 4
+"""Characters of a secret that are hidden before `...`."""
+
+SURE_START = 32
+"""Characters with which a secret starts, and nothing else by chance."""

@@ -51,15 +51,11 @@ class ReplayedConnection(Faced[Any]):
         self.info = SimpleNamespace(
             server_version=recording.server_version, transaction_status=TransactionStatus.IDLE
         )
-        self.pgconn = SimpleNamespace(finish=self._finish)
         self._recording = recording
         self.redaction = redaction
         self._database = database
         self._counts: Iterator[int] | None = None
         self._is_astray = False
-
-    def _finish(self) -> None:
-        self.closed = True
 
     def limit(self, seconds: float | None) -> None:  # noqa: ARG002
         """Forget that a statement was over its limit."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -37,8 +38,10 @@ def test_every_program_does_what_it_says(
     servers: tuple[Postgres, Postgres],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     primary, replica = servers
+    monkeypatch.chdir(tmp_path)
     environment = {
         "PG_HOST": primary.host,
         "PG_PORT": str(primary.port),
@@ -63,4 +66,7 @@ def test_every_program_does_what_it_says(
         "inserted 2\ncopied 1\nErin\n",
         'events {"type": "user_created", "id": 123}\nalerts \n',
         "step 1\nwent back\nawaited\n",
+        "Zoe\nusers.jsonl:3: this was recorded with other values: "
+        "query: SELECT name FROM users WHERE id < $1\n"
+        "    At this line $1 is 2.\n    Record it anew.\n",
     ]
