@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duckalog.sql import Statement, install, load
+from duckalog.values import execute_with
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -56,9 +57,8 @@ def _state_of(connection: DuckDBPyConnection, name: str) -> tuple[bool, bool]:
 
     Asked before LOAD, which goes to the network for what is not installed (DuckDB 1.5.5).
     """
-    found = connection.execute(
-        "SELECT installed, loaded FROM duckdb_extensions() WHERE extension_name = $1", [name]
-    ).fetchone()
+    asked = "SELECT installed, loaded FROM duckdb_extensions() WHERE extension_name = $1"
+    found = execute_with(connection, asked, [name]).fetchone()
     return (bool(found[0]), bool(found[1])) if found else (False, False)
 
 

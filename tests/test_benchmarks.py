@@ -16,6 +16,8 @@ import duckalog
 from tests.benchmarks.report import table
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def measured() -> dict[str, Any]:

@@ -18,6 +18,7 @@ from duckalog.errors import EngineError, Problem
 from duckalog.extensions import obtain_extension, remedy_for
 from duckalog.plan import DatabaseStep, ExtensionStep, Plan, Step
 from duckalog.sql import literal, set_option
+from duckalog.values import execute_with
 
 logger = logging.getLogger("duckalog.engine")
 
@@ -162,9 +163,8 @@ def _taken(connection: DuckDBPyConnection, alias: str, file: str) -> tuple[str, 
     Connections of one process to one catalog share their attachments, and
     ATTACH IF NOT EXISTS keeps what is there, whatever it is.
     """
-    found = connection.execute(
-        "SELECT path FROM duckdb_databases() WHERE lower(database_name) = lower($1)", [alias]
-    ).fetchone()
+    asked = "SELECT path FROM duckdb_databases() WHERE lower(database_name) = lower($1)"
+    found = execute_with(connection, asked, [alias]).fetchone()
     if found is None or os.path.realpath(found[0] or "") == os.path.realpath(file):
         return None
     message = f'this process has "{found[0]}" attached under this alias'

@@ -9,9 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from duckalog.postgres.audit import Audit, AuditRecord
     from duckalog.postgres.bulk import CopyFormat
     from duckalog.postgres.client import AsyncPgClient, PgClient
-    from duckalog.postgres.config import PgConfig, PoolConfig, RetryConfig, SslMode
+    from duckalog.postgres.config import PgConfig, PoolConfig, RetryConfig
     from duckalog.postgres.credentials import (
         CallableCredentials,
         Credentials,
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
         ClosedError,
         ConnectError,
         ConnectionLost,
+        HookError,
         IntegrityError,
+        MaskError,
         PgError,
         QueryError,
         QueryTimeout,
@@ -34,7 +37,11 @@ if TYPE_CHECKING:
         TransactionError,
         UnrecordedError,
     )
+    from duckalog.postgres.hooks import Decision, Hook, Operation, OperationKind, Server
+    from duckalog.postgres.masking import mask_constant, mask_hash, mask_partial
+    from duckalog.postgres.metrics import PrometheusHook
     from duckalog.postgres.notifications import Gap, Notification, NotificationStream
+    from duckalog.postgres.parameters import SslMode
     from duckalog.postgres.pool import PoolStats
     from duckalog.postgres.routing import (
         ConnectionRole,
@@ -44,7 +51,9 @@ if TYPE_CHECKING:
     )
     from duckalog.postgres.rows import Column, Outcome, Row
     from duckalog.postgres.simulation import SimulationMode
+    from duckalog.postgres.statement_text import fingerprint, normalized
     from duckalog.postgres.streams import Page, RowCursor
+    from duckalog.postgres.tracing import OpenTelemetryHook
     from duckalog.postgres.transactions import (
         IsolationLevel,
         Savepoint,
@@ -53,9 +62,10 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
+    "audit": ("Audit", "AuditRecord"),
     "bulk": ("CopyFormat",),
     "client": ("AsyncPgClient", "PgClient"),
-    "config": ("PgConfig", "PoolConfig", "RetryConfig", "SslMode"),
+    "config": ("PgConfig", "PoolConfig", "RetryConfig"),
     "credentials": (
         "CallableCredentials",
         "Credentials",
@@ -67,7 +77,9 @@ _HOME = {
         "ClosedError",
         "ConnectError",
         "ConnectionLost",
+        "HookError",
         "IntegrityError",
+        "MaskError",
         "PgError",
         "QueryError",
         "QueryTimeout",
@@ -78,18 +90,26 @@ _HOME = {
         "TransactionError",
         "UnrecordedError",
     ),
+    "hooks": ("Decision", "Hook", "Operation", "OperationKind", "Server"),
+    "masking": ("mask_constant", "mask_hash", "mask_partial"),
+    "metrics": ("PrometheusHook",),
     "notifications": ("Gap", "Notification", "NotificationStream"),
+    "parameters": ("SslMode",),
     "pool": ("PoolStats",),
     "routing": ("ConnectionRole", "ReplicaStats", "RoutingPolicy", "RoutingStats"),
     "rows": ("Column", "Outcome", "Row"),
     "simulation": ("SimulationMode",),
+    "statement_text": ("fingerprint", "normalized"),
     "streams": ("Page", "RowCursor"),
+    "tracing": ("OpenTelemetryHook",),
     "transactions": ("IsolationLevel", "Savepoint", "Transaction", "TransactionOptions"),
 }
 
 __all__ = [
     "AcquireTimeout",
     "AsyncPgClient",
+    "Audit",
+    "AuditRecord",
     "CallableCredentials",
     "ClosedError",
     "Column",
@@ -98,12 +118,19 @@ __all__ = [
     "ConnectionRole",
     "CopyFormat",
     "Credentials",
+    "Decision",
     "EnvironmentCredentials",
     "Gap",
+    "Hook",
+    "HookError",
     "IntegrityError",
     "IsolationLevel",
+    "MaskError",
     "Notification",
     "NotificationStream",
+    "OpenTelemetryHook",
+    "Operation",
+    "OperationKind",
     "Outcome",
     "Page",
     "PgClient",
@@ -111,6 +138,7 @@ __all__ = [
     "PgError",
     "PoolConfig",
     "PoolStats",
+    "PrometheusHook",
     "QueryError",
     "QueryTimeout",
     "RdsIamCredentials",
@@ -124,6 +152,7 @@ __all__ = [
     "RowCursor",
     "Savepoint",
     "SerializationError",
+    "Server",
     "SimulationError",
     "SimulationMode",
     "SslMode",
@@ -131,7 +160,21 @@ __all__ = [
     "TransactionError",
     "TransactionOptions",
     "UnrecordedError",
+    "fingerprint",
+    "mask_constant",
+    "mask_hash",
+    "mask_partial",
+    "normalized",
 ]
+
+_EXTRAS = {
+    "psycopg": "postgres",
+    "psycopg_pool": "postgres",
+    "sqlglot": "postgres",
+    "opentelemetry": "opentelemetry",
+    "prometheus_client": "prometheus",
+}
+"""The packages that may be missing, and the extras that bring them."""
 
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -143,10 +186,11 @@ def __getattr__(name: str) -> object:
     try:
         value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     except ModuleNotFoundError as error:
-        if error.name not in ("psycopg", "psycopg_pool", "sqlglot"):
+        package = str(error.name).partition(".")[0]
+        if package not in _EXTRAS:
             raise
         raise ImportError(
-            f"duckalog.postgres needs {error.name}: pip install 'duckalog[postgres]'"
+            f"duckalog.postgres.{name} needs {package}: pip install 'duckalog[{_EXTRAS[package]}]'"
         ) from None
     globals()[name] = value
     return value

@@ -28,7 +28,9 @@ _OF_THE_SOURCE = ("SOURCE_FILE", "SOURCE_LINE", "SOURCE_FUNCTION")
 _MAY_HAVE_VALUES = ("MESSAGE_DETAIL", "CONTEXT", "INTERNAL_QUERY")
 
 
-def said_of_columns(cursor: Any, redaction: Redaction) -> list[dict[str, Any]]:
+def said_of_columns(
+    cursor: Any, redaction: Redaction, masks: Mapping[int, Any]
+) -> list[dict[str, Any]]:
     """Return the columns of a cursor's result; a modifier is told where there is one."""
     columns = []
     for place, column in enumerate(columns_of(cursor)):
@@ -38,16 +40,22 @@ def said_of_columns(cursor: Any, redaction: Redaction) -> list[dict[str, Any]]:
             "oid": column.type_oid,
         }
         modifier = cursor.pgresult.fmod(place)
-        columns.append(said if modifier == -1 else {**said, "modifier": modifier})
+        if modifier != -1:
+            said["modifier"] = modifier
+        if place in masks:
+            said["is_masked"] = True
+        columns.append(said)
     return columns
 
 
-def said_of_rows(connection: Any, result: Any, redaction: Redaction) -> list[list[Any]]:
+def said_of_rows(
+    connection: Any, result: Any, redaction: Redaction, masks: Mapping[int, Callable[[Any], Any]]
+) -> list[list[Any]]:
     """Return the rows of a result: a text for each value, null, or what hides one."""
     hiding = {
         place: hide
         for place in range(result.nfields)
-        if (hide := redaction.of_column(result.fname(place).decode()))
+        if (hide := masks.get(place) or redaction.of_column(result.fname(place).decode()))
     }
     transformer = Transformer(connection)
     rows = []
@@ -98,7 +106,7 @@ def zone_of(connection: Any) -> str | None:
 def said_of_error(error: psycopg.Error, connection: Any, redaction: Redaction) -> dict[str, Any]:
     """Return an error, without the details that may quote values where the user hides some."""
     kept = [one for one in DiagnosticField if one.name not in _OF_THE_SOURCE]
-    if redaction.is_asked_for:
+    if redaction.hides_values:
         kept = [one for one in kept if one.name not in _MAY_HAVE_VALUES]
     found = {one.name.lower(): getattr(error.diag, one.name.lower(), None) for one in kept}
     said: dict[str, Any] = {
@@ -142,6 +150,10 @@ class Result:
     def fmod(self, place: int) -> int:
         """Return the modifier of a column's type."""
         return int(self._columns[place].get("modifier", -1))
+
+    def is_masked(self, place: int) -> bool:
+        """Say whether a column's values were masked when they were recorded."""
+        return bool(self._columns[place].get("is_masked"))
 
     def rows(self, rows: Iterable[Sequence[Any]], zone: str | None) -> list[tuple[Any, ...]]:
         """Return recorded rows as values; raises psycopg.DataError where it knows none."""

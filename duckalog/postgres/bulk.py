@@ -15,8 +15,9 @@ from psycopg.sql import SQL, Composable, Identifier
 
 from duckalog.errors import nearest, sentences
 from duckalog.postgres.errors import QueryError
-from duckalog.postgres.execution import limited, run
+from duckalog.postgres.execution import limited, run_own
 from duckalog.postgres.faces import Both, F, entered, settled
+from duckalog.postgres.hooks import OperationKind
 from duckalog.postgres.queries import Queries
 from duckalog.sql import split_name
 
@@ -83,7 +84,8 @@ class Bulk(Queries[F]):
         `timeout_s` is how long nothing may move.
         """
         query = SQL("({}\n)").format(SQL(source) if isinstance(source, str) else source)
-        async with self._copying(_copy(query, "TO STDOUT", format, header), timeout_s) as open_:
+        statement = _copy(query, "TO STDOUT", format, header)
+        async with self._copying(statement, timeout_s, query) as open_:
             with _writable(target) as write:
                 while piece := await settled(open_.copy.read()):
                     await settled(write(bytes(piece)))
@@ -227,15 +229,21 @@ class Bulk(Queries[F]):
 
     @asynccontextmanager
     async def _copying(
-        self, statement: Composable, timeout_s: float | None
+        self, statement: Composable, timeout_s: float | None, query: Composable | None = None
     ) -> AsyncIterator[_Copying]:
+        """Run a COPY around a block; `query` is what it writes out."""
         limit_s = self._limit(timeout_s)
         connection = await self._acquire()
         try:
-            async with limited(connection, limit_s, is_each=True):
-                cursor = connection.cursor()
-                async with entered(cursor.copy(statement)) as copy:
-                    yield _Copying(copy, cursor)
+            with connection.observing.during(OperationKind.COPY, statement, connection) as told:
+                async with limited(connection, limit_s, is_each=True):
+                    if query is not None and connection.masking is not None:
+                        await connection.masking.refuse_if_masked(connection, query.as_string())
+                    cursor = connection.cursor()
+                    async with entered(cursor.copy(statement)) as copy:
+                        yield _Copying(copy, cursor)
+                if told is not None:
+                    told.rows = cursor.rowcount
         finally:
             await self._release(connection)
 
@@ -244,7 +252,7 @@ class Bulk(Queries[F]):
         name = _table(table).as_string(None)
         connection = await self._acquire()
         try:
-            outcome = await run(connection, _COLUMN_TYPES, [name], self._limit(None))
+            outcome = await run_own(connection, _COLUMN_TYPES, [name], self._limit(None))
         finally:
             await self._release(connection)
         known = dict(outcome.rows)

@@ -69,6 +69,7 @@ class _Client(Operations[F]):
         routed: Routed[F] = routed_of(self.config)(self.face, self.config)
         await routed.open()
         self._routed = routed
+        self.config.observing.opened(self)
         self._watches = [self.face.spawn("duckalog.postgres watch", self._watched)]
         if routed.pools:
             self._watches.append(self.face.spawn("duckalog.postgres lag", self._lag_watched))
@@ -82,6 +83,7 @@ class _Client(Operations[F]):
             await other._leave(None)
         routed, self._routed = self._routed, None
         if routed is not None:
+            self.config.observing.closed(self)
             await routed.close()
 
     async def _watched(self, pause: Pause) -> None:
@@ -158,10 +160,9 @@ class _Client(Operations[F]):
         )
         return self._transaction(options)
 
-    def _transaction(self, options: TransactionOptions) -> Transaction[F]:
-        made = Transaction(
-            self._servers().primary, self.query_timeout_s, options, self._servers().wrote
-        )
+    def _transaction(self, options: TransactionOptions, attempt: int = 1) -> Transaction[F]:
+        servers = self._servers()
+        made = Transaction(servers.primary, self.query_timeout_s, options, servers.wrote, attempt)
         self._transactions.add(made)
         return made
 
@@ -188,9 +189,12 @@ class _Client(Operations[F]):
         """
         retry: RetryConfig = dataclasses.replace(self.config.retry, attempts=max_retries + 1)
         delays = retry.delays()
+        options = options or TransactionOptions()
+        attempt = 0
         while True:
+            attempt += 1
             try:
-                async with _entered(self._transaction(options or TransactionOptions())) as made:
+                async with _entered(self._transaction(options, attempt)) as made:
                     return await settled(function(made))
             except SerializationError:
                 delay = next(delays, None)

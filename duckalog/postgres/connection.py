@@ -13,6 +13,9 @@ from psycopg.abc import PQGen
 from psycopg.pq import ConnStatus
 
 from duckalog.postgres.faces import entered, finished, settled
+from duckalog.postgres.hooks import Operation, Server
+from duckalog.postgres.masking import Masking
+from duckalog.postgres.observing import Observing
 
 RV = TypeVar("RV")
 
@@ -33,6 +36,12 @@ class Limited:
 
     pgconn: Any
     home: ClassVar[Home]
+    observing: ClassVar[Observing]
+    masking: ClassVar[Masking | None] = None
+    server: Server | None = None
+    """Where it leads to, once somebody watches."""
+    within: Operation | None = None
+    """The transaction that it is in, where somebody watches."""
     until: float | None = None
     """The end of the current statement's time, of `time.monotonic()`."""
     each_s: float | None = None

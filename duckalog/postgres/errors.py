@@ -12,6 +12,8 @@ DuckalogError
     │   └── ReadOnlyError        the server or the transaction takes no writes (25006)
     ├── RowCountError            other than the one row, or value, that was asked for
     ├── TransactionError         used out of turn, or over its time
+    ├── MaskError                a masked column would be shown
+    ├── HookError                a required hook took no note, so that nothing was run
     ├── ClosedError              used before it was opened, or after it was closed
     └── SimulationError          a recording cannot be made, read, or do what was asked
         └── UnrecordedError      a replay was asked what is not in its recording
@@ -106,6 +108,14 @@ class RowCountError(PgError):
 
 class TransactionError(PgError):
     """A transaction was used out of turn, has failed, or is over its time limit."""
+
+
+class MaskError(PgError):
+    """A value that is to be masked would have been shown as it is."""
+
+
+class HookError(PgError):
+    """A required hook, an audit say, took no note of a statement, which was not run."""
 
 
 class ClosedError(PgError):

@@ -12,9 +12,13 @@ import psycopg
 from duckalog.postgres.connection import AnyConnection
 from duckalog.postgres.errors import PgError, QueryTimeout, translated
 from duckalog.postgres.faces import settled
+from duckalog.postgres.hooks import OperationKind
+from duckalog.postgres.masking import Masking
 from duckalog.postgres.rows import Outcome, columns_of
+from duckalog.postgres.statement_text import described
 
 Params = Sequence[Any]
+STATEMENT = OperationKind.STATEMENT
 
 
 def limit_of(timeout_s: float | None, default: float | None) -> float | None:
@@ -65,12 +69,33 @@ async def run(
     limit_s: float | None,
     prepare: bool | None = None,
 ) -> Outcome:
-    """Return what one statement came to; raises PgError."""
+    """Return what one statement came to, with masks on; raises PgError."""
+    observing, masking = connection.observing, connection.masking
+    if not observing.is_on():
+        return await run_own(connection, sql, params, limit_s, prepare, masking)
+    with observing.during(STATEMENT, sql, connection, _params=params) as operation:
+        outcome = await run_own(connection, sql, params, limit_s, prepare, masking)
+        if operation is not None:
+            operation.rows = len(outcome.rows) if outcome.columns else outcome.rows_affected
+    return outcome
+
+
+async def run_own(
+    connection: AnyConnection,
+    sql: Any,
+    params: Params,
+    limit_s: float | None,
+    prepare: bool | None = None,
+    masking: Masking | None = None,
+) -> Outcome:
+    """Return what a statement of the client's own came to, of which no hook hears."""
     connection.limit(limit_s)
     try:
         cursor = await settled(connection.execute(sql, checked(params), prepare=prepare))
         columns = columns_of(cursor)
         rows = await settled(cursor.fetchall()) if columns else []
+        if masking is not None and columns:
+            columns, rows = await masking.masked(connection, cursor, rows)
     except psycopg.Error as error:
         raise failure(error, connection, limit_s) from None
     finally:
@@ -82,6 +107,27 @@ async def run_batch(
     connection: AnyConnection, statements: Sequence[tuple[Any, Params]], limit_s: float | None
 ) -> list[int]:
     """Return how many rows each statement touched, all sent before the first answer came."""
+    observing = connection.observing
+    if not observing.is_on():
+        return await _run_batch(connection, statements, limit_s)
+    texts = [described(sql) for sql, _ in statements]
+    names = {one.name for one in texts}
+    told = {
+        "sql": "; ".join(dict.fromkeys(one.text for one in texts)),
+        "name": names.pop() if len(names) == 1 else "BATCH",
+        "statements": tuple(texts),
+        "_params": [params for _, params in statements],
+    }
+    with observing.during(OperationKind.BATCH, None, connection, **told) as operation:
+        counts = await _run_batch(connection, statements, limit_s)
+        if operation is not None:
+            operation.row_counts, operation.rows = tuple(counts), sum(counts)
+    return counts
+
+
+async def _run_batch(
+    connection: AnyConnection, statements: Sequence[tuple[Any, Params]], limit_s: float | None
+) -> list[int]:
     async with limited(connection, limit_s), connection.batch(statements):
         cursors = [
             await settled(connection.execute(sql, checked(params))) for sql, params in statements

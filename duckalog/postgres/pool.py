@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import dataclass
@@ -21,6 +22,13 @@ from duckalog.postgres.connection import (
 from duckalog.postgres.credentials import CachedCredentials
 from duckalog.postgres.errors import AcquireTimeout, ClosedError, ConnectError
 from duckalog.postgres.faces import Awaiting, Blocking, F, finished, settled
+from duckalog.postgres.hooks import OperationKind
+from duckalog.postgres.masking import Masking
+from duckalog.postgres.observing import place
+from duckalog.postgres.parameters import SslMode, is_local
+from duckalog.postgres.routing import ConnectionRole
+
+logger = logging.getLogger("duckalog.postgres")
 
 MIN_SERVER_VERSION = 120000
 RECONNECT_TIMEOUT_S = 300.0
@@ -49,13 +57,23 @@ class PoolStats:
 class Pool(Generic[F]):
     """psycopg's pool, whose connections are looked at before they are given away."""
 
-    def __init__(self, face: type[Blocking] | type[Awaiting], config: PgConfig, name: str) -> None:
+    def __init__(
+        self,
+        face: type[Blocking] | type[Awaiting],
+        config: PgConfig,
+        name: str,
+        role: ConnectionRole = ConnectionRole.PRIMARY,
+    ) -> None:
         self.face = face
         self.config = config
         self.name = name
+        self.role = role
+        self.observing = config.observing
+        self.masking = Masking(config.masks) if config.masks else None
         self.last_failure: ConnectError | None = None
         self._lock = threading.Lock()
         self._lost = 0
+        self._told_of_clear_link = False
         self._given = 0
         self._credentials = CachedCredentials(config.credentials) if config.credentials else None
         self._pool = self._made()
@@ -69,7 +87,10 @@ class Pool(Generic[F]):
 
     def _connection_class(self) -> Any:
         kind = AwaitingConnection if self.face is Awaiting else BlockingConnection
-        return type(kind.__name__, (kind,), {"home": self})
+        return type(kind.__name__, (kind,), self._of_connections())
+
+    def _of_connections(self) -> dict[str, Any]:
+        return {"home": self, "observing": self.observing, "masking": self.masking}
 
     def _pool_of(self, kind: Any, conninfo: Any, connection_class: Any) -> Any:
         sizes = self.config.pool
@@ -115,6 +136,21 @@ class Pool(Generic[F]):
         if version < MIN_SERVER_VERSION:
             connection.pgconn.finish()
             raise psycopg.NotSupportedError(f"PostgreSQL {version // 10000} is older than 12")
+        self._look_at_encryption(connection)
+
+    def _look_at_encryption(self, connection: AnyConnection) -> None:
+        """Say so, or refuse it, where what is sent to another machine can be read on the way."""
+        pgconn = connection.pgconn
+        host = connection.info.hostaddr or connection.info.host
+        if pgconn.ssl_in_use or is_local(host):
+            return
+        if self.config.require_tls:
+            pgconn.finish()
+            raise psycopg.OperationalError(f"the link to {host} is in clear, against require_tls")
+        is_meant = self.config.parameters.get("sslmode") == SslMode.DISABLE.value
+        if not is_meant and not self._told_of_clear_link:
+            self._told_of_clear_link = True
+            logger.warning("the link to %s is in clear: set ssl_mode to verify-full", host)
 
     def refused(self, error: psycopg.Error) -> None:
         """Note why there is no new connection."""
@@ -157,6 +193,16 @@ class Pool(Generic[F]):
 
     async def acquire(self, timeout_s: float | None = None) -> AnyConnection:
         """Return a sound connection; raises AcquireTimeout."""
+        if not self.observing.has_hooks:
+            return await self._acquired(timeout_s)
+        told = {"name": "ACQUIRE", "pool": self.name, "role": self.role}
+        with self.observing.during(OperationKind.ACQUIRE, **told) as operation:
+            connection = await self._acquired(timeout_s)
+            if operation is not None:
+                place(operation, connection)
+        return connection
+
+    async def _acquired(self, timeout_s: float | None) -> AnyConnection:
         allowed = self.config.pool.acquire_timeout_s if timeout_s is None else timeout_s
         deadline = time.monotonic() + allowed
         while True:
@@ -203,6 +249,7 @@ class Pool(Generic[F]):
     async def release(self, connection: AnyConnection) -> None:
         """Take a connection back; one that is broken is replaced."""
         connection.released_at = time.monotonic()
+        connection.within = None
         with self._lock:
             self._given -= 1
         await settled(self._pool.putconn(connection))
@@ -216,6 +263,8 @@ class Pool(Generic[F]):
         """Replace every connection, those in use when they come back; ask for credentials anew."""
         if self._credentials is not None:
             self._credentials.forget()
+        if self.masking is not None:
+            self.masking.forget()
         await settled(self._pool.drain())
 
     async def check(self) -> None:

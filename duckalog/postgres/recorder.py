@@ -10,9 +10,12 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from duckalog.environment import HIDDEN
-from duckalog.postgres.answers import said_of_bytes, said_of_rows
+from duckalog.postgres.answers import said_of_bytes
 from duckalog.postgres.faces import Both, Faced, entered, settled
-from duckalog.postgres.fingerprint import (
+from duckalog.postgres.intent import VOLATILE
+from duckalog.postgres.masking import ORIGINS
+from duckalog.postgres.pool import Pool
+from duckalog.postgres.questions import (
     COPY_IN,
     COPY_OUT,
     QUERY,
@@ -21,15 +24,13 @@ from duckalog.postgres.fingerprint import (
     copy_kind,
     text_of,
 )
-from duckalog.postgres.intent import VOLATILE
-from duckalog.postgres.pool import Pool
 from duckalog.postgres.recording import Recorder
 from duckalog.postgres.routed import CURRENT, REPLAYED, Routed, Work
 from duckalog.postgres.tape import Sent, Tape, redaction_of
 
 T = TypeVar("T")
 
-OWN = frozenset(["", CURRENT, REPLAYED, VOLATILE])
+OWN = frozenset(["", CURRENT, ORIGINS, REPLAYED, VOLATILE])
 """What the client asks for itself; a replay does without."""
 
 PIECE = 1 << 16
@@ -106,7 +107,7 @@ class RecordingCursor(_Watched):
         if connection._batch is not None:
             connection._batch.append(self._cursor)
         elif text_of(sql) not in OWN:
-            said = tape.said_of(self._cursor, connection)
+            said = await tape.said_of(self._cursor, connection)
             said = {**said, "count": self._cursor.rowcount, **self._becomes(before)}
             self._answered(tape.asked(QUERY, sql, params), said)
         return self
@@ -221,7 +222,7 @@ class RecordingStream(_Watched):
         except psycopg.Error as error:
             tape.answered(asked, tape.refused(error, connection))
             raise
-        said = tape.said_of(self._cursor, connection)
+        said = await tape.said_of(self._cursor, connection)
         said.pop("rows", None)
         self._begun = tape.answered(asked, said)
         return self
@@ -235,7 +236,7 @@ class RecordingStream(_Watched):
         except psycopg.Error as error:
             tape.went_on(self._begun, tape.refused(error, connection))
             raise
-        said = said_of_rows(connection, self._cursor.pgresult, tape.redaction)
+        said = await tape.said_of_more(self._cursor, connection)
         tape.went_on(self._begun, {"size": size, "rows": said})
         return rows
 
@@ -243,10 +244,10 @@ class RecordingStream(_Watched):
 class RecordingPool(Pool[Any]):
     """A pool whose connections record."""
 
-    def __init__(self, face: Any, config: Any, name: str) -> None:
+    def __init__(self, face: Any, config: Any, *named: Any) -> None:
         stated = config.simulation
         self.tape = Tape(Recorder.of(stated.file), redaction_of(config), stated.database)
-        super().__init__(face, config, name)
+        super().__init__(face, config, *named)
 
     def _connection_class(self) -> Any:
         kind = super()._connection_class()

@@ -16,7 +16,7 @@ from typing import Any
 from duckalog.environment import HIDDEN
 from duckalog.errors import Origin, Problem, shown
 from duckalog.postgres.errors import SimulationError, UnrecordedError
-from duckalog.postgres.fingerprint import Question, as_json, question_of
+from duckalog.postgres.questions import Question, as_json, question_of
 
 logger = logging.getLogger("duckalog.postgres")
 

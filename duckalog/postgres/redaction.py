@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
+from fnmatch import fnmatchcase
 from functools import partial
 from itertools import takewhile
 from typing import Any
@@ -19,10 +20,16 @@ Redact = Callable[[str, Any], Any] | Collection[str]
 class Redaction:
     """Hides the secrets that are known, and the values that a user names."""
 
-    def __init__(self, redact: Redact = (), secrets: Iterable[str] = ()) -> None:
-        """Take names of columns, or a function that returns what is told for a value."""
+    def __init__(
+        self, redact: Redact = (), secrets: Iterable[str] = (), masked: Iterable[str] = ()
+    ) -> None:
+        """Take names of columns, or a function that returns what is told for a value.
+
+        `masked` are patterns of the names of columns whose values come masked.
+        """
         self._function = redact if callable(redact) else None
         self._names = frozenset() if callable(redact) else frozenset(map(str.lower, redact))
+        self._mentions = frozenset(map(str.lower, masked)) | self._names
         self._lock = threading.Lock()
         self._secrets: frozenset[str] = frozenset()
         self._redactor = Redactor()
@@ -35,8 +42,13 @@ class Redaction:
 
     @property
     def is_asked_for(self) -> bool:
-        """Whether the user hides values."""
+        """Whether the user hides values from recordings."""
         return self._function is not None or bool(self._names)
+
+    @property
+    def hides_values(self) -> bool:
+        """Whether values are hidden from recordings, or from the program, too."""
+        return self._function is not None or bool(self._mentions)
 
     def learn(self, secrets: Iterable[str]) -> None:
         """Hide these values, too, from now on."""
@@ -87,14 +99,17 @@ class Redaction:
         Where columns are named, all values of a statement that mentions one
         are hidden: which of them belongs to it is not known.
         """
+        if self._mentions and any(map(self._is_mentioned, key.split())):
+            return [HIDDEN] * len(values)
         if self._function is not None:
             return [
                 one if one is None else self._function(f"${number}", one)
                 for number, one in enumerate(values, 1)
             ]
-        if self._names and self._names & {one.strip('"').lower() for one in key.split()}:
-            return [HIDDEN] * len(values)
         return values
+
+    def _is_mentioned(self, word: str) -> bool:
+        return any(fnmatchcase(word.strip('"').lower(), one) for one in self._mentions)
 
     def of_column(self, name: str) -> Callable[[Any], Any] | None:
         """Return what hides the values of a column, which are not NULL; None if nothing does."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -16,7 +16,10 @@ from duckalog.errors import Origin, Problem
 from duckalog.postgres.answers import Result, bytes_of, error_of
 from duckalog.postgres.errors import ClosedError, SimulationError, UnrecordedError
 from duckalog.postgres.faces import Both, Faced
-from duckalog.postgres.fingerprint import (
+from duckalog.postgres.intent import intent_of
+from duckalog.postgres.masking import Mask, Masking
+from duckalog.postgres.pool import Pool, PoolStats
+from duckalog.postgres.questions import (
     BATCH,
     COPY_IN,
     COPY_OUT,
@@ -26,11 +29,10 @@ from duckalog.postgres.fingerprint import (
     question,
     text_of,
 )
-from duckalog.postgres.intent import intent_of
-from duckalog.postgres.pool import Pool, PoolStats
 from duckalog.postgres.recording import Answer, Recording
 from duckalog.postgres.redaction import Redaction
 from duckalog.postgres.routed import Routed
+from duckalog.postgres.rows import Column
 from duckalog.postgres.tape import Sent, redaction_of
 
 ENDS = ("commit", "rollback")
@@ -44,12 +46,18 @@ class ReplayedConnection(Faced[Any]):
     connection = None
     adapters = psycopg.adapters
     is_over_limit = False
-    released_at = 0.0
+    server = within = None
 
     def __init__(self, recording: Recording, redaction: Redaction, database: str | None) -> None:
         self.closed = False
         self.info = SimpleNamespace(
-            server_version=recording.server_version, transaction_status=TransactionStatus.IDLE
+            server_version=recording.server_version,
+            transaction_status=TransactionStatus.IDLE,
+            host=recording.file,
+            port=0,
+            dbname=self.home.config.database,
+            user=self.home.config.parameters.get("user", ""),
+            backend_pid=0,
         )
         self._recording = recording
         self.redaction = redaction
@@ -278,14 +286,46 @@ class ReplayedCopyIn(Faced[Any]):
         self.sent.write_row(row)
 
 
+class ReplayedMasking(Masking):
+    """Tells which columns were masked when they were recorded, and masks others by their names."""
+
+    async def masked(
+        self, connection: Any, cursor: Any, rows: list[tuple[Any, ...]]
+    ) -> tuple[tuple[Column, ...], list[tuple[Any, ...]]]:
+        """Return the columns of a cursor's result, and its rows with masks on."""
+        columns, rows = await super().masked(connection, cursor, rows)
+        told = (
+            replace(one, is_masked=one.is_masked or cursor.pgresult.is_masked(place))
+            for place, one in enumerate(columns)
+        )
+        return tuple(told), rows
+
+    async def refuse_if_masked(self, connection: Any, sql: str) -> None:
+        """Do nothing: what was masked was not written."""
+
+    async def _masks(
+        self,
+        connection: Any,  # noqa: ARG002
+        result: Any,
+        names: Sequence[str],
+    ) -> dict[int, Mask]:
+        return {
+            place: rule.mask
+            for place, name in enumerate(names)
+            for rule in reversed(self._rules)
+            if not result.is_masked(place) and rule.is_for(name, None)
+        }
+
+
 class ReplayedPool(Pool[Any]):
     """A pool whose connections answer from a recording, as many as are asked for."""
 
-    def __init__(self, face: Any, config: Any, name: str) -> None:
-        super().__init__(face, config, name)
+    def __init__(self, face: Any, config: Any, *named: Any) -> None:
+        super().__init__(face, config, *named)
+        self.masking = ReplayedMasking(config.masks)
         self._redaction = redaction_of(config)
         self._lent: set[Any] = set()
-        self._acquired = 0
+        self._lendings = 0
         self._is_open = False
 
     def _made(self) -> None:
@@ -309,11 +349,12 @@ class ReplayedPool(Pool[Any]):
         kind = self._connection_class()
         made = kind(self._recording, self._redaction, self.config.simulation.database)
         self._lent.add(made)
-        self._acquired += 1
+        self._lendings += 1
         return made
 
     def _connection_class(self) -> Any:
-        return type("ReplayedConnection", (ReplayedConnection,), {"home": self, "face": self.face})
+        members = {**self._of_connections(), "face": self.face}
+        return type("ReplayedConnection", (ReplayedConnection,), members)
 
     async def release(self, connection: Any) -> None:
         """Take a connection back."""
@@ -347,7 +388,7 @@ class ReplayedPool(Pool[Any]):
                 "max_size": self.config.pool.max_size,
                 "size": len(self._lent),
                 "in_use": len(self._lent),
-                "acquired": self._acquired,
+                "acquired": self._lendings,
             }
         )
 

@@ -19,6 +19,7 @@ class Column:
     name: str
     type_oid: int
     type_name: str
+    is_masked: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import psycopg
 from duckalog.environment import HIDDEN
 from duckalog.postgres.answers import said_of_columns, said_of_error, said_of_rows, zone_of
 from duckalog.postgres.config import PgConfig
-from duckalog.postgres.fingerprint import BATCH, Question, as_json, question, shown, stated
+from duckalog.postgres.masking import Mask, parts_of
+from duckalog.postgres.questions import BATCH, Question, as_json, question, shown, stated
 from duckalog.postgres.recording import Recorder
 from duckalog.postgres.redaction import Redaction
 from duckalog.postgres.rows import columns_of
@@ -25,7 +26,7 @@ class Sent:
         self._digest = hashlib.sha256()
         self._size = 0
         self._end = b""
-        self._is_hidden = redaction.is_asked_for
+        self._is_hidden = redaction.hides_values
 
     def write(self, data: Any) -> None:
         """Add a piece of data."""
@@ -53,7 +54,8 @@ class Sent:
 def redaction_of(config: PgConfig) -> Redaction:
     """Return what hides a config's secrets, and what its user wants hidden."""
     secrets = [one.reveal() for one in config.secrets.values()]
-    return Redaction(config.simulation.redact, secrets)
+    masked = [parts_of(name)[-1] for name in config.masks]
+    return Redaction(config.simulation.redact, secrets, masked)
 
 
 class Tape:
@@ -91,16 +93,28 @@ class Tape:
         """Record more of the answer that began at a line."""
         self._recorder.write({"of": line, **said})
 
-    def said_of(self, cursor: Any, connection: Any) -> dict[str, Any]:
-        """Return the rows of a cursor's result, and the columns."""
+    async def said_of(self, cursor: Any, connection: Any) -> dict[str, Any]:
+        """Return the rows of a cursor's result with masks on, and the columns."""
         if not columns_of(cursor):
             return {}
-        said: dict[str, Any] = {"columns": said_of_columns(cursor, self.redaction)}
+        hiding = await self._hiding(cursor, connection)
+        said: dict[str, Any] = {"columns": said_of_columns(cursor, self.redaction, hiding)}
         zone = zone_of(connection)
         if zone is not None:
             said["zone"] = zone
-        said["rows"] = said_of_rows(connection, cursor.pgresult, self.redaction)
+        said["rows"] = said_of_rows(connection, cursor.pgresult, self.redaction, hiding)
         return said
+
+    async def said_of_more(self, cursor: Any, connection: Any) -> list[list[Any]]:
+        """Return further rows of a result with masks on."""
+        hiding = await self._hiding(cursor, connection)
+        return said_of_rows(connection, cursor.pgresult, self.redaction, hiding)
+
+    async def _hiding(self, cursor: Any, connection: Any) -> dict[int, Mask]:
+        masking = connection.masking
+        if masking is None:
+            return {}
+        return dict(await masking.hiding(connection, columns_of(cursor), cursor.pgresult))
 
     def refused(self, error: psycopg.Error, connection: Any) -> dict[str, Any]:
         """Return an error."""

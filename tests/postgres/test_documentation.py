@@ -66,6 +66,12 @@ def test_every_program_does_what_it_says(
         "inserted 2\ncopied 1\nErin\n",
         'events {"type": "user_created", "id": 123}\nalerts \n',
         "step 1\nwent back\nawaited\n",
+        "SELECT 1 None SELECT id FROM users WHERE name = ? AND id < $1\n",
+        "duckalog_pg_statements_total{"
+        'kind="statement",operation="SELECT",outcome="ok",role="primary"} 1.0\n',
+        "postgres DELETE done DELETE FROM logs WHERE message = $1 {'$1': 'went back'}\n"
+        "postgres SELECT done SELECT * FROM users WHERE email = $1 {}\n",
+        "[Row(name='E***', contact='***')]\n",
         "Zoe\nusers.jsonl:3: this was recorded with other values: "
         "query: SELECT name FROM users WHERE id < $1\n"
         "    At this line $1 is 2.\n    Record it anew.\n",

@@ -26,7 +26,9 @@ from duckalog.postgres import (
     ClosedError,
     ConnectError,
     ConnectionLost,
+    Hook,
     IntegrityError,
+    Operation,
     PgClient,
     PgConfig,
     PgError,
@@ -38,6 +40,8 @@ from duckalog.postgres import (
     SimulationMode,
     TransactionError,
     UnrecordedError,
+    mask_constant,
+    mask_partial,
 )
 from tests.postgres.conftest import made_client
 from tests.postgres.faces import Awaited, Loop, MakeClient
@@ -147,6 +151,7 @@ SINCE = {
 @pytest.fixture(scope="module")
 def _types(postgres: Postgres, database: str) -> None:
     postgres.run(
+        "DROP TYPE IF EXISTS mood, pair; DROP DOMAIN IF EXISTS small;"
         "CREATE TYPE mood AS ENUM ('sad', 'happy'); CREATE TYPE pair AS (i int, t text);"
         "CREATE DOMAIN small AS int CHECK (VALUE < 10)",
         database,
@@ -821,6 +826,70 @@ class TestRedaction:
                 assert client.query(asked) == [
                     ({"a": 1}, "somebody@example.com", date(1990, 1, 1), None)
                 ]
+
+
+class TestMasksAndHooks:
+    PERSON = "ann@example.com"
+
+    def test_what_is_masked_is_recorded_so(
+        self, simulated: Simulated, table: str, postgres: Postgres, database: str
+    ) -> None:
+        postgres.run(f"INSERT INTO {table} VALUES (1, '{self.PERSON}'), (2, NULL)", database)
+
+        def work(client: Any) -> list[Any]:
+            return [
+                client.query_result(f"SELECT i, t AS shown FROM {table} ORDER BY i"),
+                list(client.query_stream(f"SELECT t FROM {table} ORDER BY i")),
+                client.query_scalar(f"SELECT i FROM {table} WHERE t = '{self.PERSON}'"),
+                client.execute(f"UPDATE {table} SET t = $1 WHERE i = 1", [self.PERSON]),
+                error_of(lambda: client.query(f"INSERT INTO {table} VALUES (1)")),
+                error_of(lambda: client.query_page(f"SELECT i, t FROM {table}", key=["t"], size=1)),
+                client.copy_out(f"SELECT i FROM {table}", io.BytesIO()),
+            ]
+
+        with simulated.record(masks={f"{table}.t": mask_partial(last=4)}) as client:
+            recorded = work(client)
+        assert self.PERSON not in simulated.file.read_text()
+        shown = recorded[0]
+        assert [one.is_masked for one in shown.columns] == [False, True]
+        assert shown.rows == [(1, "***********.com"), (2, None)]
+        assert recorded[4][3] is not None
+        for masks in ({}, {"t": mask_constant("masked again")}):
+            with simulated.replay(masks=masks) as client:
+                replayed = work(client)
+            assert replayed[4][3] is None, "details may have values"
+            recorded[4] = replayed[4] = None
+            assert replayed == recorded
+
+    def test_what_was_recorded_in_clear_is_masked_by_its_name(self, simulated: Simulated) -> None:
+        sql = "SELECT 1 AS i, 'a' AS t"
+        simulated.both(lambda client: client.query(sql))
+        with simulated.replay(masks={"t": mask_constant()}) as client:
+            (row,) = client.query_result(sql).rows
+        assert row == (1, "***")
+
+    def test_hooks_hear_of_a_replay(self, simulated: Simulated, table: str) -> None:
+        heard: list[tuple[Any, ...]] = []
+
+        class Heard(Hook):
+            def ended(self, operation: Operation) -> None:
+                server = operation.server and operation.server.host
+                heard.append((operation.kind.value, operation.sql, operation.rows, server))
+
+        def work(client: Any) -> None:
+            client.query("SELECT 1")
+            client.execute_batch([f"DELETE FROM {table}"])
+            list(client.query_stream("SELECT 2"))
+            client.copy_in(table, b"1,a\n")
+            with client.transaction() as transaction:
+                transaction.execute("SELECT 3")
+
+        simulated.both(work)
+        with simulated.replay(hooks=[Heard()]) as client:
+            work(client)
+        file = str(simulated.file)
+        assert ("statement", "SELECT ?", 1, file) in heard
+        assert {"batch", "stream", "copy", "transaction"} <= {kind for kind, *_ in heard}
 
 
 class TestConfig:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.sql import SQL, Identifier, Literal
 
-from duckalog.postgres.fingerprint import QUERY, normalized, question, question_of, stated
+from duckalog.postgres.questions import QUERY, normalized, question, question_of, stated
 from duckalog.postgres.redaction import Redaction
 from tests.hostile import TEXT
 

@@ -20,6 +20,7 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.sql import Composable
 
 from duckalog.postgres.redaction import Redaction
+from duckalog.postgres.words import Word, words_of
 
 QUERY, BATCH, STREAM, COPY_IN, COPY_OUT = "query", "batch", "stream", "copy_in", "copy_out"
 """How a server is asked."""
@@ -182,6 +183,9 @@ class _Piece(NamedTuple):
     is_value: bool = False
 
 
+_IS_WORD = re.compile(r"[\w$]{2}")
+
+
 @lru_cache(maxsize=4096)
 def normalized(sql: str) -> Normalized:
     """Return a statement without its literals; one that is not SQL, as it is."""
@@ -210,32 +214,26 @@ def normalized(sql: str) -> Normalized:
 
 def _pieces(sql: str) -> Iterator[_Piece]:
     """Yield the words of a statement; a sign is one with its number."""
-    end = 0
     sign: _Piece | None = None
     before = ""
-    # sqlglot 30 takes $1,$ for the start of a text, in ($1,$2) say; this is a name of that length.
-    for token in _tokenizer()(dialect="postgres").tokenize(_PARAMETER.sub(_STAND_IN, sql)):
-        kind, word = token.token_type.name, sql[token.start : token.end + 1]
-        is_apart, end = token.start > end, token.end + 1
+    for one in words_of(sql):
+        word, is_apart = one.word, one.is_apart
         if sign is not None:
-            if kind == "NUMBER":
+            if one.kind == "NUMBER":
                 word, is_apart = sign.word + word, sign.is_apart
             else:
                 yield sign
                 before = sign.kind
             sign = None
         if word == "-" and before in _BEFORE_A_SIGN:
-            sign = _Piece(word, kind, is_apart)
+            sign = _Piece(word, one.kind, is_apart)
             continue
-        yield _valued(word, kind, token.text, is_apart)
-        before = kind
+        yield _valued(one._replace(word=word, is_apart=is_apart))
+        before = one.kind
     if sign is not None:
         yield sign
 
 
-_IS_WORD = re.compile(r"[\w$]{2}")
-_PARAMETER = re.compile(r"(?<![\w$])\$(?=\d)")
-_STAND_IN = "\ue000"
 _BEFORE_A_SIGN = frozenset(
     "L_PAREN L_BRACKET COMMA EQ NEQ LT LTE GT GTE PLUS STAR SLASH SELECT WHERE AND OR WHEN THEN "
     "ELSE BETWEEN LIMIT OFFSET".split()
@@ -243,14 +241,15 @@ _BEFORE_A_SIGN = frozenset(
 """Tokens after which a minus does not subtract."""
 
 
-def _valued(word: str, kind: str, text: str, is_apart: bool) -> _Piece:
+def _valued(one: Word) -> _Piece:
     """Return a word, with its value where it is a parameter or a literal."""
-    if word[0] == "$" and word[1:].isdecimal():
+    word, kind, meaning, is_apart = one
+    if one.is_parameter:
         return _Piece(word, kind, is_apart, Parameter(int(word[1:])), True)
     if kind == "NUMBER":
         return _Piece(word, kind, is_apart, _number(word), True)
     if kind == "STRING":
-        return _Piece(word, kind, is_apart, text.replace(_STAND_IN, "$"), True)
+        return _Piece(word, kind, is_apart, meaning, True)
     if kind in _CONSTANTS:
         return _Piece(word, kind, is_apart, _CONSTANTS[kind], True)
     if kind.endswith("STRING"):
@@ -266,16 +265,3 @@ def _number(word: str) -> Any:
         return int(word) if word.lstrip("-").isdigit() else Decimal(word)
     except ArithmeticError:
         return Literal(word)
-
-
-@lru_cache(maxsize=1)
-def _tokenizer() -> Any:
-    from sqlglot.dialects.postgres import Postgres
-
-    known = Postgres.Tokenizer
-    # Else what follows VACUUM and the like is one text, and a comment may be a hint.
-    changes = {
-        "COMMANDS": set(),
-        "KEYWORDS": {word: kind for word, kind in known.KEYWORDS.items() if word != "/*+"},
-    }
-    return type("Words", (known,), changes)
