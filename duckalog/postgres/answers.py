@@ -139,6 +139,9 @@ class Result:
         self._columns = columns
         self.nfields = len(columns)
 
+    def clear(self) -> None:
+        """Do nothing: a recording is read once, and its answers are given again."""
+
     def fname(self, place: int) -> bytes:
         """Return a column's name."""
         return str(self._columns[place]["name"]).encode()

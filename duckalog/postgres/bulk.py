@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import itertools
-import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -14,6 +12,7 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.sql import SQL, Composable, Identifier
 
 from duckalog.errors import nearest, sentences
+from duckalog.postgres.copying import Arrivals, each_of, readable, writable
 from duckalog.postgres.errors import QueryError
 from duckalog.postgres.execution import limited, run_own
 from duckalog.postgres.faces import Both, F, entered, settled
@@ -21,7 +20,6 @@ from duckalog.postgres.hooks import OperationKind
 from duckalog.postgres.queries import Queries
 from duckalog.sql import split_name
 
-CHUNK = 1 << 18
 BATCH_ROWS = 10_000
 """Rows of one UPDATE, DELETE or upsert: their values are parameters of one statement."""
 
@@ -63,8 +61,8 @@ class Bulk(Queries[F]):
         """
         target = _with_columns(_table(table), columns)
         async with self._copying(_copy(target, "FROM STDIN", format, header), timeout_s) as open_:
-            with _readable(source) as pieces:
-                async for piece in _each(pieces):
+            with readable(source) as pieces:
+                async for piece in each_of(pieces):
                     await settled(open_.copy.write(piece))
         return int(open_.cursor.rowcount)
 
@@ -86,9 +84,11 @@ class Bulk(Queries[F]):
         query = SQL("({}\n)").format(SQL(source) if isinstance(source, str) else source)
         statement = _copy(query, "TO STDOUT", format, header)
         async with self._copying(statement, timeout_s, query) as open_:
-            with _writable(target) as write:
-                while piece := await settled(open_.copy.read()):
-                    await settled(write(bytes(piece)))
+            with writable(target) as write:
+                arrivals = Arrivals(open_.copy)
+                while not arrivals.is_over:
+                    pieces = await settled(open_.copy.connection.wait(arrivals.next()))
+                    await settled(write(b"".join(pieces)))
         return int(open_.cursor.rowcount)
 
     @Both
@@ -366,13 +366,22 @@ def _texts(transformer: Any, rows: Iterable[Sequence[Any]], width: int) -> list[
 
 
 def _rows(source: Any, columns: Sequence[str]) -> Iterator[Sequence[Any]]:
-    """Yield rows as sequences in the order of the columns."""
+    """Return rows as sequences in the order of the columns."""
+    if isinstance(source, list) and {*map(type, source)} <= {tuple, list}:
+        return iter(source)
+    return _each_row(source, columns)
+
+
+def _each_row(source: Any, columns: Sequence[str]) -> Iterator[Sequence[Any]]:
     if hasattr(source, "to_batches"):
         source = source.to_batches()
     elif hasattr(source, "to_pylist"):
         source = [source]
     for item in source:
-        if hasattr(item, "to_pylist") and hasattr(item, "schema"):
+        kind = type(item)
+        if kind is tuple or kind is list:  # first and at once: there may be millions
+            yield item
+        elif hasattr(item, "to_pylist") and hasattr(item, "schema"):
             yield from zip(*(item.column(one).to_pylist() for one in columns), strict=True)
         elif isinstance(item, Mapping):
             yield [item[one] for one in columns]
@@ -388,38 +397,3 @@ def _chunks(rows: Iterator[Any], size: int | None) -> Iterator[Iterable[Any]]:
         return
     while chunk := list(itertools.islice(rows, size)):
         yield chunk
-
-
-@contextmanager
-def _readable(source: Any) -> Iterator[Any]:
-    """Return the pieces of what COPY reads."""
-    if isinstance(source, str | os.PathLike):
-        with open(source, "rb") as file:
-            yield iter(lambda: file.read(CHUNK), b"")
-    elif hasattr(source, "read"):
-        yield iter(lambda: source.read(CHUNK) or b"", b"")
-    elif isinstance(source, bytes | bytearray):
-        yield [source]
-    else:
-        yield source
-
-
-async def _each(pieces: Any) -> AsyncIterator[Any]:
-    if hasattr(pieces, "__aiter__"):
-        async for piece in pieces:
-            yield piece
-    else:
-        for piece in pieces:
-            yield piece
-
-
-@contextmanager
-def _writable(target: Any) -> Iterator[Callable[[bytes], Any]]:
-    """Return what takes the pieces that COPY writes."""
-    if isinstance(target, str | os.PathLike):
-        with open(target, "wb") as file:
-            yield file.write
-    elif isinstance(target, io.TextIOBase):
-        yield lambda piece: target.write(piece.decode())
-    else:
-        yield getattr(target, "write", target)

@@ -108,9 +108,14 @@ class _Client(Operations[F]):
         self, sql: Any, params: Params, timeout_s: float | None, prepare: bool | None = None
     ) -> Outcome:
         servers = self._servers()
-        if not servers.pools:
-            return await super()._run(sql, params, timeout_s, prepare)
         limit_s = self._limit(timeout_s)
+        if not servers.pools:
+            primary = servers.primary
+            connection = await primary.acquire()
+            try:
+                return await run(connection, sql, params, limit_s, prepare)
+            finally:
+                await primary.release(connection)
 
         def work(connection: AnyConnection) -> Awaitable[Outcome]:
             return run(connection, sql, params, limit_s, prepare)

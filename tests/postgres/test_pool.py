@@ -46,6 +46,12 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def test_statistics_tell_how_long_connections_were_given_away(make_client: MakeClient) -> None:
+    client = make_client()
+    client.query("SELECT pg_sleep(0.2)")
+    assert 200 <= stats(client).usage_ms < 1000
+
+
 @pytest.fixture(scope="module")
 def doomed() -> Iterator[Postgres]:
     """A server that tests may kill; the next one starts it again."""
