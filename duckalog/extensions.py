@@ -24,7 +24,7 @@ def obtain_extension(
     name: str,
     execute: Execute,
     *,
-    repository: str = "",
+    installing: Statement | None = None,
     is_loaded: bool = True,
 ) -> None:
     """Have an extension installed and, if `is_loaded`, loaded; raises what DuckDB does."""
@@ -36,7 +36,7 @@ def obtain_extension(
     for file in packaged(name):
         if not is_loaded or _loads(connection, file, execute):
             return
-    execute(connection, install(name, repository))
+    execute(connection, installing or install(name))
     if is_loaded:
         execute(connection, load(name))
 

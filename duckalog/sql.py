@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from decimal import Decimal
 from types import MappingProxyType
 from typing import NamedTuple
@@ -66,10 +66,24 @@ class Statement(NamedTuple):
         """The statement as scripts and logs show it, without any bound value."""
         return "".join(part if isinstance(part, str) else part.shown for part in self.parts)
 
+    def shown_by(self, redact: Callable[[str], str]) -> Statement:
+        """Return the statement whose script is without what `redact` takes out of it."""
+        return Statement(tuple(_shown_by(part, redact) for part in self.parts))
+
     @property
     def is_spliced(self) -> bool:
         """Whether values of the environment stand in the text that is executed."""
         return any(isinstance(part, Spliced) for part in self.parts)
+
+
+def _shown_by(part: str | Bound | Spliced, redact: Callable[[str], str]) -> str | Bound | Spliced:
+    shown = part if isinstance(part, str) else part.shown
+    redacted = redact(shown)
+    if redacted == shown:
+        return part
+    if isinstance(part, Bound):
+        return Bound(part.value, redacted)
+    return Spliced(part if isinstance(part, str) else part.text, redacted)
 
 
 def _executed(part: str | Bound | Spliced) -> str:
@@ -252,11 +266,18 @@ def load(extension: str) -> Statement:
     return statement(f"LOAD {named}")
 
 
-def install(extension: str, repository: str = "") -> Statement:
-    """Return INSTALL of an extension; `repository` is a name that DuckDB knows, or a place."""
-    named = identifier if is_option_name(repository) else literal
-    source = f" FROM {named(repository)}" if repository else ""
-    return statement(f"INSTALL {identifier(extension)}{source}")
+def install(extension: str, repository: str = "", shown: str = "") -> Statement:
+    """Return INSTALL of an extension; `repository` is a name that DuckDB knows, or a place.
+
+    `shown` stands for a repository whose text must not be shown.
+    """
+    installing = f"INSTALL {identifier(extension)}"
+    if not repository:
+        return statement(installing)
+    if is_option_name(repository):
+        return statement(f"{installing} FROM {identifier(repository)}")
+    place = Spliced(literal(repository), literal(shown or repository))
+    return statement(f"{installing} FROM ", place)
 
 
 def set_option(name: str, value: str | Bound, scope: str = "") -> Statement:

@@ -217,6 +217,23 @@ def remote(path: str) -> Scenario:
     )
 
 
+def shared(stated: Stated) -> Config:
+    """Return a config of a secret that stands, too, where DuckDB takes no bound value."""
+    return catalog(
+        {"settings": {"http_retries": 0, "http_proxy_password": stated("SHARED")}},
+        attachments={
+            "postgres": [{**POSTGRES, "options": {"application_name": stated("SHARED")}}],
+        },
+        iceberg_catalogs=[{**REST, "warehouse": stated("SHARED")}],
+    )
+
+
+def repository(stated: Stated) -> Config:
+    """Return a config of an extension from a place that has a login."""
+    url = f"http://me:{MOTIF}@127.0.0.1:1/{stated('URL_TOKEN')}"
+    return catalog({"load_extensions": [{"name": "nosuch", "repository": url}]})
+
+
 def iceberg(**options: Any) -> Scenario:
     return lambda stated: catalog(
         {}, iceberg_catalogs=[{**REST, "options": filled(options, stated, "ice")}]
@@ -234,6 +251,8 @@ FAILING_WITH_EXTENSIONS = {
     "an option of libpq": Case(
         postgres(password="{}", options={"options": "-c my.token={}"}), "Connection refused", False
     ),
+    "a secret that is also said where it is shown": Case(shared, "Connection refused", False),
+    "the repository of an extension": Case(repository, "the extension cannot be had", False),
     "a URL with a token": Case(remote("http://127.0.0.1:1/a?t={}"), "${env:URL_TOKEN}", False),
     "the token of a catalog": Case(iceberg(token="{}"), "Could not connect"),
     "the client of a catalog": Case(

@@ -128,7 +128,7 @@ def have_extension(connection: DuckDBPyConnection, step: ExtensionStep, redact: 
             connection,
             step.name,
             execute,
-            repository=step.repository,
+            installing=step.statements[0],
             is_loaded=step.is_loaded,
         )
         return

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
+import msgspec
+
 from duckalog.config import Config, Setting
 from duckalog.decode import absolute_path, is_remote
 from duckalog.entry import (
@@ -15,6 +17,7 @@ from duckalog.entry import (
     View,
     bound,
     extension_of,
+    shown_text,
 )
 from duckalog.environment import PLACEHOLDER, Filled, shell_expression
 from duckalog.plan.steps import DatabaseStep, ExtensionStep, Step
@@ -81,7 +84,17 @@ _NAMES_OF_EXTENSIONS = {
 
 
 def session_steps(config: Config, readings: Sequence[Reading]) -> Iterator[Step]:
-    """Yield the steps of the session half, in the order they run."""
+    """Yield the steps of the session half, in the order they run.
+
+    A value that is a secret in one place is shown in none: ATTACH, for one, takes
+    no bound values.
+    """
+    for step in _steps(config, readings):
+        shown = tuple(one.shown_by(config.redact.credentials) for one in step.statements)
+        yield msgspec.structs.replace(step, statements=shown)
+
+
+def _steps(config: Config, readings: Sequence[Reading]) -> Iterator[Step]:
     yield from _extension_steps(config, readings)
     yield from _setting_steps(config)
     for number, pragma in enumerate(config.duckdb.pragmas, 1):
@@ -206,7 +219,10 @@ def _extension_steps(config: Config, readings: Sequence[Reading]) -> Iterator[Ex
         yield ExtensionStep(
             kind="extension",
             name=name,
-            statements=(install(name, repository), *((load(name),) if is_loaded else ())),
+            statements=(
+                install(name, repository, shown_text(repository)),
+                *((load(name),) if is_loaded else ()),
+            ),
             origin=stated[name].origin if name in stated else config.origin,
             repository=repository,
             is_loaded=is_loaded,
