@@ -187,7 +187,7 @@ class TestLayers:
                 assert not set(imports_of(tree)) & set(OF_AN_EXTRA), module
 
 
-OPTIONAL = {"boto3"}
+OPTIONAL = {"boto3", "pyarrow"}
 """What the PostgreSQL client imports only where its user asks for it."""
 
 OF_AN_EXTRA = {

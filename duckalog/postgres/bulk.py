@@ -210,10 +210,10 @@ class Bulk(Queries[F]):
     ) -> int:
         if CopyFormat(format) is CopyFormat.CSV:
             raise ValueError("format: rows travel as text or binary")
-        types: list[str] = []
+        types: list[int] = []
         if CopyFormat(format) is CopyFormat.BINARY:
             # Binary values are not converted: each must be of its column's very type.
-            types = [one.partition("(")[0] for one in await self._types(table, columns)]
+            types = [one.binary_oid for one in await self._types(table, columns)]
         target = _with_columns(_table(table), columns)
         async with self._copying(_copy(target, "FROM STDIN", format), timeout_s) as open_:
             if types:
@@ -247,15 +247,15 @@ class Bulk(Queries[F]):
         finally:
             await self._release(connection)
 
-    async def _types(self, table: str, columns: Sequence[str]) -> list[str]:
-        """Return the types of a table's columns, as PostgreSQL writes them."""
+    async def _types(self, table: str, columns: Sequence[str]) -> list[_ColumnType]:
+        """Return the types of a table's columns."""
         name = _table(table).as_string(None)
         connection = await self._acquire()
         try:
             outcome = await run_own(connection, _COLUMN_TYPES, [name], self._limit(None))
         finally:
             await self._release(connection)
-        known = dict(outcome.rows)
+        known = {name: _ColumnType(*rest) for name, *rest in outcome.rows}
         if not known:
             raise QueryError(f'there is no table "{table}"', "42P01")
         for column in columns:
@@ -280,7 +280,8 @@ class Bulk(Queries[F]):
         Values travel as texts, in one array for each column, and the server
         reads them as the column's type: any type, arrays too, can be among them.
         """
-        statement = built(_source(columns, await self._types(table, columns)))
+        types = [one.name for one in await self._types(table, columns)]
+        statement = built(_source(columns, types))
         count = 0
         async with self._whole() as whole:
             for chunk in _chunks(_rows(rows, columns), BATCH_ROWS):
@@ -299,10 +300,20 @@ class Bulk(Queries[F]):
         yield self
 
 
-_COLUMN_TYPES = (
-    "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
-    "WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
-)
+class _ColumnType(NamedTuple):
+    """A type as PostgreSQL writes it, and the one whose binary form its values have."""
+
+    name: str
+    binary_oid: int
+
+
+_COLUMN_TYPES = """
+SELECT attname, format_type(atttypid, atttypmod),
+    CASE typtype WHEN 'd' THEN typbasetype WHEN 'e' THEN 'text'::regtype ELSE atttypid END
+FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid
+WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped
+ORDER BY attnum
+"""
 
 
 def _table(name: str) -> Identifier:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,8 +15,11 @@ from duckalog.postgres.hooks import OperationKind
 from duckalog.postgres.masking import Masking
 from duckalog.postgres.rows import Outcome, columns_of
 from duckalog.postgres.statement_text import described
+from duckalog.postgres.values import unloaded
 
 Params = Sequence[Any]
+Loads = Callable[[Any], None]
+"""Tells a cursor which values to make of a result's."""
 STATEMENT = OperationKind.STATEMENT
 
 
@@ -69,9 +72,10 @@ def run(
     params: Params,
     limit_s: float | None,
     prepare: bool | None = None,
+    loads: Loads | None = None,
 ) -> Coroutine[Any, Any, Outcome]:
     """Return what one statement came to, with masks on; raises PgError."""
-    statement = sql, params, limit_s, prepare, connection.masking
+    statement = sql, params, limit_s, prepare, connection.masking, loads
     if connection.observing.is_on():
         return _run_observed(connection, *statement)
     return run_own(connection, *statement)
@@ -92,13 +96,17 @@ async def run_own(
     limit_s: float | None,
     prepare: bool | None = None,
     masking: Masking | None = None,
+    loads: Loads | None = None,
 ) -> Outcome:
     """Return what a statement of the client's own came to, of which no hook hears."""
     connection.limit(limit_s)
     is_async = connection.is_async  # not settled(): here a small query's microseconds are
     rows: Any = []
+    cursor: Any = None
     try:
-        cursor = spare_cursor(connection)
+        cursor = spare_cursor(connection) if loads is None else connection.cursor()
+        if loads is not None:
+            loads(cursor)
         executed = cursor.execute(sql, checked(params), prepare=prepare)
         if is_async:
             await executed
@@ -110,11 +118,12 @@ async def run_own(
             if masking is not None:
                 columns, rows = await masking.masked(connection, cursor, rows)
     except psycopg.Error as error:
-        raise failure(error, connection, limit_s) from None
+        raise unloaded(error, cursor) or failure(error, connection, limit_s) from None
     finally:
         connection.until = None
     outcome = Outcome(columns, rows, max(0, cursor.rowcount))
-    keep(connection, cursor)
+    if loads is None:
+        keep(connection, cursor)
     return outcome
 
 
