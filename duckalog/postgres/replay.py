@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
+from psycopg.adapt import AdaptersMap
 from psycopg.pq import TransactionStatus
 from psycopg.waiting import Ready, Wait
 
@@ -167,8 +168,11 @@ class ReplayedConnection(Faced[Any]):
 class ReplayedCursor(Faced[Any]):
     """What looks like one of psycopg's cursors, with results that were recorded."""
 
+    connection = None
+
     def __init__(self, connection: ReplayedConnection, kind: str) -> None:
         self.face = connection.face
+        self.adapters = AdaptersMap(psycopg.adapters)
         self._connection = connection
         self._kind = kind
         self._reset()
@@ -211,7 +215,9 @@ class ReplayedCursor(Faced[Any]):
         return self
 
     def _loaded(self, rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
-        return self.pgresult.rows(rows, self._answer.said.get("zone")) if self.pgresult else []
+        if self.pgresult is None:
+            return []
+        return self.pgresult.rows(rows, self.adapters, self._answer.said.get("zone"))
 
     @Both
     async def fetchall(self) -> list[tuple[Any, ...]]:
