@@ -138,7 +138,8 @@ VALUES = [
     "'[1,5)'::int4range, 'empty'::int8range, '(,1.5]'::numrange, '[2024-01-01,)'::daterange",
     "tstzrange('2024-07-01 12:00+00', NULL)",
     "'10.0.0.1'::inet, '::1/64'::inet, '10.0.0.0/8'::cidr, '08:00:2b:01:02:03'::macaddr",
-    "ROW(1,'a',NULL), 'happy'::mood, ARRAY['sad']::mood[], (1,'a')::pair, 5::small",
+    "ROW(1,'a',NULL), 'happy'::recorded_mood, ARRAY['sad']::recorded_mood[]",
+    "(1,'a')::recorded_pair, 5::recorded_small",
     "'(1,2)'::point, to_tsvector('simple', 'a b'), '1/2'::pg_lsn, 'int4'::regtype",
 ]
 
@@ -151,9 +152,10 @@ SINCE = {
 @pytest.fixture(scope="module")
 def _types(postgres: Postgres, database: str) -> None:
     postgres.run(
-        "DROP TYPE IF EXISTS mood, pair; DROP DOMAIN IF EXISTS small;"
-        "CREATE TYPE mood AS ENUM ('sad', 'happy'); CREATE TYPE pair AS (i int, t text);"
-        "CREATE DOMAIN small AS int CHECK (VALUE < 10)",
+        "DROP TYPE IF EXISTS recorded_mood, recorded_pair; DROP DOMAIN IF EXISTS recorded_small;"
+        "CREATE TYPE recorded_mood AS ENUM ('sad', 'happy');"
+        "CREATE TYPE recorded_pair AS (i int, t text);"
+        "CREATE DOMAIN recorded_small AS int CHECK (VALUE < 10)",
         database,
     )
 
@@ -178,7 +180,7 @@ class TestValues:
                 lambda client, text=text: error_of(lambda: client.query(f"SELECT {text}"))
             )
             assert kind is QueryError
-            assert "could not be sent" in message
+            assert "infinity" in message
 
     def test_every_parameter_finds_its_answer(self, simulated: Simulated) -> None:
         values: list[tuple[str, Any]] = [
