@@ -162,11 +162,8 @@ class TestLayers:
 
     def test_nothing_needs_what_the_package_does_not_depend_on(self) -> None:
         core = {"click", "dotenv", "duckdb", "msgspec", "rich", "yaml", "duckalog"}
-        core |= {
-            "pyarrow",
-            "prompt_toolkit",
-            "pygments",
-        }  # extras, each told where it is missing
+        # Extras, each told where it is missing.
+        core |= {"pyarrow", "prompt_toolkit", "pygments", "harlequin", "harlequin_duckdb"}
         of_the_client = {"psycopg", "psycopg_pool", "sqlglot", "typing_extensions"}
         for module, tree in DUCKALOG.items():
             roots = {imported.partition(".")[0] for imported in imports_of(tree)}
@@ -187,7 +184,7 @@ class TestLayers:
                 assert not set(imports_of(tree)) & set(OF_AN_EXTRA), module
 
 
-OPTIONAL = {"boto3"}
+OPTIONAL = {"boto3", "pyarrow"}
 """What the PostgreSQL client imports only where its user asks for it."""
 
 OF_AN_EXTRA = {

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from duckalog.postgres.arrow import ArrowCursor
     from duckalog.postgres.audit import Audit, AuditRecord
     from duckalog.postgres.bulk import CopyFormat
     from duckalog.postgres.client import AsyncPgClient, PgClient
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
+    "arrow": ("ArrowCursor",),
     "audit": ("Audit", "AuditRecord"),
     "bulk": ("CopyFormat",),
     "client": ("AsyncPgClient", "PgClient"),
@@ -107,6 +109,7 @@ _HOME = {
 
 __all__ = [
     "AcquireTimeout",
+    "ArrowCursor",
     "AsyncPgClient",
     "Audit",
     "AuditRecord",

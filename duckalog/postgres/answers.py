@@ -137,7 +137,25 @@ class Result:
 
     def __init__(self, columns: Sequence[Mapping[str, Any]]) -> None:
         self._columns = columns
+        self._rows: list[Sequence[Any]] = []
         self.nfields = len(columns)
+
+    @property
+    def ntuples(self) -> int:
+        """The rows that values were made of last."""
+        return len(self._rows)
+
+    def fformat(self, place: int) -> Format:  # noqa: ARG002
+        """Return the format of a column's values."""
+        return Format.TEXT
+
+    def get_value(self, row: int, place: int) -> bytes | None:
+        """Return a value as the server sent it; None for one that is hidden, too."""
+        said = self._rows[row][place]
+        return said.encode(errors="surrogateescape") if isinstance(said, str) else None
+
+    def clear(self) -> None:
+        """Do nothing: a recording is read once, and its answers are given again."""
 
     def fname(self, place: int) -> bytes:
         """Return a column's name."""
@@ -155,15 +173,19 @@ class Result:
         """Say whether a column's values were masked when they were recorded."""
         return bool(self._columns[place].get("is_masked"))
 
-    def rows(self, rows: Iterable[Sequence[Any]], zone: str | None) -> list[tuple[Any, ...]]:
+    def rows(
+        self, rows: Iterable[Sequence[Any]], adapters: AdaptersMap, zone: str | None
+    ) -> list[tuple[Any, ...]]:
         """Return recorded rows as values; raises psycopg.DataError where it knows none."""
-        transformer = Transformer.from_context(_Adapters(zone))
+        self._rows = list(rows)
+        transformer = Transformer.from_context(_Adapters(adapters, zone))
         loads = [
             transformer.get_loader(self.ftype(place), Format.TEXT).load
             for place in range(self.nfields)
         ]
         return [
-            tuple(_value(one, load) for one, load in zip(row, loads, strict=True)) for row in rows
+            tuple(_value(one, load) for one, load in zip(row, loads, strict=True))
+            for row in self._rows
         ]
 
 
@@ -185,12 +207,15 @@ class _Adapters:
 
     connection = None
 
-    def __init__(self, zone: str | None) -> None:
-        self.adapters = _adapters(zone) if zone else psycopg.adapters
+    def __init__(self, adapters: AdaptersMap, zone: str | None) -> None:
+        self.adapters = adapters
+        if zone is not None:
+            self.adapters = AdaptersMap(adapters)
+            self.adapters.register_loader("timestamptz", _loader_of(zone))
 
 
 @lru_cache(maxsize=16)
-def _adapters(zone: str) -> AdaptersMap:
+def _loader_of(zone: str) -> type[TimestamptzLoader]:
     place = ZoneInfo(zone)
 
     class InZone(TimestamptzLoader):
@@ -201,9 +226,7 @@ def _adapters(zone: str) -> AdaptersMap:
             except OverflowError:
                 return found
 
-    adapters = AdaptersMap(psycopg.adapters)
-    adapters.register_loader("timestamptz", InZone)
-    return adapters
+    return InZone
 
 
 def said_of_bytes(data: bytes) -> dict[str, str]:

@@ -11,7 +11,7 @@ from weakref import WeakSet
 from duckalog.postgres.config import PgConfig, RetryConfig
 from duckalog.postgres.connection import AnyConnection
 from duckalog.postgres.errors import ClosedError, SerializationError
-from duckalog.postgres.execution import Params, run
+from duckalog.postgres.execution import Loads, Params, run
 from duckalog.postgres.faces import Awaiting, Background, Blocking, Both, F, Pause, settled
 from duckalog.postgres.notifications import NotificationStream
 from duckalog.postgres.operations import Operations
@@ -105,15 +105,25 @@ class _Client(Operations[F]):
         return self._routed
 
     async def _run(
-        self, sql: Any, params: Params, timeout_s: float | None, prepare: bool | None = None
+        self,
+        sql: Any,
+        params: Params,
+        timeout_s: float | None,
+        prepare: bool | None = None,
+        loads: Loads | None = None,
     ) -> Outcome:
         servers = self._servers()
-        if not servers.pools:
-            return await super()._run(sql, params, timeout_s, prepare)
         limit_s = self._limit(timeout_s)
+        if not servers.pools:
+            primary = servers.primary
+            connection = await primary.acquire()
+            try:
+                return await run(connection, sql, params, limit_s, prepare, loads)
+            finally:
+                await primary.release(connection)
 
         def work(connection: AnyConnection) -> Awaitable[Outcome]:
-            return run(connection, sql, params, limit_s, prepare)
+            return run(connection, sql, params, limit_s, prepare, loads)
 
         if await servers.is_read(sql):
             return await servers.read(work)

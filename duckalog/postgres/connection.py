@@ -35,6 +35,7 @@ class Limited:
     """What both kinds of connection have besides psycopg's."""
 
     pgconn: Any
+    is_async: ClassVar[bool]
     home: ClassVar[Home]
     observing: ClassVar[Observing]
     masking: ClassVar[Masking | None] = None
@@ -48,8 +49,12 @@ class Limited:
     """The limit of each wait, where a statement has no limit as a whole."""
     is_over_limit: bool = False
     """Whether the time ended before the statement did."""
+    spare_cursors: list[Any]
+    """Cursors whose statement is done, to be used again: one, unless its users share it."""
     watched: select.poll | None = None
     """Looks at the connection's socket."""
+    acquired_at: float = 0.0
+    """When the pool last gave it to somebody."""
     released_at: float = 0.0
     """When the connection was last known to be sound."""
 
@@ -69,9 +74,11 @@ class Limited:
         async with entered(connection.transaction()), entered(connection.pipeline()):
             yield
 
-    def left(self) -> float | None:
-        """Return how much time the next wait has."""
-        return self.each_s if self.until is None else max(0.0, self.until - time.monotonic())
+    def end_of_wait(self) -> float | None:
+        """Return when the next wait is over its limit, of `time.monotonic()`."""
+        if self.each_s is None:
+            return self.until
+        return time.monotonic() + self.each_s
 
     def is_time_out(self, error: psycopg.Error, until: float) -> bool:
         """Say whether a wait ended because its time did."""
@@ -107,6 +114,8 @@ class Home(Protocol):
 class BlockingConnection(Limited, psycopg.Connection[Any]):
     """A connection that blocks, for no longer than its limit."""
 
+    is_async = False
+
     @classmethod
     def connect(cls, *args: Any, **kwargs: Any) -> Any:
         """Return a new connection, which its pool knows of."""
@@ -120,10 +129,10 @@ class BlockingConnection(Limited, psycopg.Connection[Any]):
 
     def wait(self, gen: PQGen[RV], interval: float = WAKE_UP_S, timeout: float | None = None) -> RV:
         """Return what a conversation with the server comes to."""
-        left = self.left()
-        if left is None:
+        until = self.end_of_wait()
+        if until is None:
             return super().wait(gen, interval, timeout)
-        until = time.monotonic() + left
+        left = max(0.0, until - time.monotonic())
         try:
             return super().wait(gen, interval, left)
         except psycopg.OperationalError as error:
@@ -145,6 +154,8 @@ class BlockingConnection(Limited, psycopg.Connection[Any]):
 class AwaitingConnection(Limited, psycopg.AsyncConnection[Any]):
     """A connection that is awaited, for no longer than its limit."""
 
+    is_async = True
+
     @classmethod
     async def connect(cls, *args: Any, **kwargs: Any) -> Any:
         """Return a new connection, which its pool knows of."""
@@ -160,10 +171,10 @@ class AwaitingConnection(Limited, psycopg.AsyncConnection[Any]):
         self, gen: PQGen[RV], interval: float = WAKE_UP_S, timeout: float | None = None
     ) -> RV:
         """Return what a conversation with the server comes to."""
-        left = self.left()
-        if left is None:
+        until = self.end_of_wait()
+        if until is None:
             return await super().wait(gen, interval, timeout)
-        until = time.monotonic() + left
+        left = max(0.0, until - time.monotonic())
         try:
             return await super().wait(gen, interval, left)
         except psycopg.OperationalError as error:
@@ -179,13 +190,12 @@ class AwaitingConnection(Limited, psycopg.AsyncConnection[Any]):
         return kept[0]
 
 
-def is_quiet(connection: AnyConnection, idle_limit_s: float) -> bool:
-    """Say whether an idle connection can be used as it is.
+def is_quiet(connection: AnyConnection) -> bool:
+    """Say whether the server has sent nothing on an idle connection, its end included.
 
-    Not where its server sent something, its end included, nor after the limit.
     Costs a microsecond: no message is sent.
     """
-    if time.monotonic() - connection.released_at >= idle_limit_s or connection.closed:
+    if connection.closed:
         return False
     watched = connection.watched
     if watched is None:

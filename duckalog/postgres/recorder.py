@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 
 from duckalog.environment import HIDDEN
@@ -187,10 +188,14 @@ class RecordingCopy(Faced[Any]):
         self._sent.write_row(row)
         await settled(self._copy.write_row(row))
 
-    @Both
-    async def read(self) -> bytes:
+    @property
+    def connection(self) -> Any:
+        """The connection that waits for what is read."""
+        return self._copy.connection
+
+    def _read_gen(self) -> PQGen[Any]:
         """Return the next piece of data; an empty one at the end."""
-        piece = bytes(await settled(self._copy.read()))
+        piece = yield from self._copy._read_gen()
         self._kept += piece
         if len(self._kept) >= PIECE:
             self.flush()

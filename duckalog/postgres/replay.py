@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import fields, replace
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
+from psycopg.adapt import AdaptersMap
 from psycopg.pq import TransactionStatus
+from psycopg.waiting import Ready, Wait
 
 from duckalog.errors import Origin, Problem
 from duckalog.postgres.answers import Result, bytes_of, error_of
@@ -35,6 +38,8 @@ from duckalog.postgres.routed import Routed
 from duckalog.postgres.rows import Column
 from duckalog.postgres.tape import Sent, redaction_of
 
+T = TypeVar("T")
+
 ENDS = ("commit", "rollback")
 
 
@@ -45,11 +50,14 @@ class ReplayedConnection(Faced[Any]):
     home: Any
     connection = None
     adapters = psycopg.adapters
+    is_async: ClassVar[bool]
     is_over_limit = False
+    until: float | None = None
     server = within = None
 
     def __init__(self, recording: Recording, redaction: Redaction, database: str | None) -> None:
         self.closed = False
+        self.spare_cursors: list[Any] = []
         self.info = SimpleNamespace(
             server_version=recording.server_version,
             transaction_status=TransactionStatus.IDLE,
@@ -160,12 +168,19 @@ class ReplayedConnection(Faced[Any]):
 class ReplayedCursor(Faced[Any]):
     """What looks like one of psycopg's cursors, with results that were recorded."""
 
+    connection = None
+
     def __init__(self, connection: ReplayedConnection, kind: str) -> None:
         self.face = connection.face
-        self.pgresult: Result | None = None
-        self.rowcount = -1
+        self.adapters = AdaptersMap(psycopg.adapters)
         self._connection = connection
         self._kind = kind
+        self._reset()
+
+    def _reset(self) -> None:
+        """Forget the result."""
+        self.pgresult: Result | None = None
+        self.rowcount = -1
         self._answer = Answer(0, {})
         self._parts: deque[Mapping[str, Any]] = deque()
         self._said: deque[Sequence[Any]] = deque()
@@ -188,13 +203,21 @@ class ReplayedCursor(Faced[Any]):
             self.pgresult = Result(said["columns"])
 
     @Both
-    async def execute(self, sql: Any, params: Sequence[Any] | None = None) -> Any:
-        """Return this cursor, with the portal that was recorded for a statement."""
+    async def execute(
+        self,
+        sql: Any,
+        params: Sequence[Any] | None = None,
+        *,
+        prepare: bool | None = None,  # noqa: ARG002
+    ) -> Any:
+        """Return this cursor, with the result or portal that was recorded for a statement."""
         self.ask(sql, params)
         return self
 
     def _loaded(self, rows: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
-        return self.pgresult.rows(rows, self._answer.said.get("zone")) if self.pgresult else []
+        if self.pgresult is None:
+            return []
+        return self.pgresult.rows(rows, self.adapters, self._answer.said.get("zone"))
 
     @Both
     async def fetchall(self) -> list[tuple[Any, ...]]:
@@ -252,17 +275,27 @@ class ReplayedCursor(Faced[Any]):
         return bytes_of(self._parts.popleft())
 
 
-class ReplayedCopyOut(Faced[Any]):
-    """The data that a COPY wrote."""
+class ReplayedCopyOut:
+    """The data that a COPY wrote, as what waits for it reads it."""
 
     def __init__(self, cursor: ReplayedCursor) -> None:
-        self.face = cursor.face
+        self.connection = self
         self._cursor = cursor
 
-    @Both
-    async def read(self) -> bytes:
+    def _read_gen(self) -> PQGen[bytes]:
         """Return the next piece; an empty one at the end."""
+        yield Wait.R  # lets what waits hand out the pieces before this one
         return self._cursor.next_piece()
+
+    def wait(self, conversation: PQGen[T]) -> T:
+        """Return what a conversation comes to: what it waits for is there."""
+        try:
+            next(conversation)
+            while True:
+                conversation.send(Ready.R)
+        except StopIteration as end:
+            found: T = end.value
+            return found
 
 
 class ReplayedCopyIn(Faced[Any]):
@@ -353,7 +386,7 @@ class ReplayedPool(Pool[Any]):
         return made
 
     def _connection_class(self) -> Any:
-        members = {**self._of_connections(), "face": self.face}
+        members = {**self._of_connections(), "face": self.face, "is_async": self.face.is_async}
         return type("ReplayedConnection", (ReplayedConnection,), members)
 
     async def release(self, connection: Any) -> None:

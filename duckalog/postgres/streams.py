@@ -18,12 +18,13 @@ from psycopg.sql import SQL, Composable, Identifier
 
 from duckalog.postgres.connection import AnyConnection
 from duckalog.postgres.errors import MaskError, PgError, QueryError, TransactionError
-from duckalog.postgres.execution import Params, checked, failure, limited
+from duckalog.postgres.execution import Loads, Params, checked, failure, limited
 from duckalog.postgres.execution import run_own as run
 from duckalog.postgres.faces import Blocking, Both, F, Scope, finished, settled
 from duckalog.postgres.hooks import Operation, OperationKind
 from duckalog.postgres.queries import Queries
 from duckalog.postgres.rows import Column, Row, columns_of, maker, names_of
+from duckalog.postgres.values import unloaded
 
 if sys.version_info >= (3, 13):
     from typing import TypeVar
@@ -44,6 +45,8 @@ class RowCursor(Scope[F], Generic[F, R]):
     server a portal, in a transaction. No time passes while its caller works:
     `timeout_s` is the limit of each fetch.
     """
+
+    _loads: Loads | None = None
 
     def __init__(
         self,
@@ -90,6 +93,8 @@ class RowCursor(Scope[F], Generic[F, R]):
             if self._owns_transaction:
                 await run(connection, "BEGIN", (), self._limit_s)
             cursor = connection.cursor(f"duckalog_{next(_NUMBERS)}")
+            if self._loads is not None:
+                self._loads(cursor)
             try:
                 async with limited(connection, self._limit_s):
                     await settled(cursor.execute(*self._statement))
@@ -141,16 +146,20 @@ class RowCursor(Scope[F], Generic[F, R]):
         connection.limit(self._limit_s)
         try:
             rows = await settled(cursor.fetchmany(self.fetch_size))
+            columns = columns_of(cursor)
             if connection.masking is not None:
-                _, rows = await connection.masking.masked(connection, cursor, rows)
+                columns, rows = await connection.masking.masked(connection, cursor, rows)
         except psycopg.Error as error:
-            raise failure(error, connection, self._limit_s) from None
+            raise unloaded(error, cursor) or failure(error, connection, self._limit_s) from None
         finally:
             connection.limit(None)
         self._count += len(rows)
+        return self._shaped(columns, rows)
+
+    def _shaped(self, columns: tuple[Column, ...], rows: list[tuple[Any, ...]]) -> list[R]:
         if self._into is tuple:
             return cast("list[R]", rows)
-        return list(map(maker(self._into, names_of(columns_of(cursor))), rows))
+        return list(map(maker(self._into, names_of(columns)), rows))
 
     @Both
     async def fetch_next(self) -> list[R]:

@@ -63,6 +63,7 @@ def test_every_program_does_what_it_says(
         "balance 399\n",
         "replica\n",
         "2490 rows\n1000 rows at once\n1000 rows at once\n500 rows at once\n101\n",
+        "3 int32\n2000 rows in a batch\n500 rows in a batch\n",
         "inserted 2\ncopied 1\nErin\n",
         'events {"type": "user_created", "id": 123}\nalerts \n',
         "step 1\nwent back\nawaited\n",

@@ -400,6 +400,15 @@ class TestWhatAClientDoes:
                     seen.append(i)
             assert len(seen) == 6
 
+    def test_results_as_arrow(self, simulated: Simulated) -> None:
+        sql = "SELECT 1.50::numeric(9,2) AS n, now() AS t, '{1,2}'::int[] AS a, '{}'::jsonb AS j"
+
+        def work(client: Any) -> list[Any]:
+            stream = client.query_arrow_stream(f"SELECT generate_series(1, 5), {sql[7:]}")
+            return [client.query_arrow(sql), list(stream), client.query(sql)]
+
+        assert simulated.both(work)[0].num_rows == 1
+
     def test_pages(self, simulated: Simulated) -> None:
         def work(client: Any) -> list[Any]:
             sql = "SELECT i FROM generate_series(1, 7) i"
