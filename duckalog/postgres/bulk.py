@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from enum import Enum
 from typing import Any, NamedTuple
@@ -12,7 +11,14 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.sql import SQL, Composable, Identifier
 
 from duckalog.errors import nearest, sentences
-from duckalog.postgres.copying import Arrivals, each_of, readable, writable
+from duckalog.postgres.copying import (
+    Arrivals,
+    chunks_of,
+    each_of,
+    readable,
+    rows_of,
+    writable,
+)
 from duckalog.postgres.errors import QueryError
 from duckalog.postgres.execution import limited, run_own
 from duckalog.postgres.faces import Both, F, entered, settled
@@ -102,7 +108,7 @@ class Bulk(Queries[F]):
         timeout_s: float | None = None,
     ) -> int:
         """Return how many rows COPY took; `timeout_s` is how long nothing may move."""
-        return await self._copy_rows(table, columns, _rows(rows, columns), format, timeout_s)
+        return await self._copy_rows(table, columns, rows_of(rows, columns), format, timeout_s)
 
     @Both
     async def batch_insert(
@@ -123,7 +129,7 @@ class Bulk(Queries[F]):
         if chunk_size is not None and chunk_size < 1:
             raise ValueError("chunk_size: expected at least 1")
         count = 0
-        for chunk in _chunks(_rows(rows, columns), chunk_size):
+        for chunk in chunks_of(rows_of(rows, columns), chunk_size):
             count += await self._copy_rows(table, columns, chunk, CopyFormat.TEXT, timeout_s)
         return count
 
@@ -284,7 +290,7 @@ class Bulk(Queries[F]):
         statement = built(_source(columns, types))
         count = 0
         async with self._whole() as whole:
-            for chunk in _chunks(_rows(rows, columns), BATCH_ROWS):
+            for chunk in chunks_of(rows_of(rows, columns), BATCH_ROWS):
                 connection = await whole._acquire()
                 try:
                     arrays = _texts(Transformer(connection), chunk, len(columns))
@@ -374,37 +380,3 @@ def _texts(transformer: Any, rows: Iterable[Sequence[Any]], width: int) -> list[
                 dumped = transformer.get_dumper(value, PyFormat.TEXT).dump(value)
                 array.append(None if dumped is None else bytes(dumped).decode())
     return arrays
-
-
-def _rows(source: Any, columns: Sequence[str]) -> Iterator[Sequence[Any]]:
-    """Return rows as sequences in the order of the columns."""
-    if isinstance(source, list) and {*map(type, source)} <= {tuple, list}:
-        return iter(source)
-    return _each_row(source, columns)
-
-
-def _each_row(source: Any, columns: Sequence[str]) -> Iterator[Sequence[Any]]:
-    if hasattr(source, "to_batches"):
-        source = source.to_batches()
-    elif hasattr(source, "to_pylist"):
-        source = [source]
-    for item in source:
-        kind = type(item)
-        if kind is tuple or kind is list:  # first and at once: there may be millions
-            yield item
-        elif hasattr(item, "to_pylist") and hasattr(item, "schema"):
-            yield from zip(*(item.column(one).to_pylist() for one in columns), strict=True)
-        elif isinstance(item, Mapping):
-            yield [item[one] for one in columns]
-        elif isinstance(item, Sequence) and not isinstance(item, str | bytes):
-            yield item
-        else:
-            yield [getattr(item, one) for one in columns]
-
-
-def _chunks(rows: Iterator[Any], size: int | None) -> Iterator[Iterable[Any]]:
-    if size is None:
-        yield rows
-        return
-    while chunk := list(itertools.islice(rows, size)):
-        yield chunk

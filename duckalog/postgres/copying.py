@@ -1,10 +1,11 @@
-"""The ends of a COPY: what it reads from and writes to, and what of it has arrived."""
+"""What bulk operations read from and write to: files, rows, and what of a COPY has arrived."""
 
 from __future__ import annotations
 
 import io
+import itertools
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -88,3 +89,38 @@ def writable(target: Any) -> Iterator[Callable[[bytes], Any]]:
         yield lambda piece: target.write(piece.decode())
     else:
         yield getattr(target, "write", target)
+
+
+def rows_of(source: Any, columns: Sequence[str]) -> Iterator[Sequence[Any]]:
+    """Return rows as sequences in the order of the columns."""
+    if isinstance(source, list) and {*map(type, source)} <= {tuple, list}:
+        return iter(source)
+    return _each_row(source, columns)
+
+
+def _each_row(source: Any, columns: Sequence[str]) -> Iterator[Sequence[Any]]:
+    if hasattr(source, "to_batches"):
+        source = source.to_batches()
+    elif hasattr(source, "to_pylist"):
+        source = [source]
+    for item in source:
+        kind = type(item)
+        if kind is tuple or kind is list:  # first and at once: there may be millions
+            yield item
+        elif hasattr(item, "to_pylist") and hasattr(item, "schema"):
+            yield from zip(*(item.column(one).to_pylist() for one in columns), strict=True)
+        elif isinstance(item, Mapping):
+            yield [item[one] for one in columns]
+        elif isinstance(item, Sequence) and not isinstance(item, str | bytes):
+            yield item
+        else:
+            yield [getattr(item, one) for one in columns]
+
+
+def chunks_of(rows: Iterator[Any], size: int | None) -> Iterator[Iterable[Any]]:
+    """Yield rows so many at a time; all of them at once where no size is told."""
+    if size is None:
+        yield rows
+        return
+    while chunk := list(itertools.islice(rows, size)):
+        yield chunk

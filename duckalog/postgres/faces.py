@@ -93,13 +93,18 @@ class _Thread:
 
 class _Task:
     def __init__(self, name: str, body: Callable[[Pause], Coroutine[Any, Any, None]]) -> None:
+        self._is_stopped = False
         self._task = asyncio.create_task(body(self._pause), name=name)
 
     async def _pause(self, seconds: float) -> bool:
-        await asyncio.sleep(seconds)
-        return True
+        if not self._is_stopped:
+            await asyncio.sleep(seconds)
+        return not self._is_stopped
 
     async def stop(self) -> None:
+        # Cancelling alone may be lost: asyncio.wait_for of Python 3.11 keeps it to itself
+        # where what it waits for is done at that moment.
+        self._is_stopped = True
         if self._task is not asyncio.current_task():
             self._task.cancel()
             await asyncio.wait([self._task])

@@ -232,7 +232,7 @@ def test_a_server_with_hstore_gives_its_text(postgres: Postgres, client: Any) ->
         ).fetchone()
     assert found
     if found[0]:
-        client.execute("CREATE EXTENSION hstore")
+        client.execute("CREATE EXTENSION IF NOT EXISTS hstore")
         sql = "SELECT 'a=>1'::hstore AS c"
         assert client.query_scalar(sql) == '"a"=>"1"'
         assert client.query_arrow(sql).to_pylist() == [{"c": '"a"=>"1"'}]
