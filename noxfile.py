@@ -11,7 +11,7 @@ import nox
 
 nox.options.default_venv_backend = "uv"
 nox.options.sessions = ["lint", "types", "tests", "core"]
-# By hand: `nox -s oldest_dagster`, `nox -s postgres_versions`.
+# By hand: oldest_dagster, postgres_versions, harlequin.
 nox.options.error_on_missing_interpreters = "CI" in os.environ
 
 LEAST_COVERAGE = 95  # per cent of lines and branches
@@ -32,6 +32,10 @@ def _find_pythons_of_pyenv() -> None:
 
 
 _find_pythons_of_pyenv()
+
+# Modules are compiled once, and not in each of the processes that tests start: Dagster's above all.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).with_name(".nox") / "bytecode")
 
 
 @nox.session
@@ -115,3 +119,10 @@ def postgres_versions(session: nox.Session) -> None:
             )
         binaries = folder / "node_modules" / package / "native" / "bin"
         session.run("pytest", *IN_PARALLEL, "tests/postgres", f"--postgres-binaries={binaries}")
+
+
+@nox.session
+def harlequin(session: nox.Session) -> None:
+    """Open a catalog in Harlequin, whose click is another than Dagster's."""
+    session.install("-e", ".[test,shell]", "harlequin>=2.0", "pexpect")
+    session.run("pytest", "tests/with_harlequin", *session.posargs)

@@ -249,11 +249,11 @@ def fill(
 
 
 def fill_text(
-    text: str, origin: Origin, environment: Mapping[str, str] | None
+    text: str, origin: Origin, environment: Mapping[str, str] | None, *, is_sql: bool = True
 ) -> tuple[str, list[Use], list[Problem]]:
-    """Return SQL read from a file of its own with its placeholders filled as data."""
+    """Return a text with its placeholders filled: SQL from a file of its own, as data."""
     filler = _Filler(lambda _path: origin, environment)
-    return filler.text(text, origin.path, is_sql=True), filler.uses, filler.problems
+    return filler.text(text, origin.path, is_sql=is_sql), filler.uses, filler.problems
 
 
 class _Filler:

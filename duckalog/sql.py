@@ -20,14 +20,18 @@ Value = object
 class Bound:
     """A value that reaches DuckDB as a parameter and never as text.
 
-    `shown` is the SQL expression that stands for it in scripts.
+    `shown` is the SQL expression that stands for it in scripts. `invented` are the
+    environment variables in it that no config names, each with the key it stands for.
     """
 
-    __slots__ = ("shown", "value")
+    __slots__ = ("invented", "shown", "value")
 
-    def __init__(self, value: object, shown: str) -> None:
+    def __init__(
+        self, value: object, shown: str, invented: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.value = value
         self.shown = shown
+        self.invented = invented
 
     def __repr__(self) -> str:
         return f"Bound({self.shown})"
@@ -82,7 +86,7 @@ def _shown_by(part: str | Bound | Spliced, redact: Callable[[str], str]) -> str 
     if redacted == shown:
         return part
     if isinstance(part, Bound):
-        return Bound(part.value, redacted)
+        return Bound(part.value, redacted, part.invented)
     return Spliced(part if isinstance(part, str) else part.text, redacted)
 
 

@@ -162,11 +162,8 @@ class TestLayers:
 
     def test_nothing_needs_what_the_package_does_not_depend_on(self) -> None:
         core = {"click", "dotenv", "duckdb", "msgspec", "rich", "yaml", "duckalog"}
-        core |= {
-            "pyarrow",
-            "prompt_toolkit",
-            "pygments",
-        }  # extras, each told where it is missing
+        # Extras, each told where it is missing.
+        core |= {"pyarrow", "prompt_toolkit", "pygments", "harlequin", "harlequin_duckdb"}
         of_the_client = {"psycopg", "psycopg_pool", "sqlglot", "typing_extensions"}
         for module, tree in DUCKALOG.items():
             roots = {imported.partition(".")[0] for imported in imports_of(tree)}

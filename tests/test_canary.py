@@ -140,7 +140,7 @@ FAILING = {
         lambda stated: catalog(
             {"load_extensions": ["nosuch"], "settings": {"http_proxy_password": stated("PASS")}}
         ),
-        "the extension cannot be had",
+        'the extension "nosuch" cannot be had',
     ),
     "a missing attachment": Case(
         lambda stated: {

@@ -13,6 +13,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.engine.execution import close, execute, is_abandoned, refused, run, within
+from duckalog.entry import shown_text
 from duckalog.environment import Redactor
 from duckalog.errors import EngineError, Problem
 from duckalog.extensions import obtain_extension, remedy_for
@@ -134,7 +135,7 @@ def have_extension(connection: DuckDBPyConnection, step: ExtensionStep, redact: 
         return
     except duckdb.Error as error:
         problem = refused(step, error, redact)
-    remedy = f"{problem.remedy}\n{remedy_for(step.name)}"
+    remedy = f"{problem.remedy}\n{remedy_for(step.name, redact(shown_text(step.repository)))}"
     raise EngineError(problem._replace(remedy=remedy))
 
 

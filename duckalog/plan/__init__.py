@@ -181,10 +181,10 @@ class _Draft:
             stated = [*((view.query(), view.sql) for view in queries), *checks.texts]
             readings = _readings(stated, parser)
             pragmas_that_write = list(_pragmas_that_write(config, parser))
-        self.readings = readings[: len(queries)]
-        self.problems += _refused(config, queries, self.readings)
+        of_views = readings[: len(queries)]
+        self.problems += _refused(config, queries, of_views)
         self.problems += checks.read(readings[len(queries) :])
-        located = with_absolute_paths(config, queries, self.readings)
+        located = with_absolute_paths(config, queries, of_views)
         self.problems += (one for one in located if isinstance(one, Problem))
         self.problems += pragmas_that_write
         by_view = {id(view): one for view, one in zip(queries, located, strict=True)}
@@ -193,10 +193,9 @@ class _Draft:
             for view in config.views
         )
         self.config = msgspec.structs.replace(config, views=views)
-        reading_of = {
-            id(view): reading for view, reading in zip(located, self.readings, strict=True)
-        }
-        self.readings = readings
+        reading_of = {id(view): reading for view, reading in zip(located, of_views, strict=True)}
+        places = [*(_place_of_query(config, view) for view in queries), *checks.places]
+        self.readings = list(zip(places, readings, strict=True))
         self.steps: list[ViewStep] = []
         try:
             self.steps = view_steps(self.config, reading_of, checks)
@@ -211,7 +210,7 @@ def _readings(queries: Sequence[tuple[str, str | None]], parser: Parser) -> list
     With each query stands the text that the config states it by.
     """
     found = readings_of([query for query, _ in queries], parser)
-    for stand_in in ("x", "9"):  # a name, and a number
+    for stand_in in (r'"\g<0>"', "x", "9"):  # a name of its own, part of one, and a number
         refused = [
             (index, PLACEHOLDER.sub(stand_in, query))
             for index, (query, stated) in enumerate(queries)
@@ -241,5 +240,8 @@ def _refused(
 ) -> Iterator[Problem]:
     for view, reading in zip(views, readings, strict=True):
         if reading.refusal and not is_unfilled(view.sql):
-            key = "sql_file" if view.sql_file else "sql"
-            yield Problem(config.at(view, key), reading.refusal, name=view.name)
+            yield Problem(_place_of_query(config, view), reading.refusal, name=view.name)
+
+
+def _place_of_query(config: Config, view: SelectView) -> Origin:
+    return config.at(view, "sql_file" if view.sql_file else "sql")

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
         ReadOnlyError,
         RowCountError,
         SerializationError,
+        SimulationError,
         TransactionError,
+        UnrecordedError,
     )
     from duckalog.postgres.hooks import Decision, Hook, Operation, OperationKind, Server
     from duckalog.postgres.masking import mask_constant, mask_hash, mask_partial
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
         RoutingStats,
     )
     from duckalog.postgres.rows import Column, Outcome, Row
+    from duckalog.postgres.simulation import SimulationMode
     from duckalog.postgres.statement_text import fingerprint, normalized
     from duckalog.postgres.streams import Page, RowCursor
     from duckalog.postgres.tracing import OpenTelemetryHook
@@ -85,7 +88,9 @@ _HOME = {
         "ReadOnlyError",
         "RowCountError",
         "SerializationError",
+        "SimulationError",
         "TransactionError",
+        "UnrecordedError",
     ),
     "hooks": ("Decision", "Hook", "Operation", "OperationKind", "Server"),
     "masking": ("mask_constant", "mask_hash", "mask_partial"),
@@ -95,6 +100,7 @@ _HOME = {
     "pool": ("PoolStats",),
     "routing": ("ConnectionRole", "ReplicaStats", "RoutingPolicy", "RoutingStats"),
     "rows": ("Column", "Outcome", "Row"),
+    "simulation": ("SimulationMode",),
     "statement_text": ("fingerprint", "normalized"),
     "streams": ("Page", "RowCursor"),
     "tracing": ("OpenTelemetryHook",),
@@ -150,10 +156,13 @@ __all__ = [
     "Savepoint",
     "SerializationError",
     "Server",
+    "SimulationError",
+    "SimulationMode",
     "SslMode",
     "Transaction",
     "TransactionError",
     "TransactionOptions",
+    "UnrecordedError",
     "fingerprint",
     "mask_constant",
     "mask_hash",

@@ -20,6 +20,7 @@ from duckalog.postgres.queries import R
 from duckalog.postgres.routed import Routed
 from duckalog.postgres.routing import RoutingStats
 from duckalog.postgres.rows import Outcome, Row, shaped
+from duckalog.postgres.simulated import routed_of
 from duckalog.postgres.transactions import IsolationLevel, Transaction, TransactionOptions
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class _Client(Operations[F]):
     async def _enter(self) -> None:
         if self._routed is not None:
             return
-        routed: Routed[F] = Routed(self.face, self.config)
+        routed: Routed[F] = routed_of(self.config)(self.face, self.config)
         await routed.open()
         self._routed = routed
         self.config.observing.opened(self)

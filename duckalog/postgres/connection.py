@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.pq import ConnStatus
 
-from duckalog.postgres.faces import finished, settled
+from duckalog.postgres.faces import entered, finished, settled
 from duckalog.postgres.hooks import Operation, Server
 from duckalog.postgres.masking import Masking
 from duckalog.postgres.observing import Observing
@@ -65,6 +66,13 @@ class Limited:
     def limit_each(self, seconds: float | None) -> None:
         """Give each wait from now on that much time."""
         self.each_s, self.until, self.is_over_limit = seconds, None, False
+
+    @asynccontextmanager
+    async def batch(self, statements: Sequence[Any]) -> AsyncIterator[None]:  # noqa: ARG002
+        """Send the block's statements, which hold together, before the first answer comes."""
+        connection: AnyConnection = self
+        async with entered(connection.transaction()), entered(connection.pipeline()):
+            yield
 
     def end_of_wait(self) -> float | None:
         """Return when the next wait is over its limit, of `time.monotonic()`."""

@@ -11,7 +11,6 @@ import psycopg
 
 from duckalog.postgres.connection import AnyConnection
 from duckalog.postgres.errors import PgError, QueryTimeout, translated
-from duckalog.postgres.faces import entered
 from duckalog.postgres.hooks import OperationKind
 from duckalog.postgres.masking import Masking
 from duckalog.postgres.rows import Outcome, columns_of
@@ -172,11 +171,7 @@ async def run_batch(
 async def _run_batch(
     connection: AnyConnection, statements: Sequence[tuple[Any, Params]], limit_s: float | None
 ) -> list[int]:
-    async with (
-        limited(connection, limit_s),
-        entered(connection.transaction()),
-        entered(connection.pipeline()),
-    ):
+    async with limited(connection, limit_s), connection.batch(statements):
         execute = connection.execute
         sent = (execute(sql, checked(params)) for sql, params in statements)
         cursors = [await one for one in sent] if connection.is_async else list(sent)

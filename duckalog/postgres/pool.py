@@ -81,17 +81,15 @@ class Pool(Generic[F]):
         self._pool = self._made()
 
     def _made(self) -> Any:
+        kind = self._connection_class()
         if self.face is Awaiting:
-            return self._pool_of(
-                psycopg_pool.AsyncConnectionPool,
-                self._conninfo,
-                type("AwaitingConnection", (AwaitingConnection,), self._of_connections()),
-            )
-        return self._pool_of(
-            psycopg_pool.ConnectionPool,
-            lambda: finished(self._conninfo()),
-            type("BlockingConnection", (BlockingConnection,), self._of_connections()),
-        )
+            return self._pool_of(psycopg_pool.AsyncConnectionPool, self._conninfo, kind)
+        conninfo = self._conninfo
+        return self._pool_of(psycopg_pool.ConnectionPool, lambda: finished(conninfo()), kind)
+
+    def _connection_class(self) -> Any:
+        kind = AwaitingConnection if self.face is Awaiting else BlockingConnection
+        return type(kind.__name__, (kind,), self._of_connections())
 
     def _of_connections(self) -> dict[str, Any]:
         return {"home": self, "observing": self.observing, "masking": self.masking}

@@ -252,15 +252,16 @@ class Streams(Queries[F]):
         statement = _page(text, key, len(params), size, descending, is_first=after is None)
         outcome = await self._run(statement, [*params, *values], timeout_s)
         _refuse_masked_key(outcome.columns, key)
-        make = maker(into, names_of(outcome.columns[:-1]))
+        width = len(outcome.columns) - len(key)
+        make = maker(into, names_of(outcome.columns[:width]))
         found = outcome.rows
-        if any(None in row[-1] for row in found):
+        if any(None in row[width:] for row in found):
             raise QueryError(
                 f"a column of the key ({', '.join(key)}) is NULL", None, "Leave it out."
             )
         is_last = len(found) <= size
-        token = None if is_last else _token(mark, found[size - 1][-1])
-        return Page([make(row[:-1]) for row in found[:size]], token)
+        token = None if is_last else _token(mark, found[size - 1][width:])
+        return Page([make(row[:width]) for row in found[:size]], token)
 
 
 def _page(
@@ -268,7 +269,11 @@ def _page(
 ) -> Composable:
     columns = [Identifier("page", name) for name in key]
     keys = SQL(", ").join(columns)
-    texts = SQL(", ").join(SQL("{}::text").format(one) for one in columns)
+    # By the names of their columns, so that what is masked or hidden is so in these as well.
+    texts = SQL(", ").join(
+        SQL("{}::text AS {}").format(one, Identifier(name))
+        for one, name in zip(columns, key, strict=True)
+    )
     places = SQL(", ").join(SQL(f"${number + place}") for place in range(1, len(key) + 1))
     condition = (
         SQL("true")
@@ -278,7 +283,7 @@ def _page(
     order = SQL(", ").join(
         SQL("{} DESC" if descending else "{} ASC").format(one) for one in columns
     )
-    return SQL("SELECT page.*, ARRAY[{}] FROM ({}\n) AS page WHERE {} ORDER BY {} LIMIT {}").format(
+    return SQL("SELECT page.*, {} FROM ({}\n) AS page WHERE {} ORDER BY {} LIMIT {}").format(
         texts, text, condition, order, SQL(str(size + 1))
     )
 
@@ -298,7 +303,7 @@ def _mark(text: Composable, key: Sequence[str], descending: bool) -> str:
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
-def _token(mark: str, values: list[str]) -> str:
+def _token(mark: str, values: Sequence[str]) -> str:
     text = json.dumps([mark, *values], ensure_ascii=False, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
