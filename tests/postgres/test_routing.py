@@ -369,15 +369,21 @@ class TestReplicaFaults:
             pair.primary, replicas=[CONNINFO.format(pair.replica)], application_name="cut"
         )
         kill = (
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cut'"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'cut' AND state = 'active' AND query = 'SELECT slow()'"
         )
+
+        def end_it() -> None:
+            with pair.replica.connect() as other:
+                wait_until(lambda: bool(other.execute(kill).fetchall()))
+
         pair.primary.run(
             "CREATE OR REPLACE FUNCTION slow() RETURNS int STABLE LANGUAGE plpgsql AS "
             "$$ BEGIN IF pg_is_in_recovery() THEN PERFORM pg_sleep(9); END IF; "
             "RETURN inet_server_port(); END $$"
         )
         wait_until(lambda: replayed(pair))
-        killer = threading.Timer(0.2, pair.replica.run, [kill])
+        killer = threading.Thread(target=end_it)
         killer.start()
         assert client.query_scalar("SELECT slow()") == pair.primary.port
         killer.join()
