@@ -182,8 +182,7 @@ class Redactor:
 
     def problem(self, problem: Problem) -> Problem:
         """Return a problem without secret values in its texts."""
-        message, remedy, name = map(self, (problem.message, problem.remedy, problem.name))
-        return Problem(problem.origin, message, remedy, name)
+        return Problem(problem.origin, *map(self, problem[1:]))
 
     def __repr__(self) -> str:
         return f"Redactor({len(set(self._shown.values()))} secrets)"

@@ -45,7 +45,7 @@ views:
   - {name: four, sql: SELECT 1, colour: red}
 """
 
-PROBLEM_KEYS = ["file", "line", "path", "name", "message", "remedy"]
+PROBLEM_KEYS = ["file", "line", "path", "name", "message", "cause", "remedy"]
 VIEW_KEYS = ["schema", "name", "action", "seconds", "columns", "drift", "problem", "file", "line"]
 COMMANDS = cli.list_commands(click.Context(cli))
 
@@ -344,7 +344,7 @@ class TestJson:
         result = invoke(name, config, "--json")
         document = self.document(result)
         assert result.exit_code == 1
-        assert list(document) == ["ok", "error", "problems"]
+        assert list(document) == ["ok", "error", "problems", "note"]
         assert (document["ok"], document["error"]) == (False, "ConfigError")
         assert all(list(problem) == PROBLEM_KEYS for problem in document["problems"])
         assert {problem["file"] for problem in document["problems"]} == {str(config)}
@@ -358,7 +358,9 @@ class TestJson:
         assert document["error"] == "EngineError"
         (problem,) = document["problems"]
         assert (problem["name"], problem["path"]) == ("broken", ["views", 2])
-        assert "nowhere" in problem["remedy"]
+        assert "nowhere" in problem["cause"]
+        assert problem["remedy"] is None
+        assert document["note"] == "The catalog was left as it was."
 
     def test_it_may_stand_before_what_fails(self, invoke: Invoke) -> None:
         assert self.document(invoke("build", "--json", "missing.yaml"))["ok"] is False

@@ -223,11 +223,10 @@ def _saying_that_nothing_changed() -> Iterator[None]:
     try:
         yield
     except EngineError as error:
-        *first, last = error.problems
-        remedy = f"{last.remedy}\nThe catalog was left as it was.".lstrip()
+        problems = error.problems
     else:
         return
-    raise EngineError([*first, last._replace(remedy=remedy)])
+    raise EngineError(problems, note="The catalog was left as it was.")
 
 
 def _with_columns(

@@ -74,8 +74,8 @@ def refused(step: Step, error: BaseException, redact: Redactor) -> Problem:
     if step.kind == "pragma" or step.origin.path[-1:] == (name,):  # the place says it already
         name = ""
     if step.kind == "extension":  # the place is that of what needs it, and has a name of its own
-        return Problem(step.origin, f'the extension "{name}" cannot be had', text)
-    return Problem(step.origin, _REFUSALS[step.kind], text, name)
+        return Problem(step.origin, f'the extension "{name}" cannot be had', cause=text)
+    return Problem(step.origin, _REFUSALS[step.kind], name=name, cause=text)
 
 
 def _reads_delta_version(step: ViewStep) -> bool:
@@ -156,6 +156,6 @@ def closing(connection: DuckDBPyConnection) -> Iterator[DuckDBPyConnection]:
         close(connection)
 
 
-def at_file(file: str, message: str, remedy: str = "") -> EngineError:
+def at_file(file: str, message: str, remedy: str = "", cause: str = "") -> EngineError:
     """Return the error for a catalog file."""
-    return EngineError(Problem(Origin(file), message, remedy))
+    return EngineError(Problem(Origin(file), message, remedy, cause=cause))

@@ -135,7 +135,7 @@ def have_extension(connection: DuckDBPyConnection, step: ExtensionStep, redact: 
         return
     except duckdb.Error as error:
         problem = refused(step, error, redact)
-    remedy = f"{problem.remedy}\n{remedy_for(step.name, redact(shown_text(step.repository)))}"
+    remedy = remedy_for(step.name, redact(shown_text(step.repository)))
     raise EngineError(problem._replace(remedy=remedy))
 
 
