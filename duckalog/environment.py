@@ -241,7 +241,7 @@ def fill(
     Filled texts are `Filled`. Without an environment the placeholders stay as
     they are, and only malformed ones are problems.
     """
-    if not any("${" in text for _, text in texts_in(document.data)):
+    if not _has_placeholder(document.data):
         return document.data, [], []
     filler = _Filler(document.origin, environment)
     return filler.data(document.data, ()), filler.uses, filler.problems
@@ -440,6 +440,14 @@ def _malformed(text: str) -> str:
         if not is_escaped and not PLACEHOLDER.match(text, found.start()):
             return found.group()
     return ""
+
+
+def _has_placeholder(data: Data) -> bool:
+    if isinstance(data, str):
+        return "${" in data
+    if isinstance(data, dict):
+        return any(map(_has_placeholder, data.values()))
+    return isinstance(data, list) and any(map(_has_placeholder, data))
 
 
 def texts_in(data: Data, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:

@@ -166,7 +166,8 @@ def _publish(
     with file_to_build(path, options.publish, patience, is_current) as file:
         if file.published != "none":
             with closing(file.connection) as connection:
-                memory = memory if memory.is_prepared else read_memory(connection, plan.database)
+                if file.published != "new" and not memory.is_prepared:
+                    memory = read_memory(connection, plan.database)
                 with _saying_that_nothing_changed():
                     done = _build(connection, chosen, memory, options, whole=plan)
         is_written = any(
