@@ -188,7 +188,9 @@ def diff(
     """Return what a build would do: each view's action and reason, and what would be removed.
 
     The catalog is only read, and no source is asked but those of pinned views,
-    which are listed. Raises ConfigError or EngineError with every problem.
+    which are listed; what of them cannot be reached is among the `failures`.
+    Raises ConfigError with every problem, and EngineError where the catalog
+    cannot be read.
     """
     from duckalog.engine.build import BuildOptions, forecast
 

@@ -176,7 +176,7 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
     )
     connection.execute(
         f"CREATE TABLE IF NOT EXISTS {_FILES} (schema_name VARCHAR, view_name VARCHAR,"
-        " path VARCHAR, size BIGINT, modified BIGINT)"
+        " path VARCHAR, size BIGINT, modified BIGINT, kind VARCHAR)"
     )
 
 
@@ -217,29 +217,41 @@ def empty_schemas(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def remember_files(
-    connection: duckdb.DuckDBPyConnection, name: ViewName, files: Sequence[File]
+    connection: duckdb.DuckDBPyConnection,
+    name: ViewName,
+    files: Sequence[File],
+    kinds: Mapping[str, str],
 ) -> None:
-    """Write down the files of a pinned view, which has none remembered."""
-    rows = json.dumps([file._asdict() for file in files])
+    """Write down the files of a pinned view, which has none remembered, and their kinds."""
+    if not files:
+        return
+    places = {kind: place for place, kind in enumerate(dict.fromkeys(kinds.values()))}
+    rows = json.dumps(
+        [{**file._asdict(), "kind": places.get(kinds.get(file.path, ""))} for file in files]
+    )
     connection.execute(
-        f"INSERT INTO {_FILES} SELECT $2, $3, row.path, row.size::BIGINT, row.modified::BIGINT"
-        f" FROM ({_unnested('path', 'size', 'modified')})",
-        [rows, *name],
+        f"INSERT INTO {_FILES} SELECT $2, $3, row.path, row.size::BIGINT, row.modified::BIGINT,"
+        " ($4::JSON::VARCHAR[])[row.kind::INTEGER + 1]"
+        f" FROM ({_unnested('path', 'size', 'modified', 'kind')})",
+        [rows, *name, json.dumps([*places])],
     )
 
 
 def remembered_files(
     connection: duckdb.DuckDBPyConnection, memory: Memory, name: ViewName
-) -> list[File]:
-    """Return the files that a pinned view was built over; none if it was not pinned."""
+) -> dict[File, str | None]:
+    """Return the files that a pinned view was built over, and their kinds; none if it was not.
+
+    The kind of a file is how it is read, which the engine compares.
+    """
     if (BOOKKEEPING_SCHEMA, "pinned_files") not in memory.tables:
-        return []
+        return {}
     rows = connection.execute(
-        f"SELECT path, size, modified FROM {_FILES}"
+        f"SELECT path, size, modified, kind FROM {_FILES}"
         " WHERE lower(schema_name) = $1 AND lower(view_name) = $2",
         folded(name),
     ).fetchall()
-    return [File(*row) for row in rows]
+    return {File(*file): kind for *file, kind in rows}
 
 
 def remember(

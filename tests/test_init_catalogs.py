@@ -443,7 +443,13 @@ def assert_carried_over(catalog: Old, folder: Path) -> None:
     assert repr(after_rows) == repr({view: before_rows[view] for view in after_rows})
 
 
-@pytest.mark.parametrize("name", CATALOGS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.thorough] * (number % 3 > 0))
+        for number, name in enumerate(CATALOGS)
+    ],
+)
 def test_a_catalog_is_carried_over(name: str, tmp_path: Path) -> None:
     assert_carried_over(CATALOGS[name], tmp_path)
 
@@ -453,6 +459,7 @@ def test_there_are_thirty_catalogs() -> None:
 
 
 class TestOddNames:
+    @pytest.mark.thorough
     @given(names=st.lists(NAME, min_size=3, max_size=5, unique_by=str.lower), text=NAME)
     @settings(
         max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -481,6 +488,24 @@ class TestOddNames:
 
 
 @pytest.mark.servers
+def test_paths_in_sql_start_from_the_config_unless_they_are_compared_with(tmp_path: Path) -> None:
+    file = tmp_path / "rows.parquet"
+    duckdb.sql("SELECT 1 id").write_parquet(str(file))
+    read = f"SELECT id + 1 AS id FROM read_parquet('{file}', filename = true)"
+    (tmp_path / "conf").mkdir()
+    with duckdb.connect(str(tmp_path / "old.duckdb")) as connection:
+        connection.execute(f"CREATE VIEW plain AS {read}")
+        connection.execute(f"CREATE VIEW compared AS {read} WHERE filename = '{file}'")
+    config = tmp_path / "conf" / "catalog.yaml"
+    config.write_text(duckalog.init_config(tmp_path / "old.duckdb", config).text)
+    plain, compared = sorted(duckalog.load_config(config).views, key=lambda view: view.name)[::-1]
+    assert "'../rows.parquet'" in plain.query()
+    assert "'../rows.parquet'" not in compared.query()
+    duckalog.build(config)
+    with duckalog.connect(config) as connection:
+        assert connection.execute("FROM plain UNION ALL FROM compared").fetchall() == [(2,), (2,)]
+
+
 class TestAttachedDatabases:
     def test_a_sqlite_file_is_told_by_its_first_bytes(self, tmp_path: Path) -> None:
         tables.write_sqlite(tmp_path / "crm.anything", "customers")

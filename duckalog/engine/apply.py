@@ -241,8 +241,8 @@ class _Application:
         remember(connection, self.steps, self.states, __version__)
         for step in self.steps:
             if step.pin:
-                files = self.pins.sources[step.key].files
-                remember_files(connection, (step.schema, step.view), files)
+                files, kinds = self.pins.sources[step.key].files, self.pins.kinds[step.key]
+                remember_files(connection, (step.schema, step.view), files, kinds)
         unsettle(connection, ((step.schema, step.view) for step in self.readers))
 
     def _refusal_of(self, step: ViewStep) -> Problem | None:

@@ -144,6 +144,7 @@ def _publish(
     memory = NOTHING
     done = _Done([], {}, ())
     report: BuildReport | None = None
+    incomplete = ""
 
     def is_current(connection: DuckDBPyConnection) -> bool:
         nonlocal memory, done
@@ -173,12 +174,14 @@ def _publish(
             for view in done.views
         )
         if is_written and file.published in ("new", "swap"):
-            _learn(open_file(file.path), tell)
+            incomplete = _learn(open_file(file.path), tell)
     published = file.published
     if published == "in-place" and is_written:
-        _learn_afterwards(path, options, tell)
+        incomplete = _learn_afterwards(path, options, tell)
     elif published == "in-place":
         published = "none"
+    if incomplete:  # told once the catalog is in its place: a full disk lets neither be whole
+        logger.warning("the catalog is built, but its bookkeeping is not complete: %s", incomplete)
     columns = {} if is_written else memory.columns
     return report or _report(plan, options, memory, done, columns, published, start)
 
@@ -243,10 +246,11 @@ def _with_columns(
     return view._replace(columns=columns, drift=found, action="replaced" if found else view.action)
 
 
-def _learn(opened: DuckDBPyConnection, tell: Tell) -> None:
+def _learn(opened: DuckDBPyConnection, tell: Tell) -> str:
     """Write down what DuckDB stored of the views just built, and tell their columns.
 
-    Schemas that builds made and that are empty now are dropped.
+    Returns why that cannot be done, if it cannot. Schemas that builds made and
+    that are empty now are dropped.
 
     The file is opened anew for it, because DuckDB words some views differently
     once it has read them back (1.5.5), and without attachments, because its
@@ -258,17 +262,18 @@ def _learn(opened: DuckDBPyConnection, tell: Tell) -> None:
             drop_empty_schemas(connection)
             tell(connection, columns)
     except duckdb.Error as error:
-        logger.warning("the catalog is built, but its bookkeeping is not complete: %s", error)
+        return str(error)
+    return ""
 
 
-def _learn_afterwards(path: str, options: BuildOptions, tell: Tell) -> None:
+def _learn_afterwards(path: str, options: BuildOptions, tell: Tell) -> str:
     """Do the same with a catalog in place, which readers may have opened meanwhile."""
     patience = Patience(options.lock_timeout_s)
     try:
         with file_to_build(path, options.publish, patience, lambda _: False) as file:
-            _learn(file.connection, tell)
+            return _learn(file.connection, tell)
     except EngineError as error:
-        logger.warning("the catalog is built, but its bookkeeping is not complete: %s", error)
+        return str(error)
 
 
 def build_in_memory(plan: Plan) -> DuckDBPyConnection:
@@ -300,7 +305,7 @@ def bind_all(
 def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
     """Return what a build would do, from what the catalog remembers; nothing is written."""
     memory = NOTHING
-    sources = sources_of(plan, jobs=options.jobs)
+    sources, problems = sources_of(plan, jobs=options.jobs)
     states = states_of(plan) | {key: source.state for key, source in sources.items()}
     with contextlib.ExitStack() as stack:
         if not plan.is_in_memory and os.path.exists(plan.database):
@@ -310,6 +315,9 @@ def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
             connection = stack.enter_context(closing(opened))
             memory = read_memory(connection, plan.database)
         found = _wanted(plan, memory, states, options)
+        found = found.with_failures(
+            {key: one.problem for key, one in sources.items() if one.problem}, problems
+        )
         return with_file_changes(connection, memory, found, sources) if memory.remembered else found
 
 
@@ -326,13 +334,17 @@ def _wanted(
     )
 
 
-def drift_of_sources(plan: Plan, progress: Progress = untold) -> dict[str, tuple[str, ...]]:
+def drift_of_sources(
+    plan: Plan, progress: Progress = untold
+) -> tuple[dict[str, tuple[str, ...]], list[ViewReport]]:
     """Return how the columns of views that did not change differ now, by the steps' keys.
 
-    Every source is asked. Raises EngineError with all that failed.
+    Every source is asked. The views that a build could not make come second.
+    Raises EngineError where the session cannot be made.
     """
     with scratch_catalog(plan) as (connection, memory):
-        views = bind_all(connection, plan, memory, progress)
+        options = BuildOptions(refresh=True, adopt=True, keep_going=True, progress=progress)
+        views = _build(connection, plan, memory, options).views
         found: dict[str, tuple[str, ...]] = {}
         for step, view in zip(plan.views, views, strict=False):
             if view.action == "unchanged":
@@ -341,7 +353,7 @@ def drift_of_sources(plan: Plan, progress: Progress = untold) -> dict[str, tuple
                 changes = drift(memory.columns.get(folded((step.schema, step.view)), ()), columns)
                 if changes:
                     found[step.key] = changes
-    return found
+    return found, [view for view in views if view.problem]
 
 
 def open_session(plan: Plan, *, read_only: bool, lock_timeout_s: float) -> DuckDBPyConnection:
@@ -382,7 +394,9 @@ def _build(
     execute(connection, set_option("python_enable_replacements", literal(False)))
     options.progress("session", 0, 0)
     seconds = apply_session(connection, plan)
-    sources = find_sources(connection, plan, jobs=options.jobs, progress=options.progress)
+    sources = find_sources(
+        connection, plan, plan.views, jobs=options.jobs, progress=options.progress
+    )
     states = states_of(plan) | {key: source.state for key, source in sources.items()}
     may_prune = options.prune and len(plan.views) == len(whole.views)
     wanted = _wanted(plan, memory, states, options._replace(prune=may_prune))
@@ -390,7 +404,15 @@ def _build(
         raise _ToBeBuilt
     steps = [] if wanted.conflicts else wanted.steps
     answers = probe(connection, plan, steps, jobs=options.jobs, progress=options.progress)
-    pins = pin_views(connection, plan, steps, sources, jobs=options.jobs, progress=options.progress)
+    pins = pin_views(
+        connection,
+        plan,
+        steps,
+        sources,
+        NOTHING if options.refresh else memory,
+        jobs=options.jobs,
+        progress=options.progress,
+    )
     made = [step.key for step in steps]
     readers = [step for step in whole.readers_of(made) if step.key not in states]
     views = apply_catalog(

@@ -21,6 +21,7 @@ from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import Problem, nearest, sentences
 from duckalog.plan import CheckStep
 from duckalog.sql import describe, literal, reset_option, search_path, select_all, set_option
+from duckalog.values import execute_with
 
 SAMPLE_ROWS = 5
 SAMPLE_CHARACTERS = 200
@@ -157,7 +158,8 @@ class _OneView:
         key = folded((self.first.schema, self.first.view))
         if self.looking.built is not None:
             return self.looking.built.get(key, ())
-        rows = self.connection.execute(
+        rows = execute_with(
+            self.connection,
             "SELECT column_name, data_type FROM duckdb_columns()"
             " WHERE database_name = current_database() AND lower(schema_name) = $1"
             " AND lower(table_name) = $2 ORDER BY column_index",

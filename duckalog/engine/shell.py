@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -13,10 +14,10 @@ import duckdb
 
 from duckalog.extensions import packaged
 from duckalog.plan import ExtensionStep, Plan
+from duckalog.script import variables_in_script
 from duckalog.sql import Bound, Statement, literal, load, script, set_option
 
 _READ = re.compile(r"getenv\('(\w+)'\)")
-_READ_WITH_DEFAULT = re.compile(r"if\(getenv\('(\w+)'\) = ''")
 _VERSION_LIMIT_S = 10
 
 
@@ -39,6 +40,12 @@ def duckdb_shell() -> str | None:
     return None
 
 
+def harlequin() -> str | None:
+    """Return the path of a Harlequin that has duckalog's adapter: one of this environment."""
+    is_beside = importlib.util.find_spec("harlequin_duckdb") is not None
+    return shutil.which("harlequin", path=str(Path(sys.executable).parent)) if is_beside else None
+
+
 def shell_session(plan: Plan, environment: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
     """Return the script that a DuckDB shell starts with, and the environment it reads secrets in.
 
@@ -53,8 +60,9 @@ def shell_session(plan: Plan, environment: Mapping[str, str]) -> tuple[str, dict
                 if whole:
                     variables[whole[1]] = part.value
     text = script(statements)
-    missing = {*_READ.findall(text)} - {*_READ_WITH_DEFAULT.findall(text)} - variables.keys()
-    if missing or "${env:" in text:
+    read = variables_in_script(text)
+    missing = [name for name, has_default in read.items() if not has_default]
+    if not variables.keys() >= set(missing) or "${env:" in text:
         return None
     return text, variables
 
