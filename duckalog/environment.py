@@ -296,8 +296,7 @@ class _Filler:
         try:
             return Filled(replace_in_sql(text, PLACEHOLDER, lambda _match: next(values)), text)
         except ValueError as error:
-            message = f"environment variable {error}"
-            self.problems.append(Problem(self.locate(path), message))
+            self.problems.append(Problem(self.locate(path), str(error)))
             return text
 
     def _value(self, match: re.Match[str], path: KeyPath, template: str) -> str:

@@ -19,7 +19,7 @@ from duckalog.catalogs import catalog_type
 from duckalog.checks import check_type
 from duckalog.checks.queries import SqlCheck
 from duckalog.config import VERSION, Attachments, Config, DuckdbSection, Pragma, Setting
-from duckalog.consistency import check, doubts, secrets_in_views, stated_secrets_in_views
+from duckalog.consistency import check, doubts, secrets_in_views
 from duckalog.decode import (
     INVALID,
     Choice,
@@ -320,8 +320,7 @@ class _Loader:
             redact=redactor_for(self.uses, self.secrets),
         )
         self.problems += check(config, doubts(self.documents.values(), self.problems))
-        self.problems += secrets_in_views(self.uses, self.secrets)
-        self.problems += stated_secrets_in_views(config, self.secrets)
+        self.problems += secrets_in_views(config, self.uses, self.secrets)
         return config
 
     def _all(self, *keys: str) -> tuple[Any, ...]:

@@ -239,6 +239,7 @@ class TestLazyImports:
             ("import duckalog.postgres", ()),
             (RUN, ("--help",)),
             (RUN, ("version",)),
+            (RUN, ("version", "--json")),
             (RUN, ("--version",)),
             (RUN, ("build", "--help")),
             (RUN, ("validate", "--help")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -270,6 +271,13 @@ class TestVersion:
     @pytest.mark.parametrize("arguments", [["version"], ["--version"]])
     def test_it_is_the_installed_one(self, arguments: list[str], invoke: Invoke) -> None:
         assert invoke(*arguments).stdout.split()[-1] == duckalog.__version__
+
+    def test_json_has_those_of_duckdb_and_python_too(self, invoke: Invoke) -> None:
+        assert json.loads(invoke("version", "--json").stdout) == {
+            "duckalog": duckalog.__version__,
+            "duckdb": duckdb.__version__,
+            "python": platform.python_version(),
+        }
 
 
 class TestJson:

@@ -157,6 +157,13 @@ def cli() -> None:
 
 
 @click.command()
-def version() -> None:
-    """Print the version of duckalog."""
-    click.echo(__version__)
+@json_option
+def version(as_json: bool) -> None:
+    """Print the version of duckalog; with --json, those of DuckDB and Python too."""
+    if not as_json:
+        click.echo(__version__)
+        return
+    from importlib.metadata import version as installed
+
+    python = ".".join(map(str, sys.version_info[:3]))
+    echo_json({"duckalog": __version__, "duckdb": installed("duckdb"), "python": python})

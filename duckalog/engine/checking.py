@@ -16,9 +16,10 @@ from duckalog.changes import drift
 from duckalog.check_sql import aggregate, first_row, sample_of
 from duckalog.checks.columns import SchemaCheck
 from duckalog.engine.execution import is_abandoned, within
+from duckalog.engine.probe import no_such_column
 from duckalog.engine.verdicts import Sample, Status, Verdict
 from duckalog.entry import MAIN_SCHEMA
-from duckalog.errors import Problem, nearest, sentences
+from duckalog.errors import Problem
 from duckalog.plan import CheckStep
 from duckalog.sql import describe, literal, reset_option, search_path, select_all, set_option
 from duckalog.values import execute_with
@@ -352,9 +353,7 @@ def _unknown_column(check: CheckStep, columns: Sequence[Column]) -> tuple[str, s
     unknown = [name for name in check.check.names_columns if name.lower() not in known]
     if not unknown:
         return None
-    names = [column.name for column in columns]
-    listed = f"columns: {', '.join(names)}"
-    return f'the view has no column "{unknown[0]}"', sentences(nearest(unknown[0], names), listed)
+    return no_such_column(unknown[0], [column.name for column in columns])
 
 
 def _differences(
