@@ -267,6 +267,16 @@ class TestEnvFile:
         assert "nobody''s" in invoke("generate-sql", config).stdout
 
 
+def test_validate_tells_of_a_view_that_names_its_own_catalog(
+    write_config: WriteConfig, run_cli: RunCli
+) -> None:
+    config = write_config(CATALOG + "  - {name: again, sql: FROM catalog.main.größe}\n")
+    result = run_cli("validate", config)
+    assert (result.returncode, result.stdout) == (0, "catalog.yaml: valid\n")
+    assert '"again": the query names its own catalog, "catalog"' in result.stderr
+    assert "Write: main.größe" in result.stderr
+
+
 class TestVersion:
     @pytest.mark.parametrize("arguments", [["version"], ["--version"]])
     def test_it_is_the_installed_one(self, arguments: list[str], invoke: Invoke) -> None:

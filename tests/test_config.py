@@ -730,7 +730,7 @@ class TestViews:
             ),
             (
                 "{name: v, source: sqlite, database: a, table: 'a\"b'}",
-                'views[0].table: "a"b" is not a name: quotes go round a whole part',
+                "views[0].table: 'a\"b' is not a name: quotes go round a whole part",
             ),
             (
                 "{name: v, source: iceberg}",

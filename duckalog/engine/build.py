@@ -122,7 +122,8 @@ def build(plan: Plan, options: BuildOptions = DEFAULTS) -> BuildReport:
             remove_leftovers(path)
         report = _earlier_report(path, plan, options)
         report = report or _publish(path, plan, options, patience, start)
-    logger.info("built %s: %d views", plan.database, len(report.views))
+    count = len(report.views)
+    logger.info("built %s: %d %s", plan.database, count, "view" if count == 1 else "views")
     return report
 
 

@@ -58,7 +58,8 @@ class CheckQueries:
             if reading.refusal:
                 # A check is refused for what a view is; only the subject is another.
                 refusal = reading.refusal.replace("a view ", "a check ", 1)
-                yield Problem(origin, refusal, name=name)
+                remedy = reading.remedy.replace("a view ", "a check ", 1)
+                yield Problem(origin, refusal, remedy, name)
                 continue
             try:
                 paths = () if keeps_paths else paths_of_files(reading, view.schema, views)
