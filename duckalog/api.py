@@ -48,8 +48,8 @@ def load_plan(
 
     `db_path` is built instead of `duckdb.database`. Placeholders are filled from
     `variables`, the environment and `env_file`, in this order; with `fill=False`
-    they stay as text, and the plan is only to be looked at. Raises ConfigError
-    with every problem.
+    they stay as text, but for those of imports, and the plan is only to be looked
+    at. Raises ConfigError with every problem.
     """
     database = os.fspath(db_path) if db_path is not None else None
     if database is not None and database != MEMORY:

@@ -321,15 +321,17 @@ def rendered_options(options: Mapping[str, Any]) -> dict[str, str]:
     return {name: literal(value) for name, value in options.items() if value is not None}
 
 
-def bound(value: object, variable: str) -> str | Bound:
+def bound(value: object, variable: str, key: str = "") -> str | Bound:
     """Return a field's value for a statement: secrets and filled texts bound, the rest as SQL.
 
-    In scripts a secret that the file states in clear is read from the
-    environment variable named `variable`.
+    In scripts a secret that the file states in clear, at the entry's `key`, is
+    read from the environment variable named `variable`.
     """
     if isinstance(value, Secret):
-        template = value.template or f"${{env:{variable_name(variable)}}}"
-        return Bound(value.reveal(), shell_expression(template))
+        if value.template:
+            return Bound(value.reveal(), shell_expression(value.template))
+        name = variable_name(variable)
+        return Bound(value.reveal(), shell_expression(f"${{env:{name}}}"), {name: key})
     if isinstance(value, Filled):
         return Bound(str(value), shell_expression(value.template))
     if isinstance(value, str) and credentials_in_urls(value):
@@ -337,15 +339,17 @@ def bound(value: object, variable: str) -> str | Bound:
     return literal(value)
 
 
-def bound_map(values: Mapping[str, Secret], variable: str) -> Bound:
+def bound_map(values: Mapping[str, Secret], variable: str, key: str = "") -> Bound:
     """Return a map of secrets, bound; those stated in clear are `variable` and their key."""
     revealed = {"key": list(values), "value": [value.reveal() for value in values.values()]}
     shown: dict[str, str] = {}
-    for key, value in values.items():
-        item = bound(value, f"{variable}_{key}")
-        shown[literal(key)] = item.shown if isinstance(item, Bound) else item
+    invented: dict[str, str] = {}
+    for name, value in values.items():
+        item = bound(value, f"{variable}_{name}", f"{key}.{name}")
+        shown[literal(name)] = item.shown if isinstance(item, Bound) else item
+        invented |= item.invented if isinstance(item, Bound) else {}
     # DuckDB takes a dict of these two keys for a MAP; an ATTACH ignores a STRUCT (1.5.5).
-    return Bound(revealed, map_literal(shown))
+    return Bound(revealed, map_literal(shown), invented)
 
 
 def located(place: str) -> str | Spliced:

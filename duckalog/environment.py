@@ -36,7 +36,7 @@ _LOOKS_LIKE_ONE = re.compile(r"\$\{\s*env\b[^}]*\}?", re.IGNORECASE)
 _START = re.compile(r"\$\{\s*env\b", re.IGNORECASE)
 _SECRET_WORDS = re.compile(
     # The first ones end a word too, as in libpq's PGPASSWORD.
-    r"(?:PASS|PASSWD|PASSWORD|PASSPHRASE|PWD|SECRETS?|TOKEN)(?:$|_)|"
+    r"(?:PASS|PASSWD|PASSWORD|PASSPHRASE|PW|PWD|SECRETS?|TOKEN)(?:$|_)|"
     r"(?:^|_)(?:CREDENTIALS?|PAT|SAS|SIG|SIGNATURE|DSN|KEY_ID|CONNECTION_STRING|"
     r"(?:API|ACCESS|ACCOUNT|PRIVATE|SECRET|SIGNING|ENCRYPTION)_?KEY)(?:$|_)",
     re.IGNORECASE,
@@ -161,7 +161,11 @@ def _template(template: str) -> _Template:
 class Redactor:
     """Puts placeholders back for the secret values in any text."""
 
-    def __init__(self, secrets: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, secrets: Mapping[str, str] | None = None, credentials: Redactor | None = None
+    ) -> None:
+        self.credentials = credentials or self
+        """Takes out what is a credential by its name or place, and leaves a host, say: for SQL."""
         self._shown: dict[str, str] = {}
         for value, placeholder in (secrets or {}).items():
             for form in _forms(value):
@@ -178,8 +182,7 @@ class Redactor:
 
     def problem(self, problem: Problem) -> Problem:
         """Return a problem without secret values in its texts."""
-        message, remedy, name = map(self, (problem.message, problem.remedy, problem.name))
-        return Problem(problem.origin, message, remedy, name)
+        return Problem(problem.origin, *map(self, problem[1:]))
 
     def __repr__(self) -> str:
         return f"Redactor({len(set(self._shown.values()))} secrets)"
@@ -245,11 +248,11 @@ def fill(
 
 
 def fill_text(
-    text: str, origin: Origin, environment: Mapping[str, str] | None
+    text: str, origin: Origin, environment: Mapping[str, str] | None, *, is_sql: bool = True
 ) -> tuple[str, list[Use], list[Problem]]:
-    """Return SQL read from a file of its own with its placeholders filled as data."""
+    """Return a text with its placeholders filled: SQL from a file of its own, as data."""
     filler = _Filler(lambda _path: origin, environment)
-    return filler.text(text, origin.path, is_sql=True), filler.uses, filler.problems
+    return filler.text(text, origin.path, is_sql=is_sql), filler.uses, filler.problems
 
 
 class _Filler:
@@ -293,8 +296,7 @@ class _Filler:
         try:
             return Filled(replace_in_sql(text, PLACEHOLDER, lambda _match: next(values)), text)
         except ValueError as error:
-            message = f"environment variable {error}"
-            self.problems.append(Problem(self.locate(path), message))
+            self.problems.append(Problem(self.locate(path), str(error)))
             return text
 
     def _value(self, match: re.Match[str], path: KeyPath, template: str) -> str:
@@ -393,17 +395,31 @@ def variables_in(template: str) -> tuple[str, ...]:
 
 def redactor_for(uses: Iterable[Use], secrets: Iterable[Secret]) -> Redactor:
     """Return the redactor for the values that were filled in and those stated as secret."""
-    found = [(use.value, f"${{env:{use.name}}}") for use in uses if use.is_secret]
-    found += [(secret.reveal(), secret.template or HIDDEN) for secret in secrets]
+    stated = [(secret.reveal(), secret.template or HIDDEN) for secret in secrets]
+    taken = [use for use in uses if use.is_secret]
+    named = _placeholders(use for use in taken if use.is_credential)
+    credentials = _worth_hiding([*named, *stated], SHORTEST_IN_SQL)
+    hidden = _worth_hiding([*_placeholders(taken), *stated], SHORTEST_SECRET)
+    return Redactor(hidden, Redactor(credentials))
+
+
+def _placeholders(uses: Iterable[Use]) -> list[tuple[str, str]]:
+    return [(use.value, f"${{env:{use.name}}}") for use in uses]
+
+
+def _worth_hiding(found: Iterable[tuple[str, str]], shortest: int) -> dict[str, str]:
     shown: dict[str, str] = {}
     for value, placeholder in found:
-        if len(value) >= SHORTEST_SECRET and value.lower() not in _COMMON_WORDS:
+        if len(value) >= shortest and value.lower() not in _COMMON_WORDS:
             shown.setdefault(value, placeholder)
-    return Redactor(shown)
+    return shown
 
 
 SHORTEST_SECRET = 3
 """Characters below which a value is not looked for: it would be in every other word."""
+
+SHORTEST_IN_SQL = 8
+"""Characters below which a value is not looked for in SQL, whose names it may equal."""
 
 _COMMON_WORDS = frozenset(
     """

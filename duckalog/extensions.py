@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duckalog.sql import Statement, install, load
+from duckalog.values import execute_with
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -23,7 +25,7 @@ def obtain_extension(
     name: str,
     execute: Execute,
     *,
-    repository: str = "",
+    installing: Statement | None = None,
     is_loaded: bool = True,
 ) -> None:
     """Have an extension installed and, if `is_loaded`, loaded; raises what DuckDB does."""
@@ -35,19 +37,50 @@ def obtain_extension(
     for file in packaged(name):
         if not is_loaded or _loads(connection, file, execute):
             return
-    execute(connection, install(name, repository))
+    execute(connection, installing or install(name))
     if is_loaded:
         execute(connection, load(name))
 
 
-def remedy_for(name: str) -> str:
+_ON_PYPI = frozenset(
+    """
+    avro aws azure delta ducklake excel fts httpfs iceberg inet motherduck mysql_scanner
+    postgres_scanner quack spatial sqlite_scanner ui unity_catalog vss
+    """.split()
+)
+"""The extensions that DuckDB's own packages on PyPI bring; any other name may be anybody's."""
+_LAST_ON_PYPI: dict[tuple[int, ...], tuple[int, ...]] = {(1, 4): (1, 4, 4), (1, 5): (1, 5, 5)}
+"""The last release of each DuckDB that has such packages."""
+_FIRST_ON_PYPI: dict[str, tuple[int, ...]] = {"quack": (1, 5, 3)}
+
+
+def remedy_for(name: str, repository: str = "") -> str:
     """Return how to have an extension on a machine that cannot download it."""
+    whose = repository or "DuckDB's"
+    ways = [
+        f"Let this machine reach {whose} repository, or copy here the extensions of one on which"
+        f" INSTALL {name} was run (duckdb.extension_directory names the folder)."
+    ]
+    if name in _ON_PYPI and not repository:
+        ways.append(_package_of(name))
+    elif not repository:
+        ways.append("Is the name right? One of the community's needs the key repository: community")
+    return "\n".join(ways)
+
+
+def _package_of(name: str) -> str:
+    """Return how the package of an extension brings it, to this DuckDB or to another."""
     import duckdb
 
-    package = f"duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}"
+    package = f"duckdb-extension-{name.replace('_', '-')}"
+    version = tuple(int(part) for part in re.findall(r"\d+", duckdb.__version__)[:3])
+    last = _LAST_ON_PYPI.get(version[:2], ())
+    if _FIRST_ON_PYPI.get(name, ()) <= version <= last:
+        return f"Or run: pip install {package}=={duckdb.__version__}"
+    newest = ".".join(map(str, max(_LAST_ON_PYPI.values())))
     return (
-        f"Let this machine reach DuckDB's repository, or install it beforehand "
-        f"(INSTALL {name}), or run: pip install {package}"
+        f"There is no package of it for DuckDB {duckdb.__version__}. There is for {newest}: "
+        f"pip install duckdb=={newest} {package}=={newest}"
     )
 
 
@@ -56,9 +89,8 @@ def _state_of(connection: DuckDBPyConnection, name: str) -> tuple[bool, bool]:
 
     Asked before LOAD, which goes to the network for what is not installed (DuckDB 1.5.5).
     """
-    found = connection.execute(
-        "SELECT installed, loaded FROM duckdb_extensions() WHERE extension_name = $1", [name]
-    ).fetchone()
+    asked = "SELECT installed, loaded FROM duckdb_extensions() WHERE extension_name = $1"
+    found = execute_with(connection, asked, [name]).fetchone()
     return (bool(found[0]), bool(found[1])) if found else (False, False)
 
 

@@ -19,7 +19,7 @@ from duckalog.catalogs import catalog_type
 from duckalog.checks import check_type
 from duckalog.checks.queries import SqlCheck
 from duckalog.config import VERSION, Attachments, Config, DuckdbSection, Pragma, Setting
-from duckalog.consistency import check, doubts, secrets_in_views, stated_secrets_in_views
+from duckalog.consistency import check, doubts, secrets_in_views
 from duckalog.decode import (
     INVALID,
     Choice,
@@ -77,7 +77,8 @@ def load_config(
     """Return the config in a YAML or JSON file, with the files it imports merged in.
 
     Placeholders are filled from `environment` (by default the process's own,
-    and below it `env_file`); with `fill_environment=False` they stay as text.
+    and below it `env_file`); with `fill_environment=False` they stay as text, but
+    for those of imports.
     Raises ConfigError with every problem of every file.
     """
     loaded = read_config(
@@ -179,13 +180,23 @@ class _Loader:
         for path, text in texts_in(document.data):
             if found := credentials_in_urls(text):
                 self._hide_credentials(found, document.origin(path))
-        for key, pattern in _imports_of(data):
+        for key, stated in _imports_of(data):
             origin = document.origin(("imports", key))
+            pattern = self._filled_import(stated, origin)
             for imported in self._files_of(pattern, document, real, origin):
                 self.read(imported, origin, (*importers, real))
         self.documents[document.file] = document
         told = {problem.origin for problem in (*document.problems, *unfilled)}
         self._decode(document, data, told, is_root=not importers)
+
+    def _filled_import(self, pattern: str, origin: Origin) -> str:
+        """Return an import whose placeholders are filled whatever else is not: a file is needed."""
+        if self.environment is not None:
+            return pattern
+        filled, uses, problems = fill_text(pattern, origin, read_environment(), is_sql=False)
+        self.uses += uses
+        self.problems += problems
+        return "" if problems else filled
 
     def _document(self, file: str) -> Document:
         if not is_remote(file):
@@ -194,6 +205,8 @@ class _Loader:
         return parse_document(self.remote.text(file), without_credentials(file))
 
     def _files_of(self, pattern: str, document: Document, real: str, origin: Origin) -> list[str]:
+        if not pattern:
+            return []
         if is_remote(pattern) or (is_remote(real) and is_relative(pattern)):
             return self._urls_of(pattern, real, origin)
         if not glob.has_magic(pattern):
@@ -307,8 +320,7 @@ class _Loader:
             redact=redactor_for(self.uses, self.secrets),
         )
         self.problems += check(config, doubts(self.documents.values(), self.problems))
-        self.problems += secrets_in_views(self.uses, self.secrets)
-        self.problems += stated_secrets_in_views(config, self.secrets)
+        self.problems += secrets_in_views(config, self.uses, self.secrets)
         return config
 
     def _all(self, *keys: str) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
+from duckalog.parser import Parser
 from duckalog.sql import split_name
 from duckalog.user_sql import regions_of
 
@@ -38,71 +39,23 @@ class Reading(NamedTuple):
     """Whether it reads more than its relations and paths tell: what a function finds, say."""
 
 
-_SESSION_STATEMENTS = frozenset(
-    ("ATTACH", "CALL", "DETACH", "EXTENSION", "LOAD", "MULTI", "PRAGMA", "SELECT", "SET")
-)
-_SESSION_CREATE = re.compile(
-    r"\s*CREATE\s+(?:OR\s+REPLACE\s+)?(?:(?:PERSISTENT\s+)?SECRET|TEMP(?:ORARY)?)\b", re.IGNORECASE
-)
-
-
-def writes_of(statements: Sequence[str]) -> list[str]:
-    """Return for each SQL text the kind of statement by which it would write, or an empty text.
-
-    Only what touches a session and nothing else does not write: settings,
-    secrets, temporary objects. A text that DuckDB cannot parse is not judged.
-    """
-    if not statements:
-        return []
-    import duckdb
-
-    found: list[str] = []
-    with duckdb.connect(":memory:") as connection:
-        for text in statements:
-            try:
-                parsed = connection.extract_statements(text)
-            except duckdb.Error:
-                found.append("")
-                continue
-            kinds = [
-                one.type.name
-                for one in parsed
-                if one.type.name not in _SESSION_STATEMENTS
-                and not (one.type.name == "CREATE" and _SESSION_CREATE.match(one.query))
-            ]
-            found.append(kinds[0] if kinds else "")
-    return found
-
-
-def readings_of(queries: Sequence[str]) -> list[Reading]:
+def readings_of(queries: Sequence[str], parser: Parser | None = None) -> list[Reading]:
     """Return what each query reads, without its own CTEs; the relations need not exist.
 
     A query that is not exactly one SELECT without parameters has a refusal.
     Relations that a query only computes the name of (`query()`) are not found.
     """
     return [
-        Reading(refusal=_TOO_DEEP) if _is_deep(query) else _reading(query, text)
-        for query, text in zip(queries, _serialized(queries), strict=True)
+        _reading(query, text) for query, text in zip(queries, _trees(queries, parser), strict=True)
     ]
 
 
-def _serialized(queries: Sequence[str]) -> list[str]:
-    """Return DuckDB's tree of each query as JSON, of an empty one where it is nested too deeply."""
-    if not queries:
-        return []
-    import duckdb
+def _trees(queries: Sequence[str], parser: Parser | None) -> list[str]:
+    if parser is not None:
+        return parser.trees_of(queries)
+    with Parser() as own:
+        return own.trees_of(queries)
 
-    with duckdb.connect(":memory:", config={"python_enable_replacements": False}) as connection:
-        rows = connection.execute(
-            "SELECT json_serialize_sql(query, skip_null := true, skip_empty := true)"
-            " FROM (SELECT unnest(?::JSON::VARCHAR[]) AS query)",
-            [json.dumps(["" if _is_deep(query) else query for query in queries])],
-        ).fetchall()
-    return [text for (text,) in rows]
-
-
-MAX_BRACKETS = 500
-"""Brackets inside each other: DuckDB 2.0 ends the process for some 100,000 of them."""
 
 MAX_REASON = 300
 """Characters of DuckDB's own message that are told."""
@@ -110,19 +63,9 @@ MAX_REASON = 300
 _TOO_DEEP = "the query is nested too deeply"
 
 
-def _is_deep(query: str) -> bool:
-    if sum(map(query.count, "([{")) <= MAX_BRACKETS:
-        return False
-    depth = deepest = 0
-    for bracket in re.findall(
-        r"[\[\](){}]", "".join(piece for kind, piece in regions_of(query) if not kind)
-    ):
-        depth += 1 if bracket in "([{" else -1
-        deepest = max(deepest, depth)
-    return deepest > MAX_BRACKETS
-
-
 def _reading(query: str, serialized: str) -> Reading:
+    if not serialized:
+        return Reading(refusal=_TOO_DEEP)
     try:
         tree = json.loads(serialized)
     except RecursionError:
@@ -298,8 +241,8 @@ def mentions_of(queries: Sequence[str]) -> list[list[Mention]]:
     Empty for what DuckDB cannot parse.
     """
     return [
-        [] if _is_deep(query) else _mentions(query, json.loads(text))
-        for query, text in zip(queries, _serialized(queries), strict=True)
+        _mentions(query, json.loads(text)) if text else []
+        for query, text in zip(queries, _trees(queries, None), strict=True)
     ]
 
 

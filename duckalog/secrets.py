@@ -65,14 +65,16 @@ class DuckdbSecret(Entry, frozen=True, kw_only=True):
             value = getattr(self, field.name)
             if field.name in _COMMON or value is None or value == {}:
                 continue
-            fields[field.encode_name] = _rendered(value, f"{self.secret_name}_{field.encode_name}")
+            key = field.encode_name
+            fields[key] = _rendered(value, f"{self.secret_name}_{key}", key)
         if self.scope:
             fields["scope"] = literal(self.scope[0] if len(self.scope) == 1 else self.scope)
         return create_secret(self.secret_name, self.kind, fields, persistent=self.persistent)
 
 
-def _rendered(value: Any, variable: str) -> str | Bound:
-    return bound_map(value, variable) if isinstance(value, Mapping) else bound(value, variable)
+def _rendered(value: Any, variable: str, key: str) -> str | Bound:
+    render = bound_map if isinstance(value, Mapping) else bound
+    return render(value, variable, key)
 
 
 class _ObjectStoreSecret(DuckdbSecret, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from decimal import Decimal
 from types import MappingProxyType
 from typing import NamedTuple
@@ -20,14 +20,18 @@ Value = object
 class Bound:
     """A value that reaches DuckDB as a parameter and never as text.
 
-    `shown` is the SQL expression that stands for it in scripts.
+    `shown` is the SQL expression that stands for it in scripts. `invented` are the
+    environment variables in it that no config names, each with the key it stands for.
     """
 
-    __slots__ = ("shown", "value")
+    __slots__ = ("invented", "shown", "value")
 
-    def __init__(self, value: object, shown: str) -> None:
+    def __init__(
+        self, value: object, shown: str, invented: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.value = value
         self.shown = shown
+        self.invented = invented
 
     def __repr__(self) -> str:
         return f"Bound({self.shown})"
@@ -66,10 +70,24 @@ class Statement(NamedTuple):
         """The statement as scripts and logs show it, without any bound value."""
         return "".join(part if isinstance(part, str) else part.shown for part in self.parts)
 
+    def shown_by(self, redact: Callable[[str], str]) -> Statement:
+        """Return the statement whose script is without what `redact` takes out of it."""
+        return Statement(tuple(_shown_by(part, redact) for part in self.parts))
+
     @property
     def is_spliced(self) -> bool:
         """Whether values of the environment stand in the text that is executed."""
         return any(isinstance(part, Spliced) for part in self.parts)
+
+
+def _shown_by(part: str | Bound | Spliced, redact: Callable[[str], str]) -> str | Bound | Spliced:
+    shown = part if isinstance(part, str) else part.shown
+    redacted = redact(shown)
+    if redacted == shown:
+        return part
+    if isinstance(part, Bound):
+        return Bound(part.value, redacted, part.invented)
+    return Spliced(part if isinstance(part, str) else part.text, redacted)
 
 
 def _executed(part: str | Bound | Spliced) -> str:
@@ -252,11 +270,18 @@ def load(extension: str) -> Statement:
     return statement(f"LOAD {named}")
 
 
-def install(extension: str, repository: str = "") -> Statement:
-    """Return INSTALL of an extension; `repository` is a name that DuckDB knows, or a place."""
-    named = identifier if is_option_name(repository) else literal
-    source = f" FROM {named(repository)}" if repository else ""
-    return statement(f"INSTALL {identifier(extension)}{source}")
+def install(extension: str, repository: str = "", shown: str = "") -> Statement:
+    """Return INSTALL of an extension; `repository` is a name that DuckDB knows, or a place.
+
+    `shown` stands for a repository whose text must not be shown.
+    """
+    installing = f"INSTALL {identifier(extension)}"
+    if not repository:
+        return statement(installing)
+    if is_option_name(repository):
+        return statement(f"{installing} FROM {identifier(repository)}")
+    place = Spliced(literal(repository), literal(shown or repository))
+    return statement(f"{installing} FROM ", place)
 
 
 def set_option(name: str, value: str | Bound, scope: str = "") -> Statement:

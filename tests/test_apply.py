@@ -229,6 +229,13 @@ views:
 """)
         (problem,) = caught.value.problems
         assert (problem.origin.line, problem.origin.path[2:]) == (10, ("columns", "b"))
+        assert problem.message == 'the view has no column "b"'
+        assert problem.remedy == "Columns: a"
+
+    def test_the_nearest_column_is_suggested(self, build: Build) -> None:
+        with pytest.raises(duckalog.EngineError) as caught:
+            build("views: [{name: v, sql: 'SELECT 1 AS price, 2 AS id', columns: {Prices: x}}]")
+        assert caught.value.problems[0].remedy == 'Did you mean "price"? Columns: price, id'
 
     def test_refusals_are_in_the_order_of_the_file(self, build: Build) -> None:
         with pytest.raises(duckalog.EngineError) as caught:
@@ -413,6 +420,15 @@ class TestOwnership:
 
 
 class TestComments:
+    def test_columns_may_be_named_in_any_case(self, build: Build, tmp_path: Path) -> None:
+        build(
+            "views: [{name: v, sql: 'SELECT 1 AS id, 2 AS \"Name\"',"
+            " columns: {ID: The number., name: The name.}}]"
+        )
+        comments = comments_of(tmp_path / "catalog.duckdb")
+        assert comments["main.v.id"] == "The number."
+        assert comments["main.v.Name"] == "The name."
+
     def test_descriptions_become_comments(self, earlier: Path) -> None:
         comments = comments_of(earlier)
         assert comments["main.numbers"] == "first"

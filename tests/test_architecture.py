@@ -18,8 +18,10 @@ ROOT = Path(duckalog.__file__).parent.parent
 
 LAYERS = (
     {"errors", "sql", "version", "logs", "field_docs"},
-    {"check_sql", "file_sql", "user_sql", "extensions", "libpq"},
-    {"document", "references"},
+    {"check_sql", "file_sql", "user_sql", "libpq", "values"},
+    {"extensions"},
+    {"document", "parser"},
+    {"references"},
     {"environment"},
     {"decode", "remote", "postgres"},
     {"entry"},
@@ -167,7 +169,7 @@ class TestLayers:
             roots = {imported.partition(".")[0] for imported in imports_of(tree)}
             allowed = core
             if part_of(module) == "postgres":
-                allowed = {"duckalog"} | of_the_client | OPTIONAL
+                allowed = {"duckalog"} | of_the_client | OPTIONAL | OF_AN_EXTRA.get(module, set())
             assert roots - sys.stdlib_module_names <= allowed, module
 
     def test_nothing_else_knows_of_the_postgresql_client_nor_it_of_catalogs(self) -> None:
@@ -178,10 +180,18 @@ class TestLayers:
                 assert not {one.partition(".")[0] for one in imports_at_load(tree)} & OPTIONAL
             else:
                 assert "postgres" not in parts, module
+            if module != "duckalog.postgres":
+                assert not set(imports_of(tree)) & set(OF_AN_EXTRA), module
 
 
-OPTIONAL = {"boto3"}
+OPTIONAL = {"boto3", "pyarrow"}
 """What the PostgreSQL client imports only where its user asks for it."""
+
+OF_AN_EXTRA = {
+    "duckalog.postgres.metrics": {"prometheus_client"},
+    "duckalog.postgres.tracing": {"opentelemetry"},
+}
+"""Modules for whose names the client's user needs another extra: no other module loads them."""
 
 
 def part_of_duckalog(module: str) -> bool:
@@ -229,6 +239,7 @@ class TestLazyImports:
             ("import duckalog.postgres", ()),
             (RUN, ("--help",)),
             (RUN, ("version",)),
+            (RUN, ("version", "--json")),
             (RUN, ("--version",)),
             (RUN, ("build", "--help")),
             (RUN, ("validate", "--help")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,37 @@ class TestRead:
         with closing(duckdb.connect(str(catalog))) as connection:
             learn(connection)
         assert content_of(catalog) == before
+
+
+class TestWhatCannotBeWritten:
+    @pytest.fixture(autouse=True)
+    def _nothing_more_can_be_learned(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(_connection: object) -> None:
+            raise duckdb.IOException("No space left on device")
+
+        monkeypatch.setattr("duckalog.engine.build.learn", fail)
+
+    def test_a_catalog_whose_bookkeeping_is_not_complete_is_built_and_told(
+        self, write_config: WriteConfig, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        config = write_config(TEXT)
+        assert duckalog.build(config).count("created") == 2
+        assert "the catalog is built, but its bookkeeping is not complete" in caplog.text
+
+    def test_nothing_is_said_to_be_built_that_is_not(
+        self,
+        write_config: WriteConfig,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        def fail(_path: str) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr("duckalog.engine.publish._synchronize", fail)
+        config = write_config(TEXT)
+        with pytest.raises(duckalog.EngineError, match="cannot be written: No space left"):
+            duckalog.build(config)
+        assert "is built" not in caplog.text
 
 
 class TestNewerFormat:

@@ -306,6 +306,20 @@ class TestSqlTexts:
         assert len(statements) <= 1
         assert text is None or value in text
 
+    @pytest.mark.parametrize(
+        "sql", ["SELECT '$${env:X}'", 'SELECT 1 AS "$${env:X}"', "SELECT 1 -- $${env:X}"]
+    )
+    def test_the_text_itself_may_stand_in_quotes_and_comments(self, sql: str) -> None:
+        assert sql_filled(sql, "no") == sql.replace("$$", "$")
+
+    def test_the_text_itself_is_no_sql_outside_of_quotes(self) -> None:
+        document = parse_document('{"views": [{"sql": "SELECT $${env:X}"}]}', FILE)
+        _, _, (problem,) = fill(document, {"X": "no"})
+        assert problem.message == (
+            '"$${env" stands for the text "${env", which is no SQL by itself:'
+            " put single quotes round it"
+        )
+
     @pytest.mark.parametrize("path", SQL_TEXTS)
     def test_values_are_escaped_in_every_sql_text(self, path: tuple[str | int, ...]) -> None:
         data: Any = "a'${env:X}'"

@@ -443,7 +443,13 @@ def assert_carried_over(catalog: Old, folder: Path) -> None:
     assert repr(after_rows) == repr({view: before_rows[view] for view in after_rows})
 
 
-@pytest.mark.parametrize("name", CATALOGS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.thorough] * (number % 3 > 0))
+        for number, name in enumerate(CATALOGS)
+    ],
+)
 def test_a_catalog_is_carried_over(name: str, tmp_path: Path) -> None:
     assert_carried_over(CATALOGS[name], tmp_path)
 
@@ -453,6 +459,7 @@ def test_there_are_thirty_catalogs() -> None:
 
 
 class TestOddNames:
+    @pytest.mark.thorough
     @given(names=st.lists(NAME, min_size=3, max_size=5, unique_by=str.lower), text=NAME)
     @settings(
         max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

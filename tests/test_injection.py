@@ -467,6 +467,7 @@ class TestSql:
                 assert len(catalog.query("FROM v")) <= 1
 
 
+@pytest.mark.thorough
 class TestPlaceholders:
     @few
     @given(text=value)
@@ -632,6 +633,7 @@ def extensions_with(text: str) -> Iterator[Config]:
 PLACES = (secrets_with, attachments_with, catalogs_with, views_with, extensions_with)
 
 
+@pytest.mark.thorough
 class TestEveryPlace:
     @settings(max_examples=30, deadline=None)
     @given(text=hostile)
@@ -702,7 +704,7 @@ class TestWithExtensions:
                 build_plan(plan)
         (problem,) = caught.value.problems
         assert problem.origin.path == ("attachments", "postgres", 0)
-        assert "Connection refused" in problem.remedy
+        assert "Connection refused" in problem.cause
 
     @settings(max_examples=8, deadline=None)
     @given(table=value.filter(bool))

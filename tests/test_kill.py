@@ -126,6 +126,7 @@ WAYS = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.thorough
 @WAYS
 @pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT], ids=["kill", "interrupt"])
 def test_a_build_stopped_at_any_moment_leaves_a_whole_catalog_and_stops_no_other(

@@ -100,6 +100,7 @@ def on_terminal(tmp_path: Path) -> Iterator[OnTerminal]:
 COUNT = re.compile(rf"(\d+)/{VIEWS}\b")
 
 
+@pytest.mark.thorough
 class TestTerminal:
     def test_a_bar_counts_the_views_and_is_cleared(
         self, config: Path, on_terminal: OnTerminal
@@ -228,6 +229,7 @@ views:
         assert told == [("session", 0, 0), *probes, *applied]
 
 
+@pytest.mark.thorough
 class TestLogs:
     def test_json_is_an_object_a_line(self, secretive: Path, run_cli: RunCli) -> None:
         result = run_cli(

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import duckdb
 import pytest
 
 import duckalog
 from duckalog.engine.locks import Patience
+from duckalog.engine.opening import check_file
 from duckalog.engine.publish import Publish, file_to_build
+from tests import tables
 from tests.catalogs import change, content_of, held_open, views_of
 from tests.conftest import RunCli, WriteConfig
 
@@ -125,11 +130,47 @@ class TestPlace:
         (tmp_path / "folder.duckdb").mkdir()
         assert "the catalog's path is a folder" in refusal(config, tmp_path / "folder.duckdb")
 
-    def test_a_file_that_is_no_database_is_left_alone(self, config: Path, tmp_path: Path) -> None:
-        file = tmp_path / "notes.txt"
-        file.write_text("my notes\n" * 1000)
-        assert "this file is not a DuckDB database" in refusal(config, file)
-        assert file.read_text() == "my notes\n" * 1000
+    @pytest.mark.parametrize("kind", ["text", "sqlite", "parquet", "csv", "short", "empty"])
+    def test_a_file_that_is_no_duckdb_database_is_told_and_left_alone(
+        self, kind: str, config: Path, tmp_path: Path
+    ) -> None:
+        file = tmp_path / f"catalog.{kind}"
+        if kind == "sqlite":
+            tables.write_sqlite(file)
+        elif kind == "parquet":
+            duckdb.sql("SELECT 1 AS x").write_parquet(str(file))
+        else:
+            file.write_text(
+                {"text": "my notes\n" * 1000, "csv": "a,b\n1,2\n", "short": "x"}.get(kind, "")
+            )
+        content = file.read_bytes()
+        for publish in get_args(Publish):
+            assert refusal(config, file, publish).startswith("this file is not a DuckDB database")
+        for read_only in (True, False):
+            with pytest.raises(duckalog.EngineError, match="this file is not a DuckDB database"):
+                duckalog.connect(config, read_only, db_path=file)
+        assert file.read_bytes() == content
+        assert sorted(tmp_path.iterdir()) == [file, config]
+
+    @pytest.mark.parametrize("opened_by", ["sqlite3", "nobody"])
+    def test_that_is_told_whoever_has_it_open(
+        self, opened_by: str, config: Path, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "catalog.db"
+        tables.write_sqlite(file)
+        with contextlib.ExitStack() as stack:
+            if opened_by == "sqlite3":
+                connection = stack.enter_context(contextlib.closing(sqlite3.connect(file)))
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+            assert refusal(config, file).startswith("this file is not a DuckDB database")
+
+    def test_looking_at_a_file_drops_no_lock_that_this_process_has_on_it(
+        self, config: Path, catalog: Path
+    ) -> None:
+        with duckalog.connect(config, read_only=False):
+            check_file(str(catalog))
+            with pytest.raises(AssertionError), held_open(catalog, "writer"):
+                pass
 
     def test_a_broken_database_is_told_in_duckdbs_words(self, config: Path, catalog: Path) -> None:
         whole = catalog.read_bytes()

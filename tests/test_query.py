@@ -342,6 +342,7 @@ class TestProcesses:
         words = [sys.executable, "-c", _MEASURED, str(out), *map(str, arguments)]
         return int(subprocess.run(words, capture_output=True, check=True).stdout)
 
+    @pytest.mark.thorough
     @pytest.mark.parametrize(
         "kind",
         ["csv", "jsonl", "parquet", pytest.param("arrow", marks=pytest.mark.servers)],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from duckalog.references import MAX_BRACKETS, Reading, readings_of
+from duckalog.parser import MAX_BRACKETS
+from duckalog.references import Reading, readings_of
 
 
 def reading_of(query: str) -> Reading:

@@ -135,6 +135,34 @@ views:
             script = duckalog.generate_sql(config, part=part)
             assert len(duckdb.extract_statements(script)) == count
 
+    def test_it_begins_with_the_variables_it_reads_and_what_they_stand_for(
+        self, write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PG_HOST", "h")
+        config = write_config("""
+version: 1
+duckdb:
+  secrets:
+    - {type: http, name: api, extra_http_headers: {X-Key: hunter22}}
+attachments:
+  postgres:
+    - {alias: dw, host: "${env:PG_HOST}", database: d, user: "${env:PG_USER:u}",
+       password: hunter23}
+views: [{name: v, sql: SELECT 1 AS i}]
+""")
+        listed = (
+            "-- It reads these environment variables:\n"
+            "--     API_EXTRA_HTTP_HEADERS_X_KEY, for what is stated in clear at"
+            " catalog.yaml:5: duckdb.secrets[0].extra_http_headers.X-Key\n"
+            "--     DW_PASSWORD, for what is stated in clear at"
+            " catalog.yaml:8: attachments.postgres[0].password\n"
+            "--     PG_HOST\n"
+            "--     PG_USER (it has a default)\n\n"
+        )
+        assert listed in duckalog.generate_sql(config, part="session")
+        assert listed in duckalog.generate_sql(config, part="full")
+        assert "environment" not in duckalog.generate_sql(config)
+
     def test_a_dry_run_prints_the_full_script(
         self, write_config: WriteConfig, run_cli: RunCli
     ) -> None:

@@ -179,5 +179,5 @@ def test_a_duckdb_without_the_protocol_says_how_to_get_it(
         [*words, "serve", str(config)], capture_output=True, text=True, timeout=60, check=False
     )
     assert result.returncode == 1
-    assert ": the extension cannot be had" in result.stderr
-    assert "pip install duckdb-extension-" in result.stderr
+    assert 'the extension "quack" cannot be had' in result.stderr
+    assert "pip install duckdb-extension-quack==" in result.stderr

@@ -12,6 +12,7 @@ import duckdb
 import pytest
 
 import duckalog
+from duckalog.engine.execution import refused
 from duckalog.engine.session import apply_session
 from tests import tables
 from tests.catalogs import held_open
@@ -105,6 +106,39 @@ views:
             (f'there is no file "{config.with_name("gone.duckdb")}"', 12, "gone"),
             ("the database cannot be attached", 13, "text"),
         ]
+
+
+class TestExtensions:
+    @pytest.fixture(autouse=True)
+    def _none_can_be_had(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_arguments: object, **_options: object) -> None:
+            raise duckdb.IOException("Failed to download extension")
+
+        monkeypatch.setattr("duckalog.engine.session.obtain_extension", refuse)
+
+    @pytest.mark.parametrize(
+        ("text", "place"),
+        [
+            ("  load_extensions: [json,\n    fts]", "5: duckdb.load_extensions[1]"),
+            ("  secrets:\n    - {type: mysql, host: h}", "5: duckdb.secrets[0]"),
+            ("  settings:\n    threads: 1\n    s3_region: eu", "6: duckdb.settings.s3_region"),
+            ("  pragmas: [SET threads = 1,\n    SET s3_region = 'eu']", "5: duckdb.pragmas[1]"),
+            ("attachments:\n  sqlite: [{alias: a, path: a.db}]", "5: attachments.sqlite[0]"),
+            ("views:\n  - {name: v, source: delta, uri: d}", "5: views[0]"),
+            ("views:\n  - name: v\n    sql: FROM 's3://b/x.csv'", "6: views[0].sql"),
+            (
+                "views:\n  - name: v\n    sql: SELECT 1\n    checks:\n"
+                "      - {type: sql, name: c, sql: FROM 's3://b/x.csv'}",
+                "8: views[0].checks[0].sql",
+            ),
+        ],
+    )
+    def test_one_that_cannot_be_had_is_told_where_it_is_needed(
+        self, write_config: WriteConfig, text: str, place: str
+    ) -> None:
+        with pytest.raises(duckalog.EngineError) as caught:
+            duckalog.build(write_config(HEAD + text + "\n"))
+        assert str(caught.value.problems[-1].origin).endswith(f"catalog.yaml:{place}")
 
 
 class TestPaths:
@@ -291,6 +325,21 @@ attachments:
         )
         told = problems_of(config)
         assert [(line, name) for _, line, name in told] == [(6, "one"), (8, "two"), (11, "three")]
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+def test_a_delta_table_at_a_version_needs_duckdb_1_5(
+    write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch, is_read: bool
+) -> None:
+    monkeypatch.setattr("duckalog.engine.execution.READS_DELTA_VERSIONS", is_read)
+    config = write_config(
+        HEAD + "views: [{name: v, source: delta, uri: a, options: {version: 1}},"
+        " {name: w, source: delta, uri: a}]"
+    )
+    plan = duckalog.load_plan(config)
+    ours = "DuckDB 1.4 cannot read a Delta table at a version"
+    refusals = [refused(step, duckdb.BinderException("no"), plan.redact) for step in plan.views]
+    assert [one.message == ours for one in refusals] == [not is_read, False]
 
 
 class TestInMemory:

@@ -435,6 +435,7 @@ except duckalog.EngineError as error:
 """
 
 
+@pytest.mark.thorough
 class TestReadOnlyFolder:
     @pytest.fixture
     def folder(self) -> Iterator[Path]:
@@ -593,6 +594,7 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.thorough
 class TestTogether:
     @pytest.mark.parametrize("publish", ["auto", "swap"])
     def test_builders_of_a_new_catalog_all_succeed(
@@ -646,6 +648,7 @@ print(looks, len(set(seen)))
 """
 
 
+@pytest.mark.thorough
 def test_readers_never_fail_beside_swaps_and_see_whole_catalogs(
     is_full_size: bool, write_config: WriteConfig, tmp_path: Path
 ) -> None:

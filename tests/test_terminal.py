@@ -25,6 +25,9 @@ views:
 ESCAPE = "\x1b"
 
 
+pytestmark = pytest.mark.thorough
+
+
 @pytest.fixture
 def folder(write_config: WriteConfig, tmp_path: Path) -> Path:
     """Return a folder with a built catalog, and a config that fails to build."""

@@ -114,7 +114,7 @@ class PostgresAttachment(Attachment, frozen=True, kw_only=True):
         for key in ("host", "port", "database", "user", "password"):
             value = getattr(self, key)
             if value is not None:
-                fields[key] = bound(value, f"{self.alias}_{key}")
+                fields[key] = bound(value, f"{self.alias}_{key}", key)
         return create_secret(own_secret_name("postgres", self.alias), "postgres", fields)
 
     @property

@@ -129,13 +129,14 @@ class RestCatalog(Catalog, frozen=True, kw_only=True):
             if key == "oauth2_server_uri" and value is None and options.client_id:
                 value = _token_uri(self.uri or "")
             if value is not None:
-                fields[key] = bound(value, f"{self.name}_{key}")
+                fields[key] = bound(value, f"{self.name}_{key}", f"options.{key}")
         if options.extra_http_headers:
             fields["extra_http_headers"] = self._headers()
         return create_secret(own_secret_name("iceberg", self.name), "iceberg", fields)
 
     def _headers(self) -> Bound:
-        return bound_map(self.options.extra_http_headers, f"{self.name}_header")
+        headers = self.options.extra_http_headers
+        return bound_map(headers, f"{self.name}_header", "options.extra_http_headers")
 
     def attach(self) -> Statement:
         """Return the ATTACH statement; credentials stay in the secret, where none can see them."""

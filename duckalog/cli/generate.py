@@ -34,7 +34,7 @@ def generate_sql(
     """Print CONFIG as SQL, without connecting to anything.
 
     Secrets are not in it: a DuckDB shell that runs it reads them from the
-    environment.
+    environment, from the variables that are listed at its beginning.
     """
     from duckalog import api
 

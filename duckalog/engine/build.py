@@ -144,6 +144,7 @@ def _publish(
     memory = NOTHING
     done = _Done([], {}, ())
     report: BuildReport | None = None
+    incomplete = ""
 
     def is_current(connection: DuckDBPyConnection) -> bool:
         nonlocal memory, done
@@ -174,12 +175,14 @@ def _publish(
             for view in done.views
         )
         if is_written and file.published in ("new", "swap"):
-            _learn(open_file(file.path), tell)
+            incomplete = _learn(open_file(file.path), tell)
     published = file.published
     if published == "in-place" and is_written:
-        _learn_afterwards(path, options, tell)
+        incomplete = _learn_afterwards(path, options, tell)
     elif published == "in-place":
         published = "none"
+    if incomplete:  # told once the catalog is in its place: a full disk lets neither be whole
+        logger.warning("the catalog is built, but its bookkeeping is not complete: %s", incomplete)
     columns = {} if is_written else memory.columns
     return report or _report(plan, options, memory, done, columns, published, start)
 
@@ -221,11 +224,10 @@ def _saying_that_nothing_changed() -> Iterator[None]:
     try:
         yield
     except EngineError as error:
-        *first, last = error.problems
-        remedy = f"{last.remedy}\nThe catalog was left as it was.".lstrip()
+        problems = error.problems
     else:
         return
-    raise EngineError([*first, last._replace(remedy=remedy)])
+    raise EngineError(problems, note="The catalog was left as it was.")
 
 
 def _with_columns(
@@ -244,10 +246,11 @@ def _with_columns(
     return view._replace(columns=columns, drift=found, action="replaced" if found else view.action)
 
 
-def _learn(opened: DuckDBPyConnection, tell: Tell) -> None:
+def _learn(opened: DuckDBPyConnection, tell: Tell) -> str:
     """Write down what DuckDB stored of the views just built, and tell their columns.
 
-    Schemas that builds made and that are empty now are dropped.
+    Returns why that cannot be done, if it cannot. Schemas that builds made and
+    that are empty now are dropped.
 
     The file is opened anew for it, because DuckDB words some views differently
     once it has read them back (1.5.5), and without attachments, because its
@@ -259,17 +262,18 @@ def _learn(opened: DuckDBPyConnection, tell: Tell) -> None:
             drop_empty_schemas(connection)
             tell(connection, columns)
     except duckdb.Error as error:
-        logger.warning("the catalog is built, but its bookkeeping is not complete: %s", error)
+        return str(error)
+    return ""
 
 
-def _learn_afterwards(path: str, options: BuildOptions, tell: Tell) -> None:
+def _learn_afterwards(path: str, options: BuildOptions, tell: Tell) -> str:
     """Do the same with a catalog in place, which readers may have opened meanwhile."""
     patience = Patience(options.lock_timeout_s)
     try:
         with file_to_build(path, options.publish, patience, lambda _: False) as file:
-            _learn(file.connection, tell)
+            return _learn(file.connection, tell)
     except EngineError as error:
-        logger.warning("the catalog is built, but its bookkeeping is not complete: %s", error)
+        return str(error)
 
 
 def build_in_memory(plan: Plan) -> DuckDBPyConnection:

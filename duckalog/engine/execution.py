@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
+from duckalog.engine.versions import READS_DELTA_VERSIONS
 from duckalog.environment import Redactor
 from duckalog.errors import EngineError, Origin, Problem
 from duckalog.plan import Step, ViewStep
@@ -27,7 +28,6 @@ _LOGGED = 10_000
 """Characters of a statement that are logged: that of a pinned view may name 100,000 files."""
 
 _REFUSALS = {
-    "extension": "the extension cannot be had",
     "setting": "DuckDB refused the setting",
     "pragma": "DuckDB refused the pragma",
     "secret": "DuckDB refused the secret",
@@ -61,7 +61,11 @@ def run(connection: DuckDBPyConnection, step: Step, redact: Redactor) -> None:
 
 
 def refused(step: Step, error: BaseException, redact: Redactor) -> Problem:
-    """Return what DuckDB says against a step, secrets taken out."""
+    """Return what DuckDB says against a step, secrets taken out; or what it lacks for it."""
+    if isinstance(step, ViewStep) and not READS_DELTA_VERSIONS and _reads_delta_version(step):
+        remedy = "Upgrade duckdb to 1.5 or newer, or take options.version away."
+        message = "DuckDB 1.4 cannot read a Delta table at a version"
+        return Problem(step.origin, message, remedy, step.view)
     text = str(error)
     if any(one.is_spliced for one in step.statements):
         text = _EXCERPT.sub("", text)
@@ -69,7 +73,16 @@ def refused(step: Step, error: BaseException, redact: Redactor) -> Problem:
     name = step.view if isinstance(step, ViewStep) else step.name
     if step.kind == "pragma" or step.origin.path[-1:] == (name,):  # the place says it already
         name = ""
-    return Problem(step.origin, _REFUSALS[step.kind], text, name)
+    if step.kind == "extension":  # the place is that of what needs it, and has a name of its own
+        return Problem(step.origin, f'the extension "{name}" cannot be had', cause=text)
+    return Problem(step.origin, _REFUSALS[step.kind], name=name, cause=text)
+
+
+def _reads_delta_version(step: ViewStep) -> bool:
+    scan = step.scan
+    if scan is None or scan.function != "delta_scan":
+        return False
+    return any(name.lower() == "version" for name in scan.options)
 
 
 _EXCERPT = re.compile(r"\n*^LINE \d+: .*(?:\n *\^)?", re.MULTILINE)
@@ -143,9 +156,9 @@ def closing(connection: DuckDBPyConnection) -> Iterator[DuckDBPyConnection]:
         close(connection)
 
 
-def at_file(file: str, message: str, remedy: str = "") -> EngineError:
+def at_file(file: str, message: str, remedy: str = "", cause: str = "") -> EngineError:
     """Return the error for a catalog file."""
-    return EngineError(Problem(Origin(file), message, remedy))
+    return EngineError(Problem(Origin(file), message, remedy, cause=cause))
 
 
 @contextlib.contextmanager

@@ -142,6 +142,24 @@ def descriptors_of(file: FileId | None) -> list[int] | None:
     return found
 
 
+def first_bytes(path: str, count: int) -> bytes | None:
+    """Return how a file begins; None where it cannot be read.
+
+    Where this process has it open that descriptor is read: opening the file and
+    closing it again would drop every lock that the process has on it (POSIX).
+    """
+    try:
+        for descriptor in descriptors_of(identity(path)) or ():
+            return os.pread(descriptor, count, 0)
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        return os.read(descriptor, count)
+    finally:
+        _close(descriptor)
+
+
 def is_written_here(path: str) -> bool:
     """Say whether this process has a file open for writing."""
     if fcntl is None:

@@ -16,6 +16,7 @@ from duckalog.engine.session import apply_session
 from duckalog.entry import Source
 from duckalog.plan import DatabaseStep, Plan
 from duckalog.sql import literal
+from duckalog.values import execute_with
 
 _BESIDE = {"sqlite": ("-wal",), "duckdb": (".wal",), "ducklake": (".wal", "-wal")}
 """What a database may have written beside its file, by its type."""
@@ -125,9 +126,8 @@ def _answer(connection: DuckDBPyConnection, source: Source) -> SourceReport:
 
 def _remote_files(connection: DuckDBPyConnection, source: Source) -> SourceReport:
     (pattern,) = _patterns(source.kind, source.location[0])
-    rows = connection.execute(
-        "SELECT filename, size, last_modified::VARCHAR FROM read_blob(?)", [pattern]
-    ).fetchall()
+    asked = "SELECT filename, size, last_modified::VARCHAR FROM read_blob($1)"
+    rows = execute_with(connection, asked, [pattern]).fetchall()
     return _of_files(source, [_File(*row) for row in rows])
 
 

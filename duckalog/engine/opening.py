@@ -10,7 +10,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.engine.execution import at_file
-from duckalog.engine.locks import Patience, is_replaced
+from duckalog.engine.locks import Patience, first_bytes, is_replaced
 from duckalog.errors import NOT_UTF8, EngineError, is_utf8, shown_path
 
 logger = logging.getLogger("duckalog.engine")
@@ -45,7 +45,7 @@ def open_file(
 
     Errors tell of the file `shown_as`, where it is to stand when it is whole.
     """
-    check_name(path, shown_as)
+    check_file(path, shown_as)
     problem = None
     for _ in (patience or Patience(0)).attempts(path):
         try:
@@ -65,10 +65,21 @@ def open_file(
     raise problem
 
 
-def check_name(path: str, shown_as: str = "") -> None:
-    """Raise EngineError for a path that DuckDB does not take."""
+_MAGIC, _MAGIC_AT = b"DUCK", 8
+
+
+def check_file(path: str, shown_as: str = "") -> None:
+    """Raise EngineError for a path that DuckDB does not take, or a file that is not its own.
+
+    Asked before it opens the file: others it opens too, as what they are (a SQLite
+    database, a Parquet file), and reads its extensions for it.
+    """
     if not is_utf8(path):
         raise at_file(shown_as or path, NOT_UTF8, "Rename it, or its folder.")
+    found = first_bytes(path, _MAGIC_AT + len(_MAGIC)) if os.path.isfile(path) else None
+    if found is not None and found[_MAGIC_AT:] != _MAGIC:
+        message = "this file is not a DuckDB database"
+        raise at_file(shown_as or path, message, "Move it away, or choose another path.")
 
 
 def is_locked(refusal: str) -> bool:
@@ -104,9 +115,6 @@ def refusal(file: str, text: str) -> EngineError:
             "Close its other connections first: they are read-only, or have other settings.",
         )
     if "version number" in text:
-        remedy = f"{first}\nUpgrade duckdb here, or build the catalog anew with this version."
-        return at_file(file, "a newer DuckDB made this catalog", remedy)
-    if "not a valid DuckDB database file" in text:
-        message = "this file is not a DuckDB database"
-        return at_file(file, message, "Move it away, or choose another path.")
-    return at_file(file, "DuckDB cannot open the catalog", first)
+        remedy = "Upgrade duckdb here, or build the catalog anew with this version."
+        return at_file(file, "a newer DuckDB made this catalog", remedy, first)
+    return at_file(file, "DuckDB cannot open the catalog", cause=first)

@@ -20,13 +20,15 @@ from duckalog.bookkeeping import Column
 from duckalog.engine.execution import abandon, close, execute, refused
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.session import be_impatient, http_limits, prepare_cursor
-from duckalog.errors import Problem
+from duckalog.errors import Problem, nearest, sentences, shown
 from duckalog.plan import Plan, ViewStep
 from duckalog.sql import describe, drop_stub, stub_of_function
 
 logger = logging.getLogger("duckalog.engine")
 
 JOBS = 32
+_LISTED = 30
+"""Names of columns that a message lists."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -124,6 +126,13 @@ def columns_of(cursor: DuckDBPyConnection, query: str) -> tuple[Column, ...]:
     """Return the columns of a query, which is bound and not run."""
     execute(cursor, describe(query))
     return tuple(Column(row[0], row[1]) for row in cursor.fetchall())
+
+
+def no_such_column(name: str, names: Sequence[str]) -> tuple[str, str]:
+    """Return that a view has no such column, and what to take instead."""
+    listed = f"columns: {', '.join(names[:_LISTED])}{', …' if names[_LISTED:] else ''}"
+    message = f'the view has no column "{shown(name)}"'
+    return message, sentences(nearest(name, names), listed if names else "")
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ from duckalog.engine.locks import (
     is_written_here,
 )
 from duckalog.engine.opening import (
-    check_name,
+    check_file,
     is_locked,
     is_open_in_another_way,
     open_file,
@@ -138,7 +138,7 @@ def has_log(path: str) -> bool:
 
 def _take(path: str, publish: Publish, patience: Patience) -> DuckDBPyConnection | CopyLock:
     """Return a connection that writes the catalog in place, or the lock to copy it."""
-    check_name(path)
+    check_file(path)
     problem = at_file(path, "another process has the catalog open")
     for _ in patience.attempts(path):
         reasons = []

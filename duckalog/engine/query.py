@@ -272,4 +272,4 @@ def _refusals_told(script: Script, line: int, *, lines_before: int = 0) -> Itera
         text = script.redact(str(error)).strip()
     shift = line - 1 - lines_before
     text = _LINE.sub(lambda match: f"LINE {int(match[1]) + shift}:", text)
-    raise EngineError(Problem(script.origin, "DuckDB refused the query", text))
+    raise EngineError(Problem(script.origin, "DuckDB refused the query", cause=text))

@@ -55,7 +55,7 @@ def served(
         else:
             refusal = ""
         if refusal:
-            raise EngineError(Problem(Origin(), f"cannot serve at {address}", refusal))
+            raise EngineError(Problem(Origin(), f"cannot serve at {address}", cause=refusal))
         _wait_for(host, port)
         try:
             yield address

@@ -13,11 +13,13 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.engine.execution import close, execute, is_abandoned, refused, run, within
+from duckalog.entry import shown_text
 from duckalog.environment import Redactor
 from duckalog.errors import EngineError, Problem
 from duckalog.extensions import obtain_extension, remedy_for
 from duckalog.plan import DatabaseStep, ExtensionStep, Plan, Step
 from duckalog.sql import literal, set_option
+from duckalog.values import execute_with
 
 logger = logging.getLogger("duckalog.engine")
 
@@ -127,13 +129,13 @@ def have_extension(connection: DuckDBPyConnection, step: ExtensionStep, redact: 
             connection,
             step.name,
             execute,
-            repository=step.repository,
+            installing=step.statements[0],
             is_loaded=step.is_loaded,
         )
         return
     except duckdb.Error as error:
         problem = refused(step, error, redact)
-    remedy = f"{problem.remedy}\n{remedy_for(step.name)}"
+    remedy = remedy_for(step.name, redact(shown_text(step.repository)))
     raise EngineError(problem._replace(remedy=remedy))
 
 
@@ -162,9 +164,8 @@ def _taken(connection: DuckDBPyConnection, alias: str, file: str) -> tuple[str, 
     Connections of one process to one catalog share their attachments, and
     ATTACH IF NOT EXISTS keeps what is there, whatever it is.
     """
-    found = connection.execute(
-        "SELECT path FROM duckdb_databases() WHERE lower(database_name) = lower($1)", [alias]
-    ).fetchone()
+    asked = "SELECT path FROM duckdb_databases() WHERE lower(database_name) = lower($1)"
+    found = execute_with(connection, asked, [alias]).fetchone()
     if found is None or os.path.realpath(found[0] or "") == os.path.realpath(file):
         return None
     message = f'this process has "{found[0]}" attached under this alias'

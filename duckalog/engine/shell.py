@@ -14,10 +14,10 @@ import duckdb
 
 from duckalog.extensions import packaged
 from duckalog.plan import ExtensionStep, Plan
+from duckalog.script import variables_in_script
 from duckalog.sql import Bound, Statement, literal, load, script, set_option
 
 _READ = re.compile(r"getenv\('(\w+)'\)")
-_READ_WITH_DEFAULT = re.compile(r"if\(getenv\('(\w+)'\) = ''")
 _VERSION_LIMIT_S = 10
 
 
@@ -60,8 +60,9 @@ def shell_session(plan: Plan, environment: Mapping[str, str]) -> tuple[str, dict
                 if whole:
                     variables[whole[1]] = part.value
     text = script(statements)
-    missing = {*_READ.findall(text)} - {*_READ_WITH_DEFAULT.findall(text)} - variables.keys()
-    if missing or "${env:" in text:
+    read = variables_in_script(text)
+    missing = [name for name, has_default in read.items() if not has_default]
+    if not variables.keys() >= set(missing) or "${env:" in text:
         return None
     return text, variables
 

@@ -29,6 +29,7 @@ from duckalog.sql import (
     search_path,
     set_option,
 )
+from duckalog.values import execute_with
 
 if TYPE_CHECKING:
     import duckdb
@@ -125,7 +126,8 @@ class StubCatalog:
             by_schema[step.schema].append(step)
         for schema, group in by_schema.items():
             self._search_in(schema)
-            rows = self._connection.execute(
+            rows = execute_with(
+                self._connection,
                 "SELECT json_serialize_plan(query, skip_null := true, skip_empty := true,"
                 " optimize := false) FROM (SELECT unnest($1::JSON::VARCHAR[]) AS query)",
                 [json.dumps([step.query for step in group])],

@@ -18,12 +18,13 @@ from duckalog.consistency import check
 from duckalog.entry import MAIN_SCHEMA, View
 from duckalog.environment import PLACEHOLDER, Redactor, is_unfilled
 from duckalog.errors import ConfigError, KeyPath, Origin, Problem, nearest, sentences, shown
+from duckalog.parser import Parser
 from duckalog.plan.checks import CheckQueries
 from duckalog.plan.paths import with_absolute_paths
 from duckalog.plan.session import session_steps
 from duckalog.plan.steps import CheckStep, DatabaseStep, ExtensionStep, Step, ViewStep
 from duckalog.plan.views import view_steps
-from duckalog.references import Reading, readings_of, writes_of
+from duckalog.references import Reading, readings_of
 from duckalog.sql import Statement, create_schema
 from duckalog.views.select import SelectView
 
@@ -176,23 +177,25 @@ class _Draft:
             self.problems += check(config)
         queries = [view for view in config.views if isinstance(view, SelectView)]
         checks = CheckQueries(config)
-        readings = _readings([*((view.query(), view.sql) for view in queries), *checks.texts])
-        self.readings = readings[: len(queries)]
-        self.problems += _refused(config, queries, self.readings)
+        with Parser() as parser:
+            stated = [*((view.query(), view.sql) for view in queries), *checks.texts]
+            readings = _readings(stated, parser)
+            pragmas_that_write = list(_pragmas_that_write(config, parser))
+        of_views = readings[: len(queries)]
+        self.problems += _refused(config, queries, of_views)
         self.problems += checks.read(readings[len(queries) :])
-        located = with_absolute_paths(config, queries, self.readings)
+        located = with_absolute_paths(config, queries, of_views)
         self.problems += (one for one in located if isinstance(one, Problem))
-        self.problems += _pragmas_that_write(config)
+        self.problems += pragmas_that_write
         by_view = {id(view): one for view, one in zip(queries, located, strict=True)}
         views = tuple(
             found if isinstance(found := by_view.get(id(view), view), View) else view
             for view in config.views
         )
         self.config = msgspec.structs.replace(config, views=views)
-        reading_of = {
-            id(view): reading for view, reading in zip(located, self.readings, strict=True)
-        }
-        self.readings = readings
+        reading_of = {id(view): reading for view, reading in zip(located, of_views, strict=True)}
+        places = [*(_place_of_query(config, view) for view in queries), *checks.places]
+        self.readings = list(zip(places, readings, strict=True))
         self.steps: list[ViewStep] = []
         try:
             self.steps = view_steps(self.config, reading_of, checks)
@@ -201,28 +204,29 @@ class _Draft:
         self.problems = [config.redact.problem(problem) for problem in self.problems]
 
 
-def _readings(queries: Sequence[tuple[str, str | None]]) -> list[Reading]:
+def _readings(queries: Sequence[tuple[str, str | None]], parser: Parser) -> list[Reading]:
     """Return what each query reads; those that are not filled yet may not be SQL as they are.
 
     With each query stands the text that the config states it by.
     """
-    found = readings_of([query for query, _ in queries])
-    for stand_in in ("x", "9"):  # a name, and a number
+    found = readings_of([query for query, _ in queries], parser)
+    for stand_in in (r'"\g<0>"', "x", "9"):  # a name of its own, part of one, and a number
         refused = [
             (index, PLACEHOLDER.sub(stand_in, query))
             for index, (query, stated) in enumerate(queries)
             if found[index].refusal and is_unfilled(stated)
         ]
-        again = readings_of([query for _, query in refused])
+        again = readings_of([query for _, query in refused], parser)
         for (index, _), reading in zip(refused, again, strict=True):
             found[index] = reading._replace(paths=())  # they are those of another text
     return found
 
 
-def _pragmas_that_write(config: Config) -> Iterator[Problem]:
+def _pragmas_that_write(config: Config, parser: Parser) -> Iterator[Problem]:
     """Yield the pragmas that would change the catalog, and not only the session."""
     pragmas = config.duckdb.pragmas
-    for pragma, kind in zip(pragmas, writes_of([one.sql for one in pragmas]), strict=True):
+    kinds = parser.writes_of([one.sql for one in pragmas])
+    for pragma, kind in zip(pragmas, kinds, strict=True):
         if kind:
             message = f"a pragma is for the session, and {kind} changes a database"
             remedy = (
@@ -236,5 +240,8 @@ def _refused(
 ) -> Iterator[Problem]:
     for view, reading in zip(views, readings, strict=True):
         if reading.refusal and not is_unfilled(view.sql):
-            key = "sql_file" if view.sql_file else "sql"
-            yield Problem(config.at(view, key), reading.refusal, name=view.name)
+            yield Problem(_place_of_query(config, view), reading.refusal, name=view.name)
+
+
+def _place_of_query(config: Config, view: SelectView) -> Origin:
+    return config.at(view, "sql_file" if view.sql_file else "sql")

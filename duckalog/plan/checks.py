@@ -12,7 +12,7 @@ from duckalog.checks.rows import RelationshipsCheck
 from duckalog.config import Config
 from duckalog.decode import Unfit
 from duckalog.entry import Check, View
-from duckalog.errors import Problem
+from duckalog.errors import Origin, Problem
 from duckalog.plan.needs import Needs
 from duckalog.plan.paths import folder_of, has_search_path, located, names_of_views, paths_of_files
 from duckalog.plan.steps import CheckStep
@@ -43,12 +43,17 @@ class CheckQueries:
         """The queries, and the texts that state them, to be read with those of the views."""
         return [(query, getattr(check, _stated_in(check))) for _, check, query in self.asked]
 
+    @property
+    def places(self) -> list[Origin]:
+        """Where the queries are stated."""
+        return [self.config.at(check, _key_of(check)) for _, check, _ in self.asked]
+
     def read(self, readings: Sequence[Reading]) -> Iterator[Problem]:
         """Take in what the queries read; yield what is wrong with them."""
         keeps_paths = has_search_path(self.config)
         views = names_of_views(self.config) if self.asked else set()
-        for (view, check, query), reading in zip(self.asked, readings, strict=True):
-            origin = self.config.at(check, _key_of(check))
+        asked = zip(self.asked, self.places, readings, strict=True)
+        for (view, check, query), origin, reading in asked:
             name = check.name or ""
             if reading.refusal:
                 # A check is refused for what a view is; only the subject is another.

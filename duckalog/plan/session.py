@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
+
+import msgspec
 
 from duckalog.config import Config, Setting
 from duckalog.decode import absolute_path, is_remote
@@ -15,8 +17,10 @@ from duckalog.entry import (
     View,
     bound,
     extension_of,
+    shown_text,
 )
 from duckalog.environment import PLACEHOLDER, Filled, shell_expression
+from duckalog.errors import NOWHERE, Origin
 from duckalog.plan.steps import DatabaseStep, ExtensionStep, Step
 from duckalog.references import Reading
 from duckalog.secrets import DuckdbSecret
@@ -80,8 +84,19 @@ _NAMES_OF_EXTENSIONS = {
 """Other names that DuckDB accepts for its extensions."""
 
 
-def session_steps(config: Config, readings: Sequence[Reading]) -> Iterator[Step]:
-    """Yield the steps of the session half, in the order they run."""
+def session_steps(config: Config, readings: Iterable[tuple[Origin, Reading]]) -> Iterator[Step]:
+    """Yield the steps of the session half, in the order they run.
+
+    With each reading of a query of the config stands where it is stated. A value
+    that is a secret in one place is shown in none: ATTACH, for one, takes no bound
+    values.
+    """
+    for step in _steps(config, readings):
+        shown = tuple(one.shown_by(config.redact.credentials) for one in step.statements)
+        yield msgspec.structs.replace(step, statements=shown)
+
+
+def _steps(config: Config, readings: Iterable[tuple[Origin, Reading]]) -> Iterator[Step]:
     yield from _extension_steps(config, readings)
     yield from _setting_steps(config)
     for number, pragma in enumerate(config.duckdb.pragmas, 1):
@@ -172,45 +187,62 @@ def _database_step(
     )
 
 
-def _extension_steps(config: Config, readings: Sequence[Reading]) -> Iterator[ExtensionStep]:
+def _extension_steps(
+    config: Config, readings: Iterable[tuple[Origin, Reading]]
+) -> Iterator[ExtensionStep]:
     """Yield each extension once: those that the config lists, then those that its parts need."""
     section = config.duckdb
-    listed = {_canonical(one.name): one for one in section.load_extensions}
+    listed = {_canonical(one.name): one.origin for one in section.load_extensions}
     only_installed = {
-        _canonical(one.name): one
+        name: one.origin
         for one in section.install_extensions
-        if _canonical(one.name) not in listed
+        if (name := _canonical(one.name)) not in listed
     }
-    needed = [name for part in _parts(config) for name in part.extensions()]
-    settings = [*section.settings]
-    settings += [match[1] for one in section.pragmas if (match := _NAME_OF_SETTING.match(one.sql))]
-    needed += [
-        extension
-        for name in settings
-        for beginning, extension in _EXTENSION_OF_SETTING.items()
-        if name.lower().startswith(beginning)
-    ]
-    for reading in readings:
-        known = sorted(reading.functions & _EXTENSION_OF_FUNCTION.keys())
-        needed += [_EXTENSION_OF_FUNCTION[function] for function in known]
-        needed += [name for url in sorted(reading.urls) for name in extension_of(url)]
-    loaded = _with_needed([*listed, *needed])
+    needed = [*listed.items(), *_needed_extensions(config, readings)]
+    loaded = _with_needed(needed)
     repositories = {
         _canonical(one.name): one.repository or ""
         for one in (*section.load_extensions, *section.install_extensions)
     }
-    stated = {**only_installed, **listed}
+    origins = {**loaded, **only_installed, **listed}
     for name in (*(one for one in only_installed if one not in loaded), *loaded):
         repository = repositories.get(name, "")
         is_loaded = name in loaded
         yield ExtensionStep(
             kind="extension",
             name=name,
-            statements=(install(name, repository), *((load(name),) if is_loaded else ())),
-            origin=stated[name].origin if name in stated else config.origin,
+            statements=(
+                install(name, repository, shown_text(repository)),
+                *((load(name),) if is_loaded else ()),
+            ),
+            origin=origins[name],
             repository=repository,
             is_loaded=is_loaded,
         )
+
+
+def _needed_extensions(
+    config: Config, readings: Iterable[tuple[Origin, Reading]]
+) -> Iterator[tuple[str, Origin]]:
+    """Yield the extensions that the parts of a config need, each with the part's place."""
+    section = config.duckdb
+    for part in _parts(config):
+        yield from ((name, part.origin) for name in part.extensions())
+    settings = [(name, setting.origin) for name, setting in section.settings.items()]
+    settings += [
+        (match[1], one.origin)
+        for one in section.pragmas
+        if (match := _NAME_OF_SETTING.match(one.sql))
+    ]
+    for name, origin in settings:
+        for beginning, extension in _EXTENSION_OF_SETTING.items():
+            if name.lower().startswith(beginning):
+                yield extension, origin
+    for origin, reading in readings:
+        for function in sorted(reading.functions & _EXTENSION_OF_FUNCTION.keys()):
+            yield _EXTENSION_OF_FUNCTION[function], origin
+        for url in sorted(reading.urls):
+            yield from ((name, origin) for name in extension_of(url))
 
 
 def _parts(config: Config) -> Iterator[View | Attachment | Catalog | DuckdbSecret]:
@@ -220,18 +252,18 @@ def _parts(config: Config) -> Iterator[View | Attachment | Catalog | DuckdbSecre
     yield from config.views
 
 
-def _with_needed(names: Iterable[str]) -> list[str]:
-    """Return extensions, each once and after those that it loads itself."""
-    ordered: dict[str, None] = {}
-    for name in names:
+def _with_needed(named: Iterable[tuple[str, Origin]]) -> dict[str, Origin]:
+    """Return extensions, each once and after those that it loads itself, with their places."""
+    ordered: dict[str, Origin] = {}
+    for name, origin in named:
         for needed in _NEEDED_BY_EXTENSION.get(name, ()):
-            ordered.setdefault(needed)
-        ordered.setdefault(name)
-    return list(ordered)
+            ordered.setdefault(needed, origin)
+        ordered.setdefault(name, origin)
+    return ordered
 
 
 def _extension_keys(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(f"extension:{name}" for name in _with_needed(names))
+    return tuple(f"extension:{name}" for name in _with_needed((one, NOWHERE) for one in names))
 
 
 def _canonical(name: str) -> str:

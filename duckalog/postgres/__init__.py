@@ -9,9 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from duckalog.postgres.arrow import ArrowCursor
+    from duckalog.postgres.audit import Audit, AuditRecord
     from duckalog.postgres.bulk import CopyFormat
     from duckalog.postgres.client import AsyncPgClient, PgClient
-    from duckalog.postgres.config import PgConfig, PoolConfig, RetryConfig, SslMode
+    from duckalog.postgres.config import PgConfig, PoolConfig, RetryConfig
     from duckalog.postgres.credentials import (
         CallableCredentials,
         Credentials,
@@ -23,16 +25,24 @@ if TYPE_CHECKING:
         ClosedError,
         ConnectError,
         ConnectionLost,
+        HookError,
         IntegrityError,
+        MaskError,
         PgError,
         QueryError,
         QueryTimeout,
         ReadOnlyError,
         RowCountError,
         SerializationError,
+        SimulationError,
         TransactionError,
+        UnrecordedError,
     )
+    from duckalog.postgres.hooks import Decision, Hook, Operation, OperationKind, Server
+    from duckalog.postgres.masking import mask_constant, mask_hash, mask_partial
+    from duckalog.postgres.metrics import PrometheusHook
     from duckalog.postgres.notifications import Gap, Notification, NotificationStream
+    from duckalog.postgres.parameters import SslMode
     from duckalog.postgres.pool import PoolStats
     from duckalog.postgres.routing import (
         ConnectionRole,
@@ -41,7 +51,10 @@ if TYPE_CHECKING:
         RoutingStats,
     )
     from duckalog.postgres.rows import Column, Outcome, Row
+    from duckalog.postgres.simulation import SimulationMode
+    from duckalog.postgres.statement_text import fingerprint, normalized
     from duckalog.postgres.streams import Page, RowCursor
+    from duckalog.postgres.tracing import OpenTelemetryHook
     from duckalog.postgres.transactions import (
         IsolationLevel,
         Savepoint,
@@ -50,9 +63,11 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
+    "arrow": ("ArrowCursor",),
+    "audit": ("Audit", "AuditRecord"),
     "bulk": ("CopyFormat",),
     "client": ("AsyncPgClient", "PgClient"),
-    "config": ("PgConfig", "PoolConfig", "RetryConfig", "SslMode"),
+    "config": ("PgConfig", "PoolConfig", "RetryConfig"),
     "credentials": (
         "CallableCredentials",
         "Credentials",
@@ -64,26 +79,40 @@ _HOME = {
         "ClosedError",
         "ConnectError",
         "ConnectionLost",
+        "HookError",
         "IntegrityError",
+        "MaskError",
         "PgError",
         "QueryError",
         "QueryTimeout",
         "ReadOnlyError",
         "RowCountError",
         "SerializationError",
+        "SimulationError",
         "TransactionError",
+        "UnrecordedError",
     ),
+    "hooks": ("Decision", "Hook", "Operation", "OperationKind", "Server"),
+    "masking": ("mask_constant", "mask_hash", "mask_partial"),
+    "metrics": ("PrometheusHook",),
     "notifications": ("Gap", "Notification", "NotificationStream"),
+    "parameters": ("SslMode",),
     "pool": ("PoolStats",),
     "routing": ("ConnectionRole", "ReplicaStats", "RoutingPolicy", "RoutingStats"),
     "rows": ("Column", "Outcome", "Row"),
+    "simulation": ("SimulationMode",),
+    "statement_text": ("fingerprint", "normalized"),
     "streams": ("Page", "RowCursor"),
+    "tracing": ("OpenTelemetryHook",),
     "transactions": ("IsolationLevel", "Savepoint", "Transaction", "TransactionOptions"),
 }
 
 __all__ = [
     "AcquireTimeout",
+    "ArrowCursor",
     "AsyncPgClient",
+    "Audit",
+    "AuditRecord",
     "CallableCredentials",
     "ClosedError",
     "Column",
@@ -92,12 +121,19 @@ __all__ = [
     "ConnectionRole",
     "CopyFormat",
     "Credentials",
+    "Decision",
     "EnvironmentCredentials",
     "Gap",
+    "Hook",
+    "HookError",
     "IntegrityError",
     "IsolationLevel",
+    "MaskError",
     "Notification",
     "NotificationStream",
+    "OpenTelemetryHook",
+    "Operation",
+    "OperationKind",
     "Outcome",
     "Page",
     "PgClient",
@@ -105,6 +141,7 @@ __all__ = [
     "PgError",
     "PoolConfig",
     "PoolStats",
+    "PrometheusHook",
     "QueryError",
     "QueryTimeout",
     "RdsIamCredentials",
@@ -118,11 +155,29 @@ __all__ = [
     "RowCursor",
     "Savepoint",
     "SerializationError",
+    "Server",
+    "SimulationError",
+    "SimulationMode",
     "SslMode",
     "Transaction",
     "TransactionError",
     "TransactionOptions",
+    "UnrecordedError",
+    "fingerprint",
+    "mask_constant",
+    "mask_hash",
+    "mask_partial",
+    "normalized",
 ]
+
+_EXTRAS = {
+    "psycopg": "postgres",
+    "psycopg_pool": "postgres",
+    "sqlglot": "postgres",
+    "opentelemetry": "opentelemetry",
+    "prometheus_client": "prometheus",
+}
+"""The packages that may be missing, and the extras that bring them."""
 
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -134,10 +189,11 @@ def __getattr__(name: str) -> object:
     try:
         value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     except ModuleNotFoundError as error:
-        if error.name not in ("psycopg", "psycopg_pool", "sqlglot"):
+        package = str(error.name).partition(".")[0]
+        if package not in _EXTRAS:
             raise
         raise ImportError(
-            f"duckalog.postgres needs {error.name}: pip install 'duckalog[postgres]'"
+            f"duckalog.postgres.{name} needs {package}: pip install 'duckalog[{_EXTRAS[package]}]'"
         ) from None
     globals()[name] = value
     return value

@@ -11,7 +11,7 @@ from weakref import WeakSet
 from duckalog.postgres.config import PgConfig, RetryConfig
 from duckalog.postgres.connection import AnyConnection
 from duckalog.postgres.errors import ClosedError, SerializationError
-from duckalog.postgres.execution import Params, run
+from duckalog.postgres.execution import Loads, Params, run
 from duckalog.postgres.faces import Awaiting, Background, Blocking, Both, F, Pause, settled
 from duckalog.postgres.notifications import NotificationStream
 from duckalog.postgres.operations import Operations
@@ -20,6 +20,7 @@ from duckalog.postgres.queries import R
 from duckalog.postgres.routed import Routed
 from duckalog.postgres.routing import RoutingStats
 from duckalog.postgres.rows import Outcome, Row, shaped
+from duckalog.postgres.simulated import routed_of
 from duckalog.postgres.transactions import IsolationLevel, Transaction, TransactionOptions
 
 if TYPE_CHECKING:
@@ -65,9 +66,10 @@ class _Client(Operations[F]):
     async def _enter(self) -> None:
         if self._routed is not None:
             return
-        routed: Routed[F] = Routed(self.face, self.config)
+        routed: Routed[F] = routed_of(self.config)(self.face, self.config)
         await routed.open()
         self._routed = routed
+        self.config.observing.opened(self)
         self._watches = [self.face.spawn("duckalog.postgres watch", self._watched)]
         if routed.pools:
             self._watches.append(self.face.spawn("duckalog.postgres lag", self._lag_watched))
@@ -81,6 +83,7 @@ class _Client(Operations[F]):
             await other._leave(None)
         routed, self._routed = self._routed, None
         if routed is not None:
+            self.config.observing.closed(self)
             await routed.close()
 
     async def _watched(self, pause: Pause) -> None:
@@ -102,15 +105,25 @@ class _Client(Operations[F]):
         return self._routed
 
     async def _run(
-        self, sql: Any, params: Params, timeout_s: float | None, prepare: bool | None = None
+        self,
+        sql: Any,
+        params: Params,
+        timeout_s: float | None,
+        prepare: bool | None = None,
+        loads: Loads | None = None,
     ) -> Outcome:
         servers = self._servers()
-        if not servers.pools:
-            return await super()._run(sql, params, timeout_s, prepare)
         limit_s = self._limit(timeout_s)
+        if not servers.pools:
+            primary = servers.primary
+            connection = await primary.acquire()
+            try:
+                return await run(connection, sql, params, limit_s, prepare, loads)
+            finally:
+                await primary.release(connection)
 
         def work(connection: AnyConnection) -> Awaitable[Outcome]:
-            return run(connection, sql, params, limit_s, prepare)
+            return run(connection, sql, params, limit_s, prepare, loads)
 
         if await servers.is_read(sql):
             return await servers.read(work)
@@ -157,10 +170,9 @@ class _Client(Operations[F]):
         )
         return self._transaction(options)
 
-    def _transaction(self, options: TransactionOptions) -> Transaction[F]:
-        made = Transaction(
-            self._servers().primary, self.query_timeout_s, options, self._servers().wrote
-        )
+    def _transaction(self, options: TransactionOptions, attempt: int = 1) -> Transaction[F]:
+        servers = self._servers()
+        made = Transaction(servers.primary, self.query_timeout_s, options, servers.wrote, attempt)
         self._transactions.add(made)
         return made
 
@@ -187,9 +199,12 @@ class _Client(Operations[F]):
         """
         retry: RetryConfig = dataclasses.replace(self.config.retry, attempts=max_retries + 1)
         delays = retry.delays()
+        options = options or TransactionOptions()
+        attempt = 0
         while True:
+            attempt += 1
             try:
-                async with _entered(self._transaction(options or TransactionOptions())) as made:
+                async with _entered(self._transaction(options, attempt)) as made:
                     return await settled(function(made))
             except SerializationError:
                 delay = next(delays, None)

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from enum import Enum
 from random import uniform
 from typing import Any
 
 from duckalog.environment import Secret, read_environment
-from duckalog.errors import NOWHERE, ConfigError, Problem, Problems, nearest, sentences
-from duckalog.libpq import CONNECT_TIMEOUT_S, DEFAULT_PORT, MAX_PORT, OPTIONS, SECRETS
+from duckalog.errors import NOWHERE, Problem, Problems
+from duckalog.libpq import CONNECT_TIMEOUT_S, DEFAULT_PORT, SECRETS
 from duckalog.postgres.credentials import CredentialProvider
+from duckalog.postgres.hooks import Hook
+from duckalog.postgres.masking import Mask, parts_of
+from duckalog.postgres.observing import Observing
+from duckalog.postgres.parameters import (
+    SslMode,
+    check_number,
+    check_option,
+    check_parameters,
+    check_tls,
+    parsed,
+    problem,
+    raise_all,
+    replica,
+)
+from duckalog.postgres.redaction import Redact
 from duckalog.postgres.routing import RoutingPolicy
+from duckalog.postgres.simulation import Simulation, SimulationMode, problems_of, simulation_of
 
-OWN_NAMES = ("host", "port", "dbname", "user", "sslmode")
 DEFAULT_APPLICATION = "duckalog"
 MAX_CONNECTIONS = 10_000
-
-
-class SslMode(str, Enum):
-    """How far a connection is encrypted, and its server verified."""
-
-    DISABLE = "disable"
-    ALLOW = "allow"
-    PREFER = "prefer"
-    REQUIRE = "require"
-    VERIFY_CA = "verify-ca"
-    VERIFY_FULL = "verify-full"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +48,13 @@ class PoolConfig:
 
     def __post_init__(self) -> None:
         problems = Problems()
-        _check_number(problems, "min_size", self.min_size, least=0, whole=True)
-        _check_number(
-            problems, "max_size", self.max_size, least=1, most=MAX_CONNECTIONS, whole=True
-        )
+        check_number(problems, "min_size", self.min_size, least=0, whole=True)
+        check_number(problems, "max_size", self.max_size, least=1, most=MAX_CONNECTIONS, whole=True)
         for one in fields(self)[2:]:
-            _check_number(problems, one.name, getattr(self, one.name), above=0)
+            check_number(problems, one.name, getattr(self, one.name), above=0)
         if not problems and self.min_size > self.max_size:
-            _problem(problems, "min_size", f"{self.min_size} is more than max_size {self.max_size}")
-        _raise(problems)
+            problem(problems, "min_size", f"{self.min_size} is more than max_size {self.max_size}")
+        raise_all(problems)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +68,11 @@ class RetryConfig:
 
     def __post_init__(self) -> None:
         problems = Problems()
-        _check_number(problems, "attempts", self.attempts, least=1, whole=True)
+        check_number(problems, "attempts", self.attempts, least=1, whole=True)
         for name in ("first_delay_s", "max_delay_s"):
-            _check_number(problems, name, getattr(self, name), least=0)
-        _check_number(problems, "jitter", self.jitter, least=0, most=1)
-        _raise(problems)
+            check_number(problems, name, getattr(self, name), least=0)
+        check_number(problems, "jitter", self.jitter, least=0, most=1)
+        raise_all(problems)
 
     def delays(self) -> Iterator[float]:
         """Yield the seconds to wait before each further attempt: doubling, and never alike."""
@@ -97,6 +99,12 @@ class PgConfig:
     routing_policy: RoutingPolicy
     read_your_writes: bool
     lag_check_interval_s: float
+    require_tls: bool
+    masks: Mapping[str, Mask]
+    hooks: tuple[Hook, ...]
+    slow_statement_s: float | None
+    observing: Observing = field(repr=False, compare=False)
+    simulation: Simulation
 
     def __init__(
         self,
@@ -123,6 +131,13 @@ class PgConfig:
         routing_policy: RoutingPolicy | str = RoutingPolicy.ROUND_ROBIN,
         read_your_writes: bool = True,
         lag_check_interval_s: float = 1.0,
+        require_tls: bool = False,
+        masks: Mapping[str, Mask] | None = None,
+        hooks: Sequence[Hook] = (),
+        slow_statement_s: float | None = None,
+        simulation: SimulationMode | str = SimulationMode.OFF,
+        simulation_file: str | os.PathLike[str] | None = None,
+        simulation_redact: Redact = (),
     ) -> None:
         """Take a URL or libpq's `key=value`, and arguments that have the last word.
 
@@ -130,11 +145,17 @@ class PgConfig:
         a slash is the folder of a Unix socket. `options` are further parameters
         of libpq. A `password` is text, or has `get_secret_value()`. `replicas`
         are connection strings, or `host` or `host:port`; what they do not state
-        is as for the primary. Raises ConfigError with every problem, each with
-        the name of its field.
+        is as for the primary. With `require_tls`, an `ssl_mode` of at least
+        `require` has to be stated for every server that is not on this machine.
+        `masks` say what is shown in place of a column's values, `hooks` hear of
+        all that is done, and statements that take longer than
+        `slow_statement_s` are logged as a warning. `simulation_redact` are
+        names of columns whose values are not recorded, or a function of a name
+        and a value that returns what is. Raises ConfigError with every problem,
+        each with the name of its field.
         """
         problems = Problems()
-        parameters = _parsed(conninfo, problems)
+        parameters = parsed(conninfo, problems)
         stated = {
             "host": host,
             "port": port,
@@ -149,28 +170,38 @@ class PgConfig:
         }
         parameters.update((name, value) for name, value in stated.items() if value is not None)
         if connect_timeout_s is not None:
-            _check_number(problems, "connect_timeout_s", connect_timeout_s, above=0)
+            check_number(problems, "connect_timeout_s", connect_timeout_s, above=0)
             # libpq knows whole seconds only, and takes 1 for 2.
             parameters["connect_timeout"] = str(max(2, round(connect_timeout_s)))
         for name, value in (options or {}).items():
-            _check_option(problems, name)
+            check_option(problems, name)
             parameters[name] = value
         parameters.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
         parameters.setdefault("application_name", DEFAULT_APPLICATION)
-        _check_parameters(problems, parameters)
-        if query_timeout_s is not None:
-            _check_number(problems, "query_timeout_s", query_timeout_s, above=0)
-        _check_number(problems, "lag_check_interval_s", lag_check_interval_s, above=0)
+        check_parameters(problems, parameters)
+        if require_tls:
+            check_tls(problems, parameters)
+        for name, limit in (
+            ("query_timeout_s", query_timeout_s),
+            ("slow_statement_s", slow_statement_s),
+        ):
+            if limit is not None:
+                check_number(problems, name, limit, above=0)
+        _check_masks(problems, masks or {})
+        check_number(problems, "lag_check_interval_s", lag_check_interval_s, above=0)
         if routing_policy not in list(RoutingPolicy):
             known = ", ".join(one.value for one in RoutingPolicy)
             message = f'there is no policy "{routing_policy}"'
-            _problem(problems, "routing_policy", message, f"Policies: {known}.")
+            problem(problems, "routing_policy", message, f"Policies: {known}.")
         others = [
-            _replica(text, number, problems, parameters) for number, text in enumerate(replicas)
+            replica(text, number, problems, parameters, require_tls)
+            for number, text in enumerate(replicas)
         ]
         if prepare_threshold is not None:
-            _check_number(problems, "prepare_threshold", prepare_threshold, least=0, whole=True)
-        _raise(problems)
+            check_number(problems, "prepare_threshold", prepare_threshold, least=0, whole=True)
+        for one in problems_of(simulation, simulation_file, simulation_redact):
+            problem(problems, *one)
+        raise_all(problems)
         secrets = {name: parameters.pop(name) for name in SECRETS & parameters.keys()}
         values: dict[str, Any] = {
             "parameters": {name: str(value) for name, value in parameters.items()},
@@ -184,6 +215,12 @@ class PgConfig:
             "routing_policy": RoutingPolicy(routing_policy),
             "read_your_writes": read_your_writes,
             "lag_check_interval_s": lag_check_interval_s,
+            "require_tls": require_tls,
+            "masks": dict(masks or {}),
+            "hooks": tuple(hooks),
+            "slow_statement_s": slow_statement_s,
+            "observing": Observing(hooks, slow_statement_s),
+            "simulation": simulation_of(simulation, simulation_file, simulation_redact),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -211,7 +248,15 @@ class PgConfig:
     def with_database(self, name: str) -> PgConfig:
         """Return the same config for another database of the same servers."""
         others = tuple(one.with_database(name) for one in self.replicas)
-        return self._with(parameters={**self.parameters, "dbname": name}, replicas=others)
+        return self._with(
+            parameters={**self.parameters, "dbname": name},
+            replicas=others,
+            simulation=self.simulation.of(name),
+        )
+
+    def without_replicas(self) -> PgConfig:
+        """Return the same config for the primary alone."""
+        return self._with(replicas=())
 
     def for_primary(self) -> PgConfig:
         """Return the config that finds the primary, also where a replica has become it."""
@@ -252,7 +297,8 @@ class PgConfig:
         """
         found = read_environment() if environment is None else environment
         problems = Problems()
-        for name, key in _REQUIRED.items():
+        mode = stated.get("simulation", found.get("PG_SIMULATION_MODE"))
+        for name, key in _REQUIRED.items() if mode != SimulationMode.REPLAY else ():
             if not found.get(name) and key not in stated and not _is_provided(key, stated):
                 problems.append(
                     Problem(
@@ -266,7 +312,7 @@ class PgConfig:
                     arguments[key] = read(found[name])
                 except ValueError as error:
                     problems.append(Problem(NOWHERE, f"{name}: {error}"))
-        _raise(problems)
+        raise_all(problems)
         sizes = {key: arguments.pop(key) for key in _OF_THE_POOL if key in arguments}
         if sizes and "pool" not in stated:
             arguments["pool"] = PoolConfig(**{**_fitting(sizes), **sizes})
@@ -310,6 +356,14 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def yes_or_no(text: str) -> bool:
+    """Return what `true` or `false` says, or 1 or 0; raises ValueError."""
+    found = {"true": True, "1": True, "false": False, "0": False}.get(text.strip().lower())
+    if found is None:
+        raise ValueError("expected true or false")
+    return found
+
+
 def comma_separated(text: str) -> list[str]:
     """Return the parts between commas, without blanks."""
     return [one.strip() for one in text.split(",") if one.strip()]
@@ -335,104 +389,19 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "PG_ACQUIRE_TIMEOUT": ("acquire_timeout_s", duration),
     "PG_QUERY_TIMEOUT": ("query_timeout_s", duration),
     "PG_REPLICA_HOSTS": ("replicas", comma_separated),
+    "PG_REQUIRE_TLS": ("require_tls", yes_or_no),
+    "PG_SLOW_STATEMENT": ("slow_statement_s", duration),
+    "PG_SIMULATION_MODE": ("simulation", str),
+    "PG_SIMULATION_FILE": ("simulation_file", str),
 }
 
 
-def _parsed(conninfo: str, problems: Problems, name: str = "conninfo") -> dict[str, Any]:
-    """Return the parameters of a connection string, which libpq reads."""
-    from psycopg import Error
-    from psycopg.conninfo import conninfo_to_dict
-
-    try:
-        return dict(conninfo_to_dict(conninfo))
-    except Error as error:
-        # What libpq quotes may be a piece of the password.
-        reason = str(error).partition('"')[0].strip().rstrip(":")
-        remedy = "Write postgresql://user:password@host:port/database, or key=value with blanks."
-        _problem(problems, name, f"libpq cannot read it: {reason}", remedy)
-        return {}
-
-
-def _replica(
-    text: str, number: int, problems: Problems, primary: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the parameters of a replica: those that it states, else the primary's."""
-    field_name = f"replicas[{number}]"
-    simple = _HOST_AND_PORT.match(text)
-    own: dict[str, Any] = {}
-    if simple:
-        own = {"host": simple[1], "port": simple[2] or str(DEFAULT_PORT)}
-    else:
-        own = _parsed(text, problems, field_name)
-    if not own.get("host"):
-        _problem(problems, field_name, "it has no host", "Write host, host:port or a URL.")
-    elif "port" not in own:
-        own["port"] = str(DEFAULT_PORT)
-    own = {**{key: one for key, one in primary.items() if key not in _OF_ONE_SERVER}, **own}
-    _check_parameters(problems, own, f"{field_name}.")
-    return own
-
-
-_HOST_AND_PORT = re.compile(r"([^\s:/=@?,]+|/[^\s:=@?,]*)(?::(\d+))?\Z")
-_OF_ONE_SERVER = ("host", "hostaddr", "port", "target_session_attrs", "load_balance_hosts")
-
-
-def _check_option(problems: Problems, name: str) -> None:
-    if name in SECRETS:
-        _problem(problems, f"options.{name}", "everyone can read these options", "Use password.")
-    elif name in OWN_NAMES:
-        _problem(problems, f"options.{name}", "this has an argument of its own")
-    elif name not in OPTIONS:
-        known = f"parameters that libpq knows: {', '.join(sorted(OPTIONS))}"
-        remedy = sentences(nearest(name, OPTIONS) or known)
-        _problem(problems, f"options.{name}", "libpq has no such parameter", remedy)
-
-
-def _check_parameters(problems: Problems, parameters: Mapping[str, Any], prefix: str = "") -> None:
-    mode = parameters.get("sslmode")
-    if mode is not None and mode not in [one.value for one in SslMode]:
-        known = ", ".join(one.value for one in SslMode)
-        _problem(problems, f"{prefix}ssl_mode", f'there is no mode "{mode}"', f"Modes: {known}.")
-    ports = str(parameters.get("port", DEFAULT_PORT)).split(",")
-    for port in ports:
-        if port and not (port.isdigit() and 1 <= int(port) <= MAX_PORT):
-            _problem(problems, f"{prefix}port", f"expected a port from 1 to {MAX_PORT}, got {port}")
-    hosts = str(parameters.get("host", "")).split(",")
-    if len(ports) not in (1, len(hosts)):
-        _problem(problems, f"{prefix}port", f"there are {len(ports)} ports for {len(hosts)} hosts")
-    encoding = str(parameters.get("client_encoding", "utf8"))
-    if encoding.lower().replace("-", "") not in ("utf8", "unicode"):
-        _problem(problems, f"{prefix}options.client_encoding", "the client speaks UTF-8 only")
-    for name, value in parameters.items():
-        if isinstance(value, str) and "\0" in value:
-            _problem(problems, f"{prefix}{name}", "text cannot contain NUL")
-
-
-def _check_number(
-    problems: Problems,
-    name: str,
-    value: Any,
-    *,
-    least: float | None = None,
-    above: float | None = None,
-    most: float | None = None,
-    whole: bool = False,
-) -> None:
-    kind = "a whole number" if whole else "a number"
-    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-        _problem(problems, name, f"expected {kind}, got {type(value).__name__}")
-    elif least is not None and not value >= least:
-        _problem(problems, name, f"expected at least {least}, got {value}")
-    elif above is not None and not value > above:
-        _problem(problems, name, f"expected more than {above}, got {value}")
-    elif most is not None and not value <= most:
-        _problem(problems, name, f"expected at most {most}, got {value}")
-
-
-def _problem(problems: Problems, name: str, message: str, remedy: str = "") -> None:
-    problems.append(Problem(NOWHERE, f"{name}: {message}", remedy))
-
-
-def _raise(problems: Problems) -> None:
-    if problems:
-        raise ConfigError(problems)
+def _check_masks(problems: Problems, masks: Mapping[str, Any]) -> None:
+    for name, mask in masks.items():
+        try:
+            parts_of(name)
+        except ValueError as error:
+            problem(problems, f"masks[{name!r}]", str(error))
+        if not callable(mask):
+            remedy = "mask_constant(), mask_partial() and mask_hash(key) return some."
+            problem(problems, f"masks[{name!r}]", "expected a function of the value", remedy)

@@ -12,7 +12,11 @@ DuckalogError
     │   └── ReadOnlyError        the server or the transaction takes no writes (25006)
     ├── RowCountError            other than the one row, or value, that was asked for
     ├── TransactionError         used out of turn, or over its time
-    └── ClosedError              used before it was opened, or after it was closed
+    ├── MaskError                a masked column would be shown
+    ├── HookError                a required hook took no note, so that nothing was run
+    ├── ClosedError              used before it was opened, or after it was closed
+    └── SimulationError          a recording cannot be made, read, or do what was asked
+        └── UnrecordedError      a replay was asked what is not in its recording
 """
 
 from __future__ import annotations
@@ -106,8 +110,24 @@ class TransactionError(PgError):
     """A transaction was used out of turn, has failed, or is over its time limit."""
 
 
+class MaskError(PgError):
+    """A value that is to be masked would have been shown as it is."""
+
+
+class HookError(PgError):
+    """A required hook, an audit say, took no note of a statement, which was not run."""
+
+
 class ClosedError(PgError):
     """The client or a part of it is not open."""
+
+
+class SimulationError(PgError):
+    """A recording cannot be written or read, or what was asked for cannot be simulated."""
+
+
+class UnrecordedError(SimulationError):
+    """A replay was asked what is not in its recording; `problems` name what is nearest."""
 
 
 def kind_of(sqlstate: str | None) -> type[QueryError]:

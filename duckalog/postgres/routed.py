@@ -18,8 +18,9 @@ from duckalog.postgres.errors import (
     ReadOnlyError,
     SerializationError,
 )
-from duckalog.postgres.execution import run
+from duckalog.postgres.execution import run_own as run
 from duckalog.postgres.faces import Awaiting, Blocking, F
+from duckalog.postgres.hooks import Decision
 from duckalog.postgres.intent import VOLATILE, intent_of
 from duckalog.postgres.pool import Pool
 from duckalog.postgres.routing import (
@@ -49,15 +50,19 @@ Work = Callable[[AnyConnection], Awaitable[T]]
 class Routed(Generic[F]):
     """The primary's pool, and those of its replicas."""
 
+    pool_class: type[Pool[Any]] = Pool
+
     def __init__(self, face: type[Blocking] | type[Awaiting], config: PgConfig) -> None:
-        self.primary: Pool[F] = Pool(face, config.for_primary(), f"primary of {config.database}")
+        made = self.pool_class
+        self.primary: Pool[F] = made(face, config.for_primary(), f"primary of {config.database}")
         self.pools: list[Pool[F]] = [
-            Pool(face, one, f"replica {number} of {config.database}")
+            made(face, one, f"replica {number} of {config.database}", ConnectionRole.REPLICA)
             for number, one in enumerate(config.replicas, 1)
         ]
         self.router = Router(config.routing_policy, [Replica(one.name) for one in self.pools])
         self._limit_s = config.query_timeout_s
         self._follows_writes = config.read_your_writes
+        self._observing = config.observing
         self._lock = threading.Lock()
         self._volatile: dict[str, bool] = {}
         self._wrote = False
@@ -87,9 +92,10 @@ class Routed(Generic[F]):
         for pool in self.all_pools:
             await pool.close()
 
-    def _count(self, name: str) -> None:
+    def _count(self, decision: Decision) -> None:
         with self._lock:
-            self._counts[name] += 1
+            self._counts[decision.value] += 1
+        self._observing.routed(decision, self.primary.name)
 
     def _failed(self, replica: Replica) -> None:
         with self._lock:
@@ -157,7 +163,7 @@ class Routed(Generic[F]):
 
     async def write(self, work: Work[T]) -> T:
         """Return what is done on the primary; where that has moved, on the new one."""
-        self._count("writes")
+        self._count(Decision.WRITE)
         try:
             return await self.on(self.primary, work)
         except ReadOnlyError:
@@ -185,7 +191,7 @@ class Routed(Generic[F]):
             except _Behind:
                 continue
             except ReadOnlyError:
-                self._count("refused")
+                self._count(Decision.REFUSED)
                 return await self.write(work)
             except SerializationError:
                 break  # it conflicts with what the replica replays: the primary replays nothing
@@ -199,7 +205,7 @@ class Routed(Generic[F]):
 
     async def read_on_primary(self, work: Work[T], *, is_fallback: bool = False) -> T:
         """Return what is read on the primary, again if its connection is lost."""
-        self._count("fallbacks" if is_fallback else "reads_on_primary")
+        self._count(Decision.FALLBACK if is_fallback else Decision.READ_ON_PRIMARY)
         try:
             return await self.on(self.primary, work)
         except ConnectionLost:
@@ -226,6 +232,7 @@ class Routed(Generic[F]):
             await pool.release(connection)
         with self._lock:
             replica.reads += 1
+        self._observing.routed(Decision.READ_ON_REPLICA, pool.name)
         return result
 
     def stats(self) -> RoutingStats:

@@ -17,11 +17,14 @@ from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Composable, Identifier
 
 from duckalog.postgres.connection import AnyConnection
-from duckalog.postgres.errors import PgError, QueryError, TransactionError
-from duckalog.postgres.execution import Params, checked, failure, limited, run
+from duckalog.postgres.errors import MaskError, PgError, QueryError, TransactionError
+from duckalog.postgres.execution import Loads, Params, checked, failure, limited
+from duckalog.postgres.execution import run_own as run
 from duckalog.postgres.faces import Blocking, Both, F, Scope, finished, settled
+from duckalog.postgres.hooks import Operation, OperationKind
 from duckalog.postgres.queries import Queries
-from duckalog.postgres.rows import Row, columns_of, maker, names_of
+from duckalog.postgres.rows import Column, Row, columns_of, maker, names_of
+from duckalog.postgres.values import unloaded
 
 if sys.version_info >= (3, 13):
     from typing import TypeVar
@@ -43,6 +46,8 @@ class RowCursor(Scope[F], Generic[F, R]):
     `timeout_s` is the limit of each fetch.
     """
 
+    _loads: Loads | None = None
+
     def __init__(
         self,
         source: Queries[F],
@@ -63,6 +68,8 @@ class RowCursor(Scope[F], Generic[F, R]):
         self._connection: AnyConnection | None = None
         self._cursor: Any = None
         self._owns_transaction = False
+        self._operation: Operation | None = None
+        self._count = 0
 
     @property
     def is_open(self) -> bool:
@@ -74,21 +81,36 @@ class RowCursor(Scope[F], Generic[F, R]):
             return
         connection = await self._source._acquire()
         try:
+            self._operation = connection.observing.start(
+                OperationKind.STREAM, self._statement[0], connection, _params=self._statement[1]
+            )
+        except BaseException:
+            await self._source._release(connection)
+            raise
+        try:
             status = connection.info.transaction_status
             self._owns_transaction = status == TransactionStatus.IDLE
             if self._owns_transaction:
                 await run(connection, "BEGIN", (), self._limit_s)
             cursor = connection.cursor(f"duckalog_{next(_NUMBERS)}")
+            if self._loads is not None:
+                self._loads(cursor)
             try:
                 async with limited(connection, self._limit_s):
                     await settled(cursor.execute(*self._statement))
             except BaseException:
                 await settled(cursor.close())  # it warns of one that is not, though none is there
                 raise
-        except BaseException:
+        except BaseException as error:
+            self._end(connection, error)
             await self._give_back(connection)
             raise
         self._connection, self._cursor = connection, cursor
+
+    def _end(self, connection: AnyConnection, error: BaseException | None) -> None:
+        if self._operation is not None:
+            self._operation.rows = self._count
+        connection.observing.end(self._operation, error)
 
     async def _leave(self, error: BaseException | None) -> None:
         connection, cursor = self._connection, self._cursor
@@ -99,10 +121,13 @@ class RowCursor(Scope[F], Generic[F, R]):
             # Sends nothing where the transaction has failed, or the connection is lost.
             async with limited(connection, self._limit_s):
                 await settled(cursor.close())
-        except PgError:
+        except PgError as failed:
             if error is None:
+                error = failed
                 raise
         finally:
+            # Who stops iterating over rows has all that was wanted.
+            self._end(connection, None if isinstance(error, GeneratorExit) else error)
             await self._give_back(connection)
 
     async def _give_back(self, connection: AnyConnection) -> None:
@@ -121,13 +146,20 @@ class RowCursor(Scope[F], Generic[F, R]):
         connection.limit(self._limit_s)
         try:
             rows = await settled(cursor.fetchmany(self.fetch_size))
+            columns = columns_of(cursor)
+            if connection.masking is not None:
+                columns, rows = await connection.masking.masked(connection, cursor, rows)
         except psycopg.Error as error:
-            raise failure(error, connection, self._limit_s) from None
+            raise unloaded(error, cursor) or failure(error, connection, self._limit_s) from None
         finally:
             connection.limit(None)
+        self._count += len(rows)
+        return self._shaped(columns, rows)
+
+    def _shaped(self, columns: tuple[Column, ...], rows: list[tuple[Any, ...]]) -> list[R]:
         if self._into is tuple:
             return cast("list[R]", rows)
-        return list(map(maker(self._into, names_of(columns_of(cursor))), rows))
+        return list(map(maker(self._into, names_of(columns)), rows))
 
     @Both
     async def fetch_next(self) -> list[R]:
@@ -219,15 +251,17 @@ class Streams(Queries[F]):
         values: list[str] = [] if after is None else _read_token(after, mark, len(key))
         statement = _page(text, key, len(params), size, descending, is_first=after is None)
         outcome = await self._run(statement, [*params, *values], timeout_s)
-        make = maker(into, names_of(outcome.columns[:-1]))
+        _refuse_masked_key(outcome.columns, key)
+        width = len(outcome.columns) - len(key)
+        make = maker(into, names_of(outcome.columns[:width]))
         found = outcome.rows
-        if any(None in row[-1] for row in found):
+        if any(None in row[width:] for row in found):
             raise QueryError(
                 f"a column of the key ({', '.join(key)}) is NULL", None, "Leave it out."
             )
         is_last = len(found) <= size
-        token = None if is_last else _token(mark, found[size - 1][-1])
-        return Page([make(row[:-1]) for row in found[:size]], token)
+        token = None if is_last else _token(mark, found[size - 1][width:])
+        return Page([make(row[:width]) for row in found[:size]], token)
 
 
 def _page(
@@ -235,7 +269,11 @@ def _page(
 ) -> Composable:
     columns = [Identifier("page", name) for name in key]
     keys = SQL(", ").join(columns)
-    texts = SQL(", ").join(SQL("{}::text").format(one) for one in columns)
+    # By the names of their columns, so that what is masked or hidden is so in these as well.
+    texts = SQL(", ").join(
+        SQL("{}::text AS {}").format(one, Identifier(name))
+        for one, name in zip(columns, key, strict=True)
+    )
     places = SQL(", ").join(SQL(f"${number + place}") for place in range(1, len(key) + 1))
     condition = (
         SQL("true")
@@ -245,9 +283,18 @@ def _page(
     order = SQL(", ").join(
         SQL("{} DESC" if descending else "{} ASC").format(one) for one in columns
     )
-    return SQL("SELECT page.*, ARRAY[{}] FROM ({}\n) AS page WHERE {} ORDER BY {} LIMIT {}").format(
+    return SQL("SELECT page.*, {} FROM ({}\n) AS page WHERE {} ORDER BY {} LIMIT {}").format(
         texts, text, condition, order, SQL(str(size + 1))
     )
+
+
+def _refuse_masked_key(columns: Sequence[Column], key: Sequence[str]) -> None:
+    masked = [one.name for one in columns if one.is_masked and one.name in key]
+    if masked:
+        raise MaskError(
+            f"the key has a masked column, whose values a page token shows: {', '.join(masked)}",
+            "Choose another key.",
+        )
 
 
 def _mark(text: Composable, key: Sequence[str], descending: bool) -> str:
@@ -256,7 +303,7 @@ def _mark(text: Composable, key: Sequence[str], descending: bool) -> str:
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
-def _token(mark: str, values: list[str]) -> str:
+def _token(mark: str, values: Sequence[str]) -> str:
     text = json.dumps([mark, *values], ensure_ascii=False, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 

@@ -16,6 +16,8 @@ from duckalog.postgres.connection import AnyConnection
 from duckalog.postgres.errors import ConnectionLost, PgError, TransactionError
 from duckalog.postgres.execution import limit_of, run
 from duckalog.postgres.faces import Both, F
+from duckalog.postgres.hooks import Operation, OperationKind
+from duckalog.postgres.observing import place
 from duckalog.postgres.operations import Operations
 from duckalog.postgres.pool import Pool
 
@@ -87,6 +89,7 @@ class Transaction(Operations[F]):
         query_timeout_s: float | None,
         options: TransactionOptions,
         ended: Callable[[], None],
+        attempt: int = 1,
     ) -> None:
         """Take a pool, and what is called when the transaction has committed, or may have."""
         self.face = pool.face
@@ -97,6 +100,9 @@ class Transaction(Operations[F]):
         self._connection: AnyConnection | None = None
         self._warned = False
         self._ended = ended
+        self._attempt = attempt
+        self._operation: Operation | None = None
+        self._error: BaseException | None = None
 
     @property
     def is_open(self) -> bool:
@@ -106,14 +112,24 @@ class Transaction(Operations[F]):
     async def _enter(self) -> None:
         if self._connection is not None:
             raise TransactionError("the transaction has begun already")
-        connection = await self._begun()
+        told = {"name": "TRANSACTION", "pool": self._pool.name, "attempt": self._attempt}
+        operation = self._pool.observing.start(OperationKind.TRANSACTION, **told)
+        try:
+            connection = await self._begun(operation)
+        except BaseException as error:
+            self._pool.observing.end(operation, error)
+            raise
+        self._operation = operation
         self.started_at = time.monotonic()
         self._connection = connection
 
-    async def _begun(self) -> AnyConnection:
+    async def _begun(self, operation: Operation | None) -> AnyConnection:
         """Return a connection with a transaction; where it is lost, nothing was done: another."""
         while True:
             connection = await self._pool.acquire()
+            if operation is not None:
+                place(operation, connection)
+                connection.within = operation
             try:
                 begin = self.options.begin(connection.info.server_version)
                 await run(connection, begin, (), self.query_timeout_s)
@@ -128,6 +144,7 @@ class Transaction(Operations[F]):
     async def _leave(self, error: BaseException | None) -> None:
         if self._connection is None:
             return
+        self._error = error
         if error is None:
             await self._commit()
         else:
@@ -174,7 +191,13 @@ class Transaction(Operations[F]):
         self._connection = None
         try:
             await run(connection, sql, (), limit_of(None, self.query_timeout_s))
+        except BaseException as error:
+            self._error = self._error or error
+            raise
         finally:
+            if self._operation is not None:
+                self._operation.is_committed = sql == "COMMIT" and self._error is None
+                self._pool.observing.end(self._operation, self._error)
             await self._pool.release(connection)
 
     async def _commit(self) -> None:

@@ -176,7 +176,7 @@ class TestLimits:
             with client.transaction() as transaction:
                 transaction.execute("SELECT 1")
         (record,) = [one for one in caplog.records if one.name == "duckalog.postgres"]
-        assert "a transaction is open for 0.1 s" in record.message
+        assert "a transaction is open for 0." in record.message
 
 
 class TestRetries:
