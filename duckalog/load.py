@@ -44,13 +44,13 @@ from duckalog.environment import (
     fill,
     fill_text,
     is_filled,
-    looks_secret,
     read_environment,
     redactor_for,
     texts_in,
     with_hidden_credentials,
 )
 from duckalog.errors import NOWHERE, ConfigError, Origin, Problem, without_credentials
+from duckalog.redaction import looks_secret
 from duckalog.remote import RemoteFiles
 from duckalog.secrets import DuckdbSecret, secret_type
 from duckalog.user_sql import replace_literals

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 import duckdb
 
 from duckalog.engine.versions import READS_DELTA_VERSIONS
-from duckalog.environment import Redactor
 from duckalog.errors import EngineError, Origin, Problem
 from duckalog.plan import Step, ViewStep
+from duckalog.redaction import Redactor
 from duckalog.sql import Statement, literal, set_option
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.engine.execution import close, execute, is_abandoned, refused, run, within
 from duckalog.entry import shown_text
-from duckalog.environment import Redactor
 from duckalog.errors import EngineError, Problem
 from duckalog.extensions import obtain_extension, remedy_for
 from duckalog.plan import DatabaseStep, ExtensionStep, Plan, Step
+from duckalog.redaction import Redactor
 from duckalog.sql import literal, set_option
 from duckalog.values import execute_with
 

@@ -16,7 +16,7 @@ import msgspec
 from duckalog.config import MEMORY, Config, catalog_name
 from duckalog.consistency import check
 from duckalog.entry import MAIN_SCHEMA, View
-from duckalog.environment import PLACEHOLDER, Redactor, is_unfilled
+from duckalog.environment import PLACEHOLDER, is_unfilled
 from duckalog.errors import ConfigError, KeyPath, Origin, Problem, nearest, sentences, shown
 from duckalog.parser import Parser
 from duckalog.plan.checks import CheckQueries
@@ -24,6 +24,7 @@ from duckalog.plan.paths import with_absolute_paths
 from duckalog.plan.session import session_steps
 from duckalog.plan.steps import CheckStep, DatabaseStep, ExtensionStep, Step, ViewStep
 from duckalog.plan.views import view_steps
+from duckalog.redaction import Redactor
 from duckalog.references import Reading, readings_of
 from duckalog.sql import Statement, create_schema
 from duckalog.views.select import SelectView

@@ -160,6 +160,11 @@ def test_a_month_is_30_days_in_python_and_a_month_in_arrow(client: Any) -> None:
     assert client.query_arrow(sql).to_pylist() == [{"c": "1 year 1 mon"}]
 
 
+def test_a_numeric_of_more_digits_than_arrow_s_is_text(client: Any) -> None:
+    found = client.query_arrow("SELECT '1.5'::numeric(80,2) AS c")
+    assert found.to_pylist() == [{"c": "1.50"}]
+
+
 class TestArrow:
     MANY = "SELECT i, 'text ' || i AS t FROM generate_series(1, $1::int) i"
 
