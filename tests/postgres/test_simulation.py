@@ -127,7 +127,7 @@ VALUES = [
     "NULL, true, 'é \"\\ '' \U0001f600'::text, 'a'::char(3), 'a'::varchar(5), 'n'::name",
     "1::int2, -2::int4, 9007199254740993::int8, 4294967295::oid, '$12.34'::money",
     "1.5::float4, 'NaN'::float8, '-infinity'::float8, 1e-300::float8",
-    "1.50::numeric, 1.5::numeric(10,2), 'NaN'::numeric, 'Infinity'::numeric, 1e30::numeric",
+    "1.50::numeric, 1.5::numeric(10,2), 'NaN'::numeric, 1e30::numeric",
     "'\\x00ff41'::bytea, ''::bytea, B'101', B'101'::varbit",
     "'0044-03-15'::date, '12:00:00.000001'::time, '1:2+05:30'::timetz, '2024-02-29 1:2'::timestamp",
     "1, '2024-07-01 12:00+00'::timestamptz, '0001-01-01 00:10'::timestamptz",
@@ -144,7 +144,7 @@ VALUES = [
 ]
 
 SINCE = {
-    140000: "'{[1,3),[5,7)}'::int4multirange, '{}'::datemultirange",
+    140000: "'{[1,3),[5,7)}'::int4multirange, '{}'::datemultirange, 'Infinity'::numeric",
     170000: "'infinity'::interval, '-infinity'::interval",
 }
 
