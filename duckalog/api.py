@@ -51,8 +51,8 @@ def load_plan(
 
     `db_path` is built instead of `duckdb.database`. Placeholders are filled from
     `variables`, the environment and `env_file`, in this order; with `fill=False`
-    they stay as text, and the plan is only to be looked at. Raises ConfigError
-    with every problem.
+    they stay as text, but for those of imports, and the plan is only to be looked
+    at. Raises ConfigError with every problem.
     """
     database = os.fspath(db_path) if db_path is not None else None
     if database is not None and database != MEMORY:
@@ -194,7 +194,9 @@ def diff(
     """Return what a build would do: each view's action and reason, and what would be removed.
 
     The catalog is only read, and no source is asked but those of pinned views,
-    which are listed. Raises ConfigError or EngineError with every problem.
+    which are listed; what of them cannot be reached is among the `failures`.
+    Raises ConfigError with every problem, and EngineError where the catalog
+    cannot be read.
     """
     from duckalog.engine.build import BuildOptions, forecast
 

@@ -66,23 +66,43 @@ class Diff(NamedTuple):
     """Each view of the plan in build order, and what only the catalog has.
 
     `removed` are duckalog's own views that left the plan; `kept` are those of
-    them that somebody changed by hand. `conflicts` refuse the build.
+    them that somebody changed by hand. `conflicts` refuse the build. `failures`
+    are what cannot be reached now: with them a build would fail, too.
     """
 
     changes: tuple[Change, ...]
     removed: tuple[ViewName, ...]
     kept: tuple[ViewName, ...]
     conflicts: tuple[Problem, ...]
+    failures: tuple[Problem, ...] = ()
 
     @property
     def steps(self) -> list[ViewStep]:
         """The views that a build makes, in the order it makes them."""
-        return [change.step for change in self.changes if not change.is_left_alone]
+        return [
+            change.step
+            for change in self.changes
+            if not change.is_left_alone and change.action != "failed"
+        ]
 
     @property
     def is_empty(self) -> bool:
         """Say whether a build would leave the catalog as it is."""
         return not self.removed and not any(change.reason for change in self.changes)
+
+    def with_failures(self, failed: Mapping[str, Problem], failures: Iterable[Problem]) -> Diff:
+        """Return it with the views that fail, by key, and those that read them, marked so."""
+        without = set(failed)
+        changes = []
+        for change in self.changes:
+            key = change.step.key
+            if key in failed:
+                change = change._replace(action="failed", reason=failed[key].message)
+            elif without.intersection(change.step.needs):
+                without.add(key)
+                change = change._replace(action="failed", reason="a view that it reads fails")
+            changes.append(change)
+        return self._replace(changes=tuple(changes), failures=(*self.failures, *failures))
 
 
 def diff(

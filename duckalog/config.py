@@ -30,10 +30,8 @@ from duckalog.entry import (
     View,
     check_options,
 )
-from duckalog.environment import (
-    Redactor,
-)
 from duckalog.errors import Origin
+from duckalog.redaction import Redactor
 from duckalog.secrets import DuckdbSecret
 from duckalog.sql import is_option_name
 

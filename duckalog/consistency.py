@@ -144,6 +144,8 @@ def _twice(
 
 def _checks_twice(config: Config) -> Iterator[Problem]:
     for view in config.views:
+        if not view.checks:
+            continue
         seen: dict[str, Check] = {}
         for check, name in zip(view.checks, names_of(view.checks), strict=True):
             first = seen.setdefault(name.lower(), check)
@@ -209,14 +211,13 @@ def _own_file(config: Config) -> Iterator[Problem]:
 def _schemas(config: Config) -> Iterator[Problem]:
     own = catalog_name(config.database).lower()
     for view in config.views:
-        origin = config.at(view, "schema")
         if view.schema.lower() in _OWN_SCHEMAS:
             message = f'the schema "{view.schema}" is reserved'
-            yield Problem(origin, message, "Choose another schema.")
+            yield Problem(config.at(view, "schema"), message, "Choose another schema.")
         elif view.schema.lower() == own:
             message = f'the schema "{view.schema}" has the name of the catalog itself'
             remedy = "DuckDB cannot tell them apart. Rename it, or the file at duckdb.database."
-            yield Problem(origin, message, remedy)
+            yield Problem(config.at(view, "schema"), message, remedy)
 
 
 def _unknown_databases(config: Config, in_doubt: Doubts) -> Iterator[Problem]:

@@ -20,6 +20,15 @@ def text_list(texts: Sequence[str]) -> str:
     return f"list_transform(string_split({ends}, chr(10)), lambda path: {literal(start)} || path)"
 
 
+def schemas_of_files(files: str) -> str:
+    """Return the SELECT of Parquet files' names and hashes of their schemas."""
+    return (
+        "SELECT file_name, md5(string_agg(one, chr(10))) FROM"
+        " (SELECT file_name, row(*COLUMNS(* EXCLUDE (file_name)))::VARCHAR AS one"
+        f" FROM parquet_schema({files})) GROUP BY ALL"
+    )
+
+
 def columns_by_name(columns: Iterable[tuple[str, str]]) -> str:
     """Return `schema` of read_parquet: each column by its name, NULL where a file has none."""
     entries = {

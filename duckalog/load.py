@@ -44,13 +44,13 @@ from duckalog.environment import (
     fill,
     fill_text,
     is_filled,
-    looks_secret,
     read_environment,
     redactor_for,
     texts_in,
     with_hidden_credentials,
 )
 from duckalog.errors import NOWHERE, ConfigError, Origin, Problem, without_credentials
+from duckalog.redaction import looks_secret
 from duckalog.remote import RemoteFiles
 from duckalog.secrets import DuckdbSecret, secret_type
 from duckalog.user_sql import replace_literals
@@ -77,7 +77,8 @@ def load_config(
     """Return the config in a YAML or JSON file, with the files it imports merged in.
 
     Placeholders are filled from `environment` (by default the process's own,
-    and below it `env_file`); with `fill_environment=False` they stay as text.
+    and below it `env_file`); with `fill_environment=False` they stay as text, but
+    for those of imports.
     Raises ConfigError with every problem of every file.
     """
     loaded = read_config(
@@ -177,14 +178,25 @@ class _Loader:
         self.uses += uses
         self.problems += (*document.problems, *unfilled)
         for path, text in texts_in(document.data):
-            self._hide_credentials(text, document.origin(path))
-        for key, pattern in _imports_of(data):
+            if found := credentials_in_urls(text):
+                self._hide_credentials(found, document.origin(path))
+        for key, stated in _imports_of(data):
             origin = document.origin(("imports", key))
+            pattern = self._filled_import(stated, origin)
             for imported in self._files_of(pattern, document, real, origin):
                 self.read(imported, origin, (*importers, real))
         self.documents[document.file] = document
         told = {problem.origin for problem in (*document.problems, *unfilled)}
         self._decode(document, data, told, is_root=not importers)
+
+    def _filled_import(self, pattern: str, origin: Origin) -> str:
+        """Return an import whose placeholders are filled whatever else is not: a file is needed."""
+        if self.environment is not None:
+            return pattern
+        filled, uses, problems = fill_text(pattern, origin, read_environment(), is_sql=False)
+        self.uses += uses
+        self.problems += problems
+        return "" if problems else filled
 
     def _document(self, file: str) -> Document:
         if not is_remote(file):
@@ -193,6 +205,8 @@ class _Loader:
         return parse_document(self.remote.text(file), without_credentials(file))
 
     def _files_of(self, pattern: str, document: Document, real: str, origin: Origin) -> list[str]:
+        if not pattern:
+            return []
         if is_remote(pattern) or (is_remote(real) and is_relative(pattern)):
             return self._urls_of(pattern, real, origin)
         if not glob.has_magic(pattern):
@@ -242,11 +256,10 @@ class _Loader:
         if part is not INVALID:
             self.parts.append(self._with_sql_files(part, document))
 
-    def _hide_credentials(self, text: str, origin: Origin) -> None:
-        """Remember the credentials in a text's URLs as secrets; a view cannot have them."""
-        found = credentials_in_urls(text)
+    def _hide_credentials(self, found: list[str], origin: Origin) -> None:
+        """Remember the credentials of a text's URLs as secrets; a view cannot have them."""
         self.secrets += map(Secret, found)
-        if found and origin.path[:1] == ("views",):
+        if origin.path[:1] == ("views",):
             message = "a URL has a credential, and views are stored in the catalog file in clear"
             remedy = "Put it in a secret under duckdb.secrets, which DuckDB finds by its scope."
             self.problems.append(Problem(origin, message, remedy))
@@ -277,7 +290,8 @@ class _Loader:
             message = f"{problem.origin.location}: {problem.message}"
             self.problems.append(Problem(origin, message))
             return view
-        self._hide_credentials(text, origin)
+        if found := credentials_in_urls(text):
+            self._hide_credentials(found, origin)
         text, uses, problems = fill_text(text, origin, self.environment)
         self.uses += uses
         self.problems += problems

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from duckalog.document import MAX_BYTES, text_of, too_large
-from duckalog.environment import HIDDEN, Redactor
 from duckalog.errors import ConfigError, Origin, Problem, without_credentials
 from duckalog.extensions import obtain_extension, remedy_for
+from duckalog.redaction import HIDDEN, Redactor
 from duckalog.sql import Bound, Statement, create_secret, literal, set_option
 
 if TYPE_CHECKING:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from duckalog_dagster.assets import (
-    build_duckalog_assets,
-    build_duckalog_definitions,
-    duckalog_assets,
-)
+from duckalog_dagster.assets import build_duckalog_assets, duckalog_assets
 from duckalog_dagster.automation import duckalog_view_condition
 from duckalog_dagster.component import DuckalogComponent
+from duckalog_dagster.definitions import build_duckalog_definitions
 from duckalog_dagster.events import DuckalogEventIterator
 from duckalog_dagster.io_manager import build_duckalog_io_manager
 from duckalog_dagster.resource import DuckalogResource
@@ -17,6 +14,7 @@ from duckalog_dagster.selection import (
     build_schedule_from_duckalog_selection,
 )
 from duckalog_dagster.sensors import build_duckalog_config_sensor
+from duckalog_dagster.settings import DuckalogTranslatorSettings
 from duckalog_dagster.sources import build_duckalog_observation_schedule
 from duckalog_dagster.specs import (
     build_duckalog_asset_specs,
@@ -26,7 +24,6 @@ from duckalog_dagster.specs import (
 from duckalog_dagster.translator import (
     DuckalogTranslator,
     DuckalogTranslatorData,
-    DuckalogTranslatorSettings,
 )
 
 __all__ = [

@@ -11,14 +11,11 @@ from dagster import (
     AssetExecutionContext,
     AssetsDefinition,
     BackfillPolicy,
-    Definitions,
     RetryPolicy,
     multi_asset,
 )
 
-from duckalog_dagster.io_manager import build_duckalog_io_manager
 from duckalog_dagster.resource import DuckalogResource
-from duckalog_dagster.sources import source_assets
 from duckalog_dagster.specs import RESOURCE_KEY, CatalogSpecs, ConfigPath, catalog_specs, op_name
 from duckalog_dagster.translator import DuckalogTranslator
 
@@ -33,6 +30,8 @@ def duckalog_assets(
     *,
     config: ConfigPath,
     translator: DuckalogTranslator | None = None,
+    select: str = "*",
+    exclude: str = "",
     name: str | None = None,
     op_tags: Mapping[str, Any] | None = None,
     pool: str | None = None,
@@ -48,9 +47,10 @@ def duckalog_assets(
         def shop(context: AssetExecutionContext, duckalog: DuckalogResource):
             yield from duckalog.build(context)
 
+    `select` and `exclude` are words as `build_duckalog_asset_selection` has them.
     Catalogs of several hundred views are better made by `build_duckalog_assets`.
     """
-    found = catalog_specs(config, translator)
+    found = catalog_specs(config, translator).chosen(select, exclude)
 
     def decorate(compute: Compute) -> AssetsDefinition:
         @functools.wraps(compute)
@@ -81,6 +81,8 @@ def build_duckalog_assets(
     config: ConfigPath,
     *,
     translator: DuckalogTranslator | None = None,
+    select: str = "*",
+    exclude: str = "",
     name: str | None = None,
     resource_key: str = RESOURCE_KEY,
     assets_per_op: int = ASSETS_PER_OP,
@@ -94,11 +96,12 @@ def build_duckalog_assets(
     The first op of a run builds all that the run is about, in one transaction;
     the others tell what was done with their own. They need a DuckalogResource
     under `resource_key`. With `row_counts` every view that is made is counted,
-    which reads it.
+    which reads it. `select` and `exclude` are words as
+    `build_duckalog_asset_selection` has them.
     """
     return assets_of(
-        catalog_specs(config, translator),
-        _counting if row_counts else _building,
+        catalog_specs(config, translator).chosen(select, exclude),
+        execution(row_counts),
         name,
         assets_per_op,
         resource_key,
@@ -108,12 +111,14 @@ def build_duckalog_assets(
     )
 
 
-def _building(context: AssetExecutionContext, resource: DuckalogResource) -> Iterator[Any]:
-    return resource.build(context)
+def execution(row_counts: bool) -> Execute:
+    """Return what an op runs: a build, and with `row_counts` a count of each view."""
 
+    def execute(context: AssetExecutionContext, resource: DuckalogResource) -> Iterator[Any]:
+        events = resource.build(context)
+        return events.fetch_row_count() if row_counts else events
 
-def _counting(context: AssetExecutionContext, resource: DuckalogResource) -> Iterator[Any]:
-    return resource.build(context).fetch_row_count()
+    return execute
 
 
 def assets_of(
@@ -145,43 +150,3 @@ def assets_of(
         )
         ops.append(decorate(compute))
     return ops
-
-
-def build_duckalog_definitions(
-    config: ConfigPath,
-    *,
-    translator: DuckalogTranslator | None = None,
-    resource: DuckalogResource | None = None,
-    name: str | None = None,
-    resource_key: str = RESOURCE_KEY,
-    assets_per_op: int = ASSETS_PER_OP,
-    row_counts: bool = False,
-    op_tags: Mapping[str, Any] | None = None,
-    pool: str | None = None,
-    retry_policy: RetryPolicy | None = None,
-) -> Definitions:
-    """Return the definitions of a catalog: its assets, their sources, checks and resource.
-
-    They load without environment variables, and without opening a file or the
-    network; placeholders are filled when a run builds. `resource` is by default
-    that of the config; a second catalog needs another `resource_key`. Under the same
-    key with `_views` is what reads views for other assets.
-    """
-    found = catalog_specs(config, translator)
-    assets = assets_of(
-        found,
-        _counting if row_counts else _building,
-        name,
-        assets_per_op,
-        resource_key,
-        op_tags=op_tags,
-        pool=pool,
-        retry_policy=retry_policy,
-    )
-    return Definitions(
-        assets=[*source_assets(found, assets_per_op, resource_key), *assets],
-        resources={
-            resource_key: resource or DuckalogResource(config=found.plan.file),
-            f"{resource_key}_views": build_duckalog_io_manager(resource_key),
-        },
-    )

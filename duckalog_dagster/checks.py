@@ -46,8 +46,24 @@ def check_specs(
                 one.name,
                 asset=asset,
                 description=one.description or _DESCRIPTIONS.get(one.kind),
+                additional_deps=[keys[need] for need in one.needs if need in keys],
                 metadata={"duckalog/check": one.kind},
             )
+
+
+def with_deps_among(spec: AssetCheckSpec, keys: Collection[AssetKey]) -> AssetCheckSpec:
+    """Return a check's spec that needs, besides its own, only assets of these."""
+    stated = list(spec.additional_deps)
+    deps = [dep for dep in stated if dep.asset_key in keys]
+    if deps == stated:
+        return spec
+    return AssetCheckSpec(
+        spec.name,
+        asset=spec.asset_key,
+        description=spec.description,
+        metadata=spec.metadata,
+        additional_deps=deps,
+    )
 
 
 def own_check(step: ViewStep | DatabaseStep, key: AssetKey) -> AssetCheckKey:
@@ -67,20 +83,21 @@ def run_checks(
     views: list[ViewStep] = []
     databases: list[str] = []
     keys: dict[tuple[str, str], AssetCheckKey] = {}
-    filled = {step.key: step for step in plan.views}
+    there = {step.key for step in plan.views}
+    filled = found.steps_in(plan)
     for asset in dict.fromkeys(one.asset_key for one in wanted):
-        step = found.steps[asset]
+        ours, step = found.steps[asset], filled[asset]
         if isinstance(step, DatabaseStep):
             databases.append(step.key)
             keys[step.key, REACHABLE] = AssetCheckKey(asset, REACHABLE)
-        elif step.key in filled:
+        elif isinstance(ours, ViewStep) and step.key in there:
             pairs = [
                 (one, AssetCheckKey(asset, name))
-                for name, one in _filled(step, filled[step.key])
+                for name, one in _filled(ours, step)
                 if AssetCheckKey(asset, name) in wanted
             ]
             checks = tuple(one for one, _ in pairs)
-            views.append(msgspec.structs.replace(filled[step.key], checks=checks))
+            views.append(msgspec.structs.replace(step, checks=checks))
             keys |= {(step.key, one.name): key for one, key in pairs}
     results: dict[AssetCheckKey, AssetCheckResult] = {}
     try:

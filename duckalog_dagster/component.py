@@ -2,22 +2,28 @@
 
 # No annotations from __future__: Dagster reads them, and not those that are still text.
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dagster import (
     AssetExecutionContext,
+    AssetsDefinition,
     AssetSpec,
     Component,
     ComponentLoadContext,
+    DefaultScheduleStatus,
+    DefaultSensorStatus,
     Definitions,
     Model,
     Resolvable,
     Resolver,
     Scaffolder,
     ScaffoldRequest,
+    ScheduleDefinition,
+    SensorDefinition,
     scaffold_with,
 )
 from dagster.components import scaffold_component
@@ -30,16 +36,15 @@ from dagster.components.utils.translation import (
 )
 
 from duckalog_dagster.assets import ASSETS_PER_OP, assets_of
-from duckalog_dagster.io_manager import build_duckalog_io_manager
+from duckalog_dagster.definitions import Status, definitions_of
 from duckalog_dagster.resource import LOCK_TIMEOUT_S, DuckalogResource
 from duckalog_dagster.selection import build_schedule_from_duckalog_selection
 from duckalog_dagster.sensors import build_duckalog_config_sensor
-from duckalog_dagster.sources import build_duckalog_observation_schedule, source_assets
+from duckalog_dagster.settings import DuckalogTranslatorSettings
 from duckalog_dagster.specs import RESOURCE_KEY, catalog_specs, op_name
 from duckalog_dagster.translator import (
     DuckalogTranslator,
     DuckalogTranslatorData,
-    DuckalogTranslatorSettings,
 )
 
 _STARTER = """\
@@ -68,6 +73,7 @@ class ScheduleModel(Model, Resolvable):
     select: str = "*"
     exclude: str = ""
     execution_timezone: str | None = None
+    tags: dict[str, str] = {}
 
 
 class CatalogModel(Model, Resolvable):
@@ -108,15 +114,20 @@ class DuckalogComponent(Component, Resolvable):
     ) = None
     catalog: CatalogModel = field(default_factory=CatalogModel)
     include_metadata: list[Literal["row_count"]] = field(default_factory=list)
-    enable_asset_checks: bool = True
+    translation_settings: DuckalogTranslatorSettings = field(
+        default_factory=DuckalogTranslatorSettings
+    )
+    select: str = "*"
+    exclude: str = ""
     assets_per_op: int = ASSETS_PER_OP
     schedule: ScheduleModel | None = None
     observation_cron_schedule: str | None = None
     rebuild_on_config_change: bool = False
+    default_status: Status = "STOPPED"
 
     @cached_property
     def _base_translator(self) -> DuckalogTranslator:
-        return DuckalogTranslator()
+        return DuckalogTranslator(self.translation_settings)
 
     def get_asset_spec(self, data: DuckalogTranslatorData) -> AssetSpec:
         """Return the spec of an asset, before `translation`."""
@@ -131,7 +142,7 @@ class DuckalogComponent(Component, Resolvable):
         """Return the component's assets, with its schedules, sensor and resource."""
         path = (context.path / self.config).resolve()
         translator = _Translator(self)
-        found = catalog_specs(path, translator)
+        found = catalog_specs(path, translator).chosen(self.select, self.exclude)
         op = self.op or OpSpec()
         resource = DuckalogResource(config=str(path), **self.catalog.model_dump())
 
@@ -147,41 +158,39 @@ class DuckalogComponent(Component, Resolvable):
             pool=op.pool,
             backfill_policy=op.backfill_policy,
         )
-        sources = source_assets(found, self.assets_per_op, resource_key)
-        schedules = []
-        if self.schedule:
-            model = self.schedule
-            schedules.append(
-                build_schedule_from_duckalog_selection(
-                    assets,
-                    model.job_name or f"{assets[0].op.name}_job",
-                    model.cron_schedule,
-                    model.select,
-                    model.exclude,
-                    execution_timezone=model.execution_timezone,
-                )
-            )
-        if self.observation_cron_schedule and sources:
-            schedules.append(
-                build_duckalog_observation_schedule(
-                    sources,
-                    self.observation_cron_schedule,
-                    job_name=f"{sources[0].op.name}_job",
-                )
-            )
-        sensors = (
-            [build_duckalog_config_sensor(path, translator=translator)]
-            if self.rebuild_on_config_change
-            else []
+        return definitions_of(
+            found,
+            assets,
+            resource,
+            resource_key,
+            self.assets_per_op,
+            self.observation_cron_schedule,
+            self.default_status,
+            schedules=[self._schedule(self.schedule, assets)] if self.schedule else [],
+            sensors=[self._sensor(path, translator)] if self.rebuild_on_config_change else [],
         )
-        return Definitions(
-            assets=[*sources, *assets],
-            schedules=schedules,
-            sensors=sensors,
-            resources={
-                resource_key: resource,
-                f"{resource_key}_views": build_duckalog_io_manager(resource_key),
-            },
+
+    def _schedule(
+        self, model: ScheduleModel, assets: Sequence[AssetsDefinition]
+    ) -> ScheduleDefinition:
+        return build_schedule_from_duckalog_selection(
+            assets,
+            model.job_name or f"{assets[0].op.name}_job",
+            model.cron_schedule,
+            model.select,
+            model.exclude,
+            tags=model.tags,
+            execution_timezone=model.execution_timezone,
+            default_status=DefaultScheduleStatus(self.default_status),
+        )
+
+    def _sensor(self, config: Path, translator: DuckalogTranslator) -> SensorDefinition:
+        return build_duckalog_config_sensor(
+            config,
+            translator=translator,
+            select=self.select,
+            exclude=self.exclude,
+            default_status=DefaultSensorStatus(self.default_status),
         )
 
 
@@ -190,9 +199,7 @@ class _Translator(
     ComponentTranslator[DuckalogComponent],
 ):
     def __init__(self, component: DuckalogComponent) -> None:
-        DuckalogTranslator.__init__(
-            self, DuckalogTranslatorSettings(enable_asset_checks=component.enable_asset_checks)
-        )
+        DuckalogTranslator.__init__(self, component.translation_settings)
         self._component = component
 
     def get_asset_spec(self, data: DuckalogTranslatorData) -> AssetSpec:

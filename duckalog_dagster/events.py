@@ -30,6 +30,10 @@ class DuckalogEventIterator(Iterator[Event]):
     def __iter__(self) -> Self:
         return self
 
+    def fetch_column_metadata(self) -> DuckalogEventIterator:
+        """Return the same events: a build tells columns and their lineage anyway."""
+        return self
+
     def fetch_row_count(self) -> DuckalogEventIterator:
         """Return the same events, each view with its number of rows: every view is read."""
         return DuckalogEventIterator(self._run, self._wanted._replace(row_counts=True))

@@ -92,12 +92,15 @@ def _step(context: InputContext, resource: DuckalogResource) -> ViewStep:
     upstream = context.upstream_output
     stated = (upstream.definition_metadata or {}).get(STEP_METADATA_KEY) if upstream else None
     plan = resource.plan()
-    if stated is None:  # an asset of another code location
-        keys = catalog_specs(resource.config).keys
-        stated = next((one for one, key in keys.items() if key == context.asset_key), None)
-    for view in plan.views:
-        if view.key == stated:
-            return view
+    found = next((view for view in plan.views if view.key == stated), None)
+    if found:
+        return found
+    # An asset of another code location, or one whose name has a placeholder.
+    catalog = catalog_specs(resource.config)
+    for key, step in catalog.steps_in(plan).items():
+        is_it = key == context.asset_key or catalog.steps[key].key == stated
+        if is_it and isinstance(step, ViewStep):
+            return step
     raise ValueError(f"{context.asset_key.to_user_string()} is no view of {plan.file}")
 
 

@@ -18,9 +18,9 @@ def column_lineages(
     lineage = column_lineage(chosen, lock_timeout_s=lock_timeout_s)
     sources = found.sources_in(plan)
     views = {
-        (plan.catalog_name.lower(), view.schema.lower(), view.view.lower()): found.keys[view.key]
-        for view in plan.views
-        if view.key in found.keys
+        (plan.catalog_name.lower(), step.schema.lower(), step.view.lower()): key
+        for key, step in found.steps_in(plan).items()
+        if isinstance(step, ViewStep)
     }
     return {
         step.key: told

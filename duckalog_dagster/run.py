@@ -57,9 +57,10 @@ class CatalogRun:
         self.resource = resource
         self.catalog = catalog
         self.context = context
-        self.plan: Plan = resource.plan()
+        self.plan = _plan_of_run(resource, context)
         selected = context.selected_asset_keys
-        self.steps = {key: step for key, step in catalog.steps.items() if key in selected}
+        self.all_steps = catalog.steps_in(self.plan)
+        self.steps = {key: step for key, step in self.all_steps.items() if key in selected}
         self.checks = set(context.selected_asset_check_keys)
 
     def events(self, wanted: Wanted) -> Iterator[Event]:
@@ -91,7 +92,7 @@ class CatalogRun:
         itself, once that asset is made.
         """
         chosen = self._run_selection()
-        foreign = {key: self.catalog.foreign[key] & chosen for key in self.catalog.steps}
+        foreign = {key: self.catalog.foreign[key] & chosen for key in self.all_steps}
         waits_for = frozenset[AssetKey]().union(*(foreign[key] for key in self.steps))
         batches = []
         if any(not foreign[key] for key in self.steps):
@@ -111,10 +112,11 @@ class CatalogRun:
     def _build_batch(
         self, keys: Sequence[AssetKey], waited_for: frozenset[AssetKey]
     ) -> BuildReport:
-        steps = self.catalog.steps
+        steps = self.all_steps
         resource = self.resource
+        select = [steps[key].key for key in keys if key in steps]
         parts = [self.context.run.run_id, self.catalog.name, str(self.context.retry_number)]
-        parts += sorted(key.to_user_string() for key in waited_for)
+        parts += [*sorted(key.to_user_string() for key in waited_for), *sorted(select)]
         return build(
             self.plan,
             prune=resource.prune,
@@ -124,7 +126,7 @@ class CatalogRun:
             jobs=resource.jobs,
             lock_timeout_s=resource.lock_timeout_s,
             publish=resource.publish,
-            select=[steps[key].key for key in keys if key in steps],
+            select=select,
             build_id=hashlib.sha256("\n".join(parts).encode()).hexdigest(),
         )
 
@@ -136,11 +138,11 @@ class CatalogRun:
         wanted = [
             one
             for one in self.checks
-            if not isinstance(step := self.catalog.steps[one.asset_key], ViewStep)
+            if not isinstance(step := self.all_steps[one.asset_key], ViewStep)
             or one.asset_key not in self.steps
             or (step.schema, step.view) not in broken
         ]
-        order = {key: place for place, key in enumerate(self.catalog.steps)}
+        order = {key: place for place, key in enumerate(self.all_steps)}
         wanted.sort(key=lambda one: (order[one.asset_key], one.name))
         return run_checks(self.catalog, self.plan, wanted, self.resource.lock_timeout_s)
 
@@ -154,7 +156,8 @@ class CatalogRun:
         """Yield the assets, and take their checks out of `results`."""
         views = {(one.schema, one.name): one for report in reports for one in report.views}
         databases = {one.key: one for report in reports for one in report.databases}
-        observed = observed_versions(self.context.instance, self.catalog, self.plan)
+        own = [step.key for step in self.steps.values()]
+        observed = observed_versions(self.context.instance, self.catalog, self.plan, own)
         lineages = self._lineages()
         invalidated = [name for report in reports for name in report.invalidated]
         for key, step in self.steps.items():
@@ -186,10 +189,23 @@ class CatalogRun:
         return self.context.assets_def.specs_by_key[key].code_version or ""
 
     def _failed_checks(self, error: DuckalogError) -> Iterator[AssetCheckResult]:
-        for key, step in self.catalog.steps.items():
+        for key, step in self.all_steps.items():
             problem = problem_of(step, error)
             if problem and own_check(step, key) in self.checks:
                 yield failed(own_check(step, key), problem)
+
+
+_plans: dict[tuple[str, int, int], Plan] = {}
+
+
+def _plan_of_run(resource: DuckalogResource, context: AssetExecutionContext) -> Plan:
+    """Return the plan that all ops of a run have which this process executes: it is read once."""
+    config = (resource.config, resource.database, resource.env_file, *resource.variables.items())
+    key = (context.run.run_id, context.retry_number, hash(config))
+    if key not in _plans:
+        _plans.clear()
+        _plans[key] = resource.plan()
+    return _plans[key]
 
 
 def _with_version(view: ViewReport, observed: Sequence[str] | None) -> ViewReport:
@@ -211,7 +227,7 @@ class _Session:
     def connection(self) -> duckdb.DuckDBPyConnection:
         """The connection, with what the op's assets need of the session."""
         run = self.run
-        chosen = run.plan.chosen(run.catalog.steps[key].key for key in run.steps)
+        chosen = run.plan.chosen(run.all_steps[key].key for key in run.steps)
         connection = connect(chosen, lock_timeout_s=run.resource.lock_timeout_s)
         self.stack.callback(connection.close)
         return connection

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from dagster import (
+    AssetKey,
     AssetsDefinition,
     AssetSelection,
     AssetSpec,
@@ -32,14 +33,34 @@ def build_duckalog_asset_selection(
     return chosen - _chosen(duckalog_assets, exclude) if exclude else chosen
 
 
-def _chosen(assets: Sequence[AssetsDefinition], words: str) -> AssetSelection:
-    specs = [spec for one in assets if one.is_materializable for spec in one.specs]
-    own = AssetSelection.assets(*(spec.key for spec in specs))
-    found: AssetSelection = AssetSelection.assets()
+def chosen_keys(specs: Sequence[AssetSpec], words: str) -> set[AssetKey]:
+    """Return the keys of the specs that words choose; each spec stands after those it needs."""
+    found: set[AssetKey] = set()
+    for word, keys in _matching(specs, words):
+        part = set(keys)
+        if word.startswith("+"):
+            for spec in reversed(specs):
+                part |= {dep.asset_key for dep in spec.deps} if spec.key in part else set()
+        if word.endswith("+"):
+            for spec in specs:
+                part |= {spec.key} if any(dep.asset_key in part for dep in spec.deps) else set()
+        found |= part
+    return found
+
+
+def _matching(specs: Sequence[AssetSpec], words: str) -> Iterator[tuple[str, list[AssetKey]]]:
     for word in words.split():
         keys = [spec.key for spec in specs if _matches(spec, word.strip("+"))]
         if not keys:
             raise ValueError(f'no view, attachment, tag or kind matches "{word}"')
+        yield word, keys
+
+
+def _chosen(assets: Sequence[AssetsDefinition], words: str) -> AssetSelection:
+    specs = [spec for one in assets if one.is_materializable for spec in one.specs]
+    own = AssetSelection.assets(*(spec.key for spec in specs))
+    found: AssetSelection = AssetSelection.assets()
+    for word, keys in _matching(specs, words):
         part: AssetSelection = AssetSelection.assets(*keys)
         if word.startswith("+"):
             part = part | (part.upstream() & own)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from dagster import (
     AssetKey,
@@ -15,7 +16,7 @@ from dagster import (
     sensor,
 )
 
-from duckalog import DuckalogError
+from duckalog import DatabaseStep, DuckalogError
 from duckalog_dagster.specs import CatalogSpecs, ConfigPath, catalog_specs
 from duckalog_dagster.translator import DuckalogTranslator
 
@@ -26,6 +27,8 @@ def build_duckalog_config_sensor(
     config: ConfigPath,
     *,
     translator: DuckalogTranslator | None = None,
+    select: str = "*",
+    exclude: str = "",
     name: str | None = None,
     minimum_interval_seconds: int = INTERVAL_S,
     default_status: DefaultSensorStatus = DefaultSensorStatus.STOPPED,
@@ -33,10 +36,10 @@ def build_duckalog_config_sensor(
     """Return a sensor that builds a catalog whenever what its config says has changed.
 
     Comments and layout do not count. The first tick only looks. Views that the
-    loaded definitions do not have yet are built once the code location is
-    loaded again, which the sensor asks for.
+    loaded definitions do not have yet are told at each tick, and built once the
+    code location is loaded again.
     """
-    loaded = catalog_specs(config, translator)
+    loaded = catalog_specs(config, translator).chosen(select, exclude)
     known = {spec.key for spec in loaded.specs}
 
     @sensor(
@@ -47,31 +50,31 @@ def build_duckalog_config_sensor(
     )
     def config_sensor(context: SensorEvaluationContext) -> RunRequest | SkipReason:
         try:
-            found = catalog_specs(config, translator)
-        except DuckalogError as error:
+            found = catalog_specs(config, translator).chosen(select, exclude)
+        except (DuckalogError, ValueError) as error:
             return SkipReason(f"the config cannot be built:\n{error}")
-        state = state_of(found)
-        before = context.cursor
-        context.update_cursor(state)
-        if before in (None, state):
-            return SkipReason("the config has not changed")
         keys = [spec.key for spec in found.specs if spec.key in known]
         missing = [spec.key for spec in found.specs if spec.key not in known]
+        state = state_of(found, keys)
+        before = context.cursor
+        context.update_cursor(state)
+        if before in (None, state) or not keys:
+            return SkipReason(_reload(missing) if missing else "the config has not changed")
         if missing:
-            context.log.warning("reload the code location to have %s", _shown(missing))
-        if not keys:
-            return SkipReason("reload the code location: it has none of the config's assets")
+            context.log.warning(_reload(missing))
         return RunRequest(run_key=f"{state}/{before}", asset_selection=keys)
 
     return config_sensor
 
 
-def state_of(found: CatalogSpecs) -> str:
-    """Return a hash of all that a catalog's build depends on in its config."""
-    steps = (*found.plan.session, *found.plan.views)
+def state_of(found: CatalogSpecs, keys: Sequence[AssetKey]) -> str:
+    """Return a hash of all that a build of some of its assets depends on in a config."""
+    settings = (step for step in found.plan.session if not isinstance(step, DatabaseStep))
+    steps = (*settings, *(found.steps[key] for key in keys))
     texts = [one.script for step in steps for one in step.statements]
     return hashlib.sha256("\0".join([found.plan.database, *texts]).encode()).hexdigest()
 
 
-def _shown(keys: list[AssetKey]) -> str:
-    return ", ".join(key.to_user_string() for key in keys)
+def _reload(missing: Sequence[AssetKey]) -> str:
+    names = ", ".join(key.to_user_string() for key in missing)
+    return f"reload the code location to have {names}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dagster import (
@@ -80,33 +80,32 @@ def _result(key: AssetKey, reports: Sequence[SourceReport]) -> ObserveResult:
 
 
 def observed_versions(
-    instance: DagsterInstance, found: CatalogSpecs, plan: Plan
+    instance: DagsterInstance, found: CatalogSpecs, plan: Plan, wanted: Collection[str]
 ) -> dict[str, list[str]]:
     """Return what was last observed of the sources that only a network knows, by view.
+
+    `wanted` are the keys of the views' steps.
 
     Those of the views that a view reads are among its own. Local sources are
     left out: a build looks at them itself.
     """
     files = {step.key: step.file for step in plan.session if isinstance(step, DatabaseStep)}
     keys = found.sources_in(plan)
-    seen: dict[AssetKey, str] = {}
-    versions: dict[str, dict[AssetKey, str]] = {}
+    read: dict[str, set[AssetKey]] = {}
     for view in plan.views:
-        own = versions[view.key] = {}
+        own = read[view.key] = set[AssetKey]()
         for need in view.needs:
-            own |= versions.get(need, {})
+            own |= read.get(need, set())
         for source in view.sources:
             is_local = files.get(source.database) if source.database else not _is_url(source)
-            if source.key not in keys or is_local:
-                continue
-            key = keys[source.key]
-            if key not in seen:
-                seen[key] = _last_observed(instance, key)
-            own[key] = seen[key]
+            if source.key in keys and not is_local:
+                own.add(keys[source.key])
+    asked = set().union(*(read.get(view, set()) for view in wanted))
+    seen = {key: _last_observed(instance, key) for key in asked}
     return {
-        view: sorted(f"{key.to_user_string()} {version}" for key, version in own.items())
-        for view, own in versions.items()
-        if own
+        view: sorted(f"{key.to_user_string()} {seen[key]}" for key in read[view])
+        for view in wanted
+        if read.get(view)
     }
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from dagster import AssetCheckSpec, AssetKey, AssetSpec
 
 from duckalog import DatabaseStep, Plan, ViewStep, load_plan
-from duckalog_dagster.checks import check_specs
+from duckalog_dagster.checks import check_specs, with_deps_among
+from duckalog_dagster.selection import chosen_keys
 from duckalog_dagster.translator import DuckalogTranslator, DuckalogTranslatorData
 
 ConfigPath = str | os.PathLike[str]
@@ -37,7 +38,9 @@ class CatalogSpecs:
     @cached_property
     def steps(self) -> dict[AssetKey, ViewStep | DatabaseStep]:
         """The steps by the keys of their assets."""
-        return {self.keys[step.key]: step for step in steps_of(self.plan)}
+        own = {spec.key for spec in self.specs}
+        steps = {self.keys[step.key]: step for step in steps_of(self.plan)}
+        return {key: step for key, step in steps.items() if key in own}
 
     @cached_property
     def foreign(self) -> dict[AssetKey, frozenset[AssetKey]]:
@@ -50,20 +53,66 @@ class CatalogSpecs:
             found[spec.key] = needed
         return found
 
+    def steps_in(self, filled: Plan) -> dict[AssetKey, ViewStep | DatabaseStep]:
+        """Return the steps of the filled plan by the keys of their assets.
+
+        One whose name has a placeholder is found by where the config states it,
+        and one that the filled plan does not have is as the definitions know it.
+        """
+        by_key = {step.key: step for step in steps_of(filled)}
+        by_place = {step.origin: step for step in by_key.values()}
+        return {
+            asset: by_key.get(step.key)
+            or (by_place.get(step.origin, step) if "${" in step.key else step)
+            for asset, step in self.steps.items()
+        }
+
     def sources_in(self, filled: Plan) -> dict[str, AssetKey]:
         """Return the assets of the sources of the filled plan, by the sources' own keys there."""
         found: dict[str, AssetKey] = {}
-        here = {view.key: view for view in self.plan.views}
-        for view in filled.views:
-            ours = here[view.key].sources if view.key in here else ()
-            if len(ours) == len(view.sources):
-                found |= {b.key: self.keys[a.key] for a, b in zip(ours, view.sources, strict=True)}
+        for asset, theirs in self.steps_in(filled).items():
+            pair = self.steps[asset], theirs
+            if isinstance(pair[0], ViewStep) and isinstance(pair[1], ViewStep):
+                ours, sources = pair[0].sources, pair[1].sources
+                if len(ours) == len(sources):
+                    found |= {b.key: self.keys[a.key] for a, b in zip(ours, sources, strict=True)}
         return found
 
+    def chosen(self, select: str, exclude: str = "") -> CatalogSpecs:
+        """Return the part of the catalog that words choose, with the sources that it reads.
+
+        What it needs of the rest are assets that somebody else makes.
+        """
+        if select == "*" and not exclude:
+            return self
+        keys = chosen_keys(self.specs, select) - chosen_keys(self.specs, exclude)
+        specs = tuple(spec for spec in self.specs if spec.key in keys)
+        read = {dep.asset_key for spec in specs for dep in spec.deps}
+        return replace(
+            self,
+            specs=specs,
+            sources=tuple(spec for spec in self.sources if spec.key in read),
+            checks=tuple(
+                with_deps_among(check, keys) for check in self.checks if check.asset_key in keys
+            ),
+        )
+
     def checks_of(self, keys: Sequence[AssetKey]) -> list[AssetCheckSpec]:
-        """Return the checks of some assets."""
-        wanted = set(keys)
-        return [check for check in self.checks if check.asset_key in wanted]
+        """Return the checks of the assets of an op, which waits for no op that comes after it."""
+        before = {spec.key for spec in self.specs[: self._places[keys[-1]] + 1]}
+        found = (check for key in keys for check in self._checks_by_asset.get(key, ()))
+        return [with_deps_among(check, before) for check in found]
+
+    @cached_property
+    def _places(self) -> dict[AssetKey, int]:
+        return {spec.key: place for place, spec in enumerate(self.specs)}
+
+    @cached_property
+    def _checks_by_asset(self) -> dict[AssetKey, list[AssetCheckSpec]]:
+        found: dict[AssetKey, list[AssetCheckSpec]] = {}
+        for check in self.checks:
+            found.setdefault(check.asset_key, []).append(check)
+        return found
 
 
 def steps_of(plan: Plan) -> Iterator[ViewStep | DatabaseStep]:
@@ -102,7 +151,8 @@ def specs_of(plan: Plan, translator: DuckalogTranslator) -> CatalogSpecs:
                 f" {spec.key.to_user_string()}: give one of them another, under meta.dagster"
             )
         keys[step.key] = spec.key
-        specs[spec.key] = spec.replace_attributes(skippable=True)
+        # What a translator made itself may not say that a run of others leaves it out.
+        specs[spec.key] = spec if spec.skippable else spec.replace_attributes(skippable=True)
     settings = translator.settings
     return CatalogSpecs(
         plan,

@@ -17,25 +17,10 @@ from dagster import (
 from duckalog import DatabaseStep, Plan, Source, ViewStep
 from duckalog_dagster.automation import Condition, automation_condition
 from duckalog_dagster.beta import code_reference
+from duckalog_dagster.settings import DuckalogTranslatorSettings
 
 SQL_METADATA_KEY = "duckalog/sql"
 STEP_METADATA_KEY = "duckalog/step"
-
-
-@dataclass(frozen=True)
-class DuckalogTranslatorSettings:
-    """What the assets of a catalog have, besides what each of them is.
-
-    `enable_asset_checks` gives every view and database the checks that duckalog
-    has for it, `enable_code_references` links to the line of the config,
-    `enable_source_assets` has an external asset for each source, and
-    `enable_sql_metadata` shows each view's SQL.
-    """
-
-    enable_asset_checks: bool = True
-    enable_code_references: bool = True
-    enable_source_assets: bool = True
-    enable_sql_metadata: bool = True
 
 
 @dataclass(frozen=True)
@@ -90,13 +75,14 @@ class DuckalogTranslator:
             key=_stated_key(meta) or AssetKey(_key_parts(data)),
             deps=[*data.deps, *(AssetKey(_parts(one)) for one in meta.get("deps") or ())],
             description=_description(step),
+            skippable=not isinstance(step, Source),
             metadata=self._metadata(data),
             group_name=meta.get("group") or _word(data.catalog),
             code_version=None if isinstance(step, Source) else code_version(step, data.plan),
             owners=list(_owners(data)),
             tags=dict(_tags(data)),
             kinds=set(_kinds(step)),
-            automation_condition=_automation(data),
+            automation_condition=_automation(data, self.settings.automation),
         )
 
     def _metadata(self, data: DuckalogTranslatorData) -> dict[str, Any]:
@@ -143,7 +129,7 @@ def _key_parts(data: DuckalogTranslatorData) -> list[str]:
 
 def _file_parts(uri: str, plan: Plan) -> list[str]:
     """Return a URI or path as the parts of a key, without the wildcards that end it."""
-    uri = re.sub(r"\$\{env:(\w+)[^}]*\}", r"\1", uri)
+    uri = _named(uri)
     if "://" in uri:
         scheme, _, rest = uri.partition("://")
         parts = [scheme, *rest.split("/")]
@@ -155,9 +141,14 @@ def _file_parts(uri: str, plan: Plan) -> list[str]:
     return named or parts
 
 
+def _named(text: str) -> str:
+    """Return a text with the names of variables in place of their placeholders."""
+    return re.sub(r"\$\{env:(\w+)[^}]*\}", r"\1", text)
+
+
 def _key_part(name: str) -> str:
     # Dagster 1.12 refuses dots too.
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", name) or "_"
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", _named(name)) or "_"
 
 
 def _word(name: str) -> str:
@@ -219,6 +210,7 @@ def _kinds(step: ViewStep | DatabaseStep | Source) -> Iterable[str]:
         yield _KINDS.get(kind, kind)
 
 
-def _automation(data: DuckalogTranslatorData) -> Condition | None:
-    stated = data.meta.get("automation")
+def _automation(data: DuckalogTranslatorData, of_all: Any) -> Condition | None:
+    of_views = of_all if isinstance(data.step, ViewStep) else None
+    stated = data.meta.get("automation", of_views)
     return automation_condition(stated) if stated else None

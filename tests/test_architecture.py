@@ -22,6 +22,7 @@ LAYERS = (
     {"extensions"},
     {"document", "parser"},
     {"references"},
+    {"redaction"},
     {"environment"},
     {"decode", "remote", "postgres"},
     {"entry"},
@@ -162,11 +163,8 @@ class TestLayers:
 
     def test_nothing_needs_what_the_package_does_not_depend_on(self) -> None:
         core = {"click", "dotenv", "duckdb", "msgspec", "rich", "yaml", "duckalog"}
-        core |= {
-            "pyarrow",
-            "prompt_toolkit",
-            "pygments",
-        }  # extras, each told where it is missing
+        # Extras, each told where it is missing.
+        core |= {"pyarrow", "prompt_toolkit", "pygments", "harlequin", "harlequin_duckdb"}
         of_the_client = {"psycopg", "psycopg_pool", "sqlglot", "typing_extensions"}
         for module, tree in DUCKALOG.items():
             roots = {imported.partition(".")[0] for imported in imports_of(tree)}
@@ -179,7 +177,9 @@ class TestLayers:
         for module, tree in DUCKALOG.items():
             parts = {part_of(one) for one in imports_of(tree) if part_of_duckalog(one)}
             if part_of(module) == "postgres":
-                assert parts <= {"postgres", "environment", "errors", "libpq", "sql"}, module
+                assert parts <= {
+                    *("postgres", "environment", "errors", "libpq", "redaction", "sql"),
+                }, module
                 assert not {one.partition(".")[0] for one in imports_at_load(tree)} & OPTIONAL
             else:
                 assert "postgres" not in parts, module
@@ -187,7 +187,7 @@ class TestLayers:
                 assert not set(imports_of(tree)) & set(OF_AN_EXTRA), module
 
 
-OPTIONAL = {"boto3"}
+OPTIONAL = {"boto3", "pyarrow"}
 """What the PostgreSQL client imports only where its user asks for it."""
 
 OF_AN_EXTRA = {

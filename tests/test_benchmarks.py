@@ -98,7 +98,12 @@ def test_a_pinned_view_is_measured_against_an_unpinned_one() -> None:
 @pytest.mark.servers
 def test_a_catalog_over_s3_is_measured_against_its_floor_and_one_by_one() -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.remote", *"--views 6 --latency 1 --json".split()],
+        [
+            sys.executable,
+            "-m",
+            "tests.benchmarks.remote",
+            *"--views 6 --latency 1 --rounds 1 --json".split(),
+        ],
         cwd=ROOT,
         capture_output=True,
         encoding="utf-8",
@@ -111,3 +116,28 @@ def test_a_catalog_over_s3_is_measured_against_its_floor_and_one_by_one() -> Non
     seconds, ratios = document["seconds"], document["ratios"]
     assert ratios["unchanged ÷ build"] == pytest.approx(seconds["unchanged"] / seconds["build"])
     assert seconds["floor"] == pytest.approx(document["requests"] * 0.001 / 32)
+
+
+@pytest.mark.servers
+def test_the_client_is_measured_beside_bare_psycopg() -> None:
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "tests.benchmarks.postgres",
+            *"--rounds 2 --rows 500 --stream-rows 5000 --calls 100 --json".split(),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    for row in document["pairs"]:
+        assert min(row["own"], row["bare"], row["ratio"], row["processor"]) > 0
+    figures = {row["figure"]: row["value"] for row in document["figures"]}
+    inserted = next(row for row in document["pairs"] if "batch_insert" in row["pair"])
+    assert figures["batch_insert, rows/s"] == pytest.approx(500 / inserted["own"])
+    assert 0 < figures["pool in use, 16 threads on 8"] <= 1.05

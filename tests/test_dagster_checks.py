@@ -69,6 +69,28 @@ def test_each_is_a_check_of_its_view(shop: Path) -> None:
     assert len(told) == 7
 
 
+def test_what_else_one_reads_is_among_its_deps(write_config: WriteConfig) -> None:
+    config = write_config(
+        "version: 1\nduckdb: {database: shop.duckdb}\nviews:\n"
+        "  - name: orders\n"
+        "    sql: SELECT 1 AS person\n"
+        "    checks:\n"
+        "      - {type: relationships, column: person, to: people, field: id}\n"
+        "      - {type: sql, name: few, sql: 'FROM orders, people WHERE id > 9'}\n"
+        "  - {name: people, sql: SELECT person AS id FROM orders}\n"
+    )
+    deps = {
+        spec.name: [dep.asset_key.path[-1] for dep in spec.additional_deps]
+        for spec in build_duckalog_check_specs(config)
+        if spec.asset_key.path[-1] == "orders"
+    }
+    assert deps.pop("answers") == []
+    assert set(map(tuple, deps.values())) == {("people",)}
+    for assets_per_op in (1, 2):  # an op cannot wait for a later one
+        defs = build_duckalog_definitions(config, assets_per_op=assets_per_op)
+        assert [one.passed for one in found(run(defs)).values()] == [True] * 4
+
+
 def test_they_tell_severity_failing_rows_and_a_sample(shop: Path) -> None:
     told = found(run(build_duckalog_definitions(shop)))
     assert {name for name, one in told.items() if one.passed} == {

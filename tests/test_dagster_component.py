@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("dagster")
 
-from dagster import AssetKey, AssetSpec, Definitions, materialize
+from dagster import AssetKey, AssetSpec, DefaultSensorStatus, Definitions, materialize
 from dagster.components.testing import create_defs_folder_sandbox
 from dagster.components.testing.test_cases import TestTranslationBatched
 
@@ -101,8 +101,23 @@ class TestTheComponent:
             assert {one.name for one in job.nodes} == {"shop"}
             assert defs.get_assets_def(AssetKey(["catalog", "one"])).op.tags["team"] == "data"
 
+    def test_keeps_views_fresh_where_it_is_told_to(self) -> None:
+        attributes = {
+            "translation_settings": {"automation": "view"},
+            "select": "one",
+            "observation_cron_schedule": "*/10 * * * *",
+            "default_status": "RUNNING",
+        }
+        with loaded(attributes) as (_, defs, _):
+            assert spec_of(defs, "catalog", "one").automation_condition
+            (sensor,) = defs.sensors or ()
+            assert sensor.name == "build_catalog_automation"
+            assert sensor.default_status == DefaultSensorStatus.RUNNING
+            assert not defs.schedules  # there is no source to look at
+            assert not defs.resolve_asset_graph().has(AssetKey(["catalog", "two"]))
+
     def test_checks_can_be_left_out(self) -> None:
-        with loaded({"enable_asset_checks": False}) as (_, defs, _):
+        with loaded({"translation_settings": {"enable_asset_checks": False}}) as (_, defs, _):
             assert not list(defs.resolve_asset_graph().asset_check_keys)
 
     def test_post_processing_changes_what_it_chooses(self) -> None:

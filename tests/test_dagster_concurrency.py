@@ -149,6 +149,25 @@ def test_a_run_that_is_cancelled_leaves_the_earlier_catalog(
     assert value(catalog) == 1
 
 
+def test_a_run_that_is_killed_frees_its_turn_for_the_one_that_waits(
+    catalog: Path, source: SlowSource
+) -> None:
+    with run(catalog) as killed:
+        source.wait_until_asked()
+        with run(catalog) as other:
+            assert other.stderr
+            assert any("waiting" in line for line in other.stderr)
+            killed.kill()
+            assert killed.wait(30) == -signal.SIGKILL
+            source.gives.set()
+            assert other.wait(60) == 0, other.stderr.read()
+    assert value(catalog) == 2
+    assert sorted(file.name for file in catalog.parent.iterdir() if file.is_file()) == [
+        "catalog.yaml",
+        "shop.duckdb",
+    ]
+
+
 def test_a_run_beside_readers_puts_another_file_in_their_place(
     catalog: Path, source: SlowSource
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -50,9 +51,17 @@ duckdb:
   secrets:
     - {type: s3, key_id: "${env:SHOP_KEY_ID}", secret: "${env:SHOP_SECRET}"}
 views:
+  - {name: v0, sql: SELECT 0 AS i}
 """ + "".join(
-    f"  - {{name: v{number}, sql: SELECT {number} AS i, tags: [core]}}\n" for number in range(6)
+    f"  - {{name: v{number}, sql: SELECT i + 1 AS i FROM v{number - 1}, tags: [core]}}\n"
+    for number in range(1, 6)
 )
+
+ATTACHMENTS = """
+attachments:
+  postgres:
+    - {alias: dw, host: 127.0.0.1, port: 1, database: d, user: u, password: "${env:SHOP_SECRET}"}
+"""
 
 DEFINITIONS = """
 from pathlib import Path
@@ -92,29 +101,10 @@ def dagster(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_command_line_builds_all_in_processes_of_their_own(project: Path) -> None:
-    result = dagster("asset", "materialize", "--select", "*", "-f", "definitions.py", cwd=project)
-    assert result.returncode == 0, result.stderr
-    with duckalog.connect(project / "catalog.yaml") as connection:
-        assert connection.execute("FROM v0, v5").fetchall() == [(0, 5)]
-        # Three processes, and one build that all of them tell of.
-        assert connection.execute("SELECT count(*) FROM _duckalog.builds").fetchall() == [(1,)]
-    with DagsterInstance.get() as instance:
-        actions = [
-            instance.get_latest_materialization_event(AssetKey(["shop", f"v{number}"]))
-            for number in range(6)
-        ]
-    assert {
-        event.asset_materialization.metadata["duckalog/action"].value
-        for event in actions
-        if event and event.asset_materialization
-    } == {"created"}
-    assert MARK not in result.stdout + result.stderr
-
-
 @pytest.fixture
 def webserver(project: Path) -> Iterator[Callable[..., Any]]:
-    """Return a function that asks a running webserver by GraphQL."""
+    """Return a function that asks a running webserver by GraphQL; a database is not there."""
+    (project / "catalog.yaml").write_text(CONFIG + ATTACHMENTS)
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
@@ -160,11 +150,11 @@ def until(found: Callable[[], Any], within_s: float) -> Any:
 
 
 LAUNCH = """
-mutation ($selection: [AssetKeyInput!]!) {
+mutation ($selection: [AssetKeyInput!]!, $config: RunConfigData!) {
   launchPipelineExecution(executionParams: {selector: {
     repositoryLocationName: "definitions.py", repositoryName: "__repository__",
     pipelineName: "__ASSET_JOB", assetSelection: $selection
-  }, mode: "default"}) {
+  }, runConfigData: $config, mode: "default"}) {
     __typename
     ... on LaunchRunSuccess { run { runId } }
     ... on PythonError { message }
@@ -173,42 +163,87 @@ mutation ($selection: [AssetKeyInput!]!) {
 
 RUN = """
 query ($id: ID!) { runOrError(runId: $id) { ... on Run { status
-  assetMaterializations { assetKey { path } metadataEntries { label } }
+  assetMaterializations { assetKey { path } metadataEntries { label
+    ... on TextMetadataEntry { text }
+    ... on TableSchemaMetadataEntry { schema { columns { name type } } }
+    ... on TableColumnLineageMetadataEntry {
+      lineage { columnName columnDeps { assetKey { path } columnName } }
+    }
+  } }
+  eventConnection { events { __typename ... on MessageEvent { message } } }
 } } }"""
 
 GRAPH = """
-{ assetNodes { assetKey { path } isObservable kinds opVersion dependencyKeys { path }
+{ assetNodes { assetKey { path } isObservable kinds opVersion staleStatus
+  dependencyKeys { path }
   metadataEntries { label ... on MarkdownMetadataEntry { mdStr } }
   assetChecksOrError { ... on AssetChecks { checks {
     name executionForLatestMaterialization { status }
   } } } } }"""
 
 
-def test_the_webserver_shows_the_assets_and_launches_a_run(
+def test_the_webserver_shows_the_assets_and_launches_runs(
     project: Path, webserver: Callable[..., Any]
 ) -> None:
+    def launched(*keys: list[str], executor: str) -> Any:
+        answer = webserver(
+            LAUNCH,
+            selection=[{"path": key} for key in keys],
+            config={"execution": {"config": {executor: {}}}},
+        )
+        assert "run" in answer["launchPipelineExecution"], answer
+        run_id = answer["launchPipelineExecution"]["run"]["runId"]
+
+        def ended() -> Any:
+            run = webserver(RUN, id=run_id)["runOrError"]
+            return run if run["status"] in ("SUCCESS", "FAILURE") else None
+
+        return until(ended, within_s=120)
+
     nodes = webserver(GRAPH)["assetNodes"]
-    assert len(nodes) == 6
     keys = [node["assetKey"]["path"] for node in nodes]
-    launched = webserver(LAUNCH, selection=[{"path": key} for key in keys[:4]])
-    assert "run" in launched["launchPipelineExecution"], launched
-    run_id = launched["launchPipelineExecution"]["run"]["runId"]
-
-    def ended() -> Any:
-        run = webserver(RUN, id=run_id)["runOrError"]
-        return run if run["status"] in ("SUCCESS", "FAILURE") else None
-
-    run = until(ended, within_s=120)
+    dw = ["shop", "attachments", "dw"]
+    assert keys == [dw, *(["shop", f"v{number}"] for number in range(6))]
+    views = keys[1:5]
+    run = launched(*views, executor="multiprocess")
     assert run["status"] == "SUCCESS"
-    assert sorted(one["assetKey"]["path"] for one in run["assetMaterializations"]) == keys[:4]
+    told = {
+        tuple(one["assetKey"]["path"]): {entry["label"]: entry for entry in one["metadataEntries"]}
+        for one in run["assetMaterializations"]
+    }
+    assert sorted(map(list, told)) == views
+    last = told["shop", "v3"]
+    assert last["duckalog/action"]["text"] == "created"
+    assert last["dagster/column_schema"]["schema"]["columns"] == [{"name": "i", "type": "INTEGER"}]
+    (column,) = last["dagster/column_lineage"]["lineage"]
+    assert column == {
+        "columnName": "i",
+        "columnDeps": [{"assetKey": {"path": ["shop", "v2"]}, "columnName": "i"}],
+    }
+    with duckalog.connect(duckalog.load_plan(project / "catalog.yaml").chosen(["v3"])) as catalog:
+        # Several ops, each in a process of its own, and one build that all of them tell of.
+        assert catalog.execute("SELECT count(*) FROM _duckalog.builds").fetchall() == [(1,)]
+
     after = webserver(GRAPH)["assetNodes"]
-    executions = [
-        check["executionForLatestMaterialization"]
+    states = {
+        tuple(node["assetKey"]["path"]): (
+            node["staleStatus"],
+            [
+                check["executionForLatestMaterialization"]
+                and check["executionForLatestMaterialization"]["status"]
+                for check in node["assetChecksOrError"]["checks"]
+            ],
+        )
         for node in after
-        for check in node["assetChecksOrError"]["checks"]
-    ]
-    assert [one and one["status"] for one in executions] == ["SUCCEEDED"] * 4 + [None] * 2
-    assert MARK not in json.dumps([nodes, run, after])
+    }
+    assert [states[tuple(key)] for key in views] == [("FRESH", ["SUCCEEDED"])] * 4
+    assert states["shop", "v5"] == ("MISSING", [None])
+
+    failed = launched(dw, executor="in_process")
+    assert failed["status"] == "FAILURE"
+    messages = " ".join(one.get("message") or "" for one in failed["eventConnection"]["events"])
+    assert "did not pass" in messages
+    assert MARK not in json.dumps([nodes, run, after, failed, webserver(GRAPH)])
     assert not [file for file in project.rglob("*") if file.is_file() and holds_mark(file)]
 
 
@@ -220,7 +255,7 @@ class TestAutomation:
     def test_a_schedule_ticks_with_the_chosen_assets(self, project: Path) -> None:
         assets = build_duckalog_assets(project / "catalog.yaml")
         schedule = build_schedule_from_duckalog_selection(
-            assets, "daily", "0 6 * * *", select="v1 v2", tags={"team": "data"}
+            assets, "daily", "0 6 * * *", select="v0 v1", tags={"team": "data"}
         )
         defs = Definitions.merge(
             build_duckalog_definitions(project / "catalog.yaml"),
@@ -236,7 +271,7 @@ class TestAutomation:
             assert job.tags["team"] == "data"
             result = job.execute_in_process(instance=instance)
         made = [event.asset_key.path[-1] for event in result.get_asset_materialization_events()]
-        assert made == ["v1", "v2"]
+        assert made == ["v0", "v1"]
 
     def test_the_config_sensor_runs_what_the_config_has_once_it_changed(
         self, project: Path
@@ -251,7 +286,7 @@ class TestAutomation:
                 assert isinstance(sensor(context), SkipReason)
                 config.write_text(config.read_text().replace("# ", "") + "# a comment\n")
                 assert isinstance(sensor(context), SkipReason)
-                config.write_text(config.read_text().replace("SELECT 5 AS i", "SELECT 7 AS i"))
+                config.write_text(config.read_text().replace("SELECT 0 AS i", "SELECT 2 AS i"))
                 request = sensor(context)
             assert isinstance(request, RunRequest)
             assert {key.path[-1] for key in request.asset_selection or ()} == {
@@ -267,6 +302,21 @@ class TestAutomation:
         with duckalog.connect(config) as connection:
             assert connection.execute("FROM v5").fetchall() == [(7,)]
 
+    def test_the_config_sensor_builds_a_new_view_once_the_code_location_has_it(
+        self, project: Path
+    ) -> None:
+        config = project / "catalog.yaml"
+        before = build_duckalog_config_sensor(config)
+        with DagsterInstance.ephemeral() as instance, build_sensor_context(instance) as context:
+            before(context)
+            config.write_text(config.read_text() + "  - {name: more, sql: SELECT 1}\n")
+            skipped = before(context)
+            assert isinstance(skipped, SkipReason)
+            assert skipped.skip_message == "reload the code location to have shop/more"
+            request = build_duckalog_config_sensor(config)(context)
+        assert isinstance(request, RunRequest)
+        assert AssetKey(["shop", "more"]) in (request.asset_selection or ())
+
     def test_the_config_sensor_tells_why_a_config_cannot_be_built(self, project: Path) -> None:
         config = project / "catalog.yaml"
         sensor = build_duckalog_config_sensor(config)
@@ -277,15 +327,14 @@ class TestAutomation:
         assert "catalog.yaml" in (skipped.skip_message or "")
 
 
+def copy_example(folder: Path) -> None:
+    ignored = shutil.ignore_patterns("talknshop.duckdb*", "__pycache__")
+    shutil.copytree(ROOT / "example_project", folder, ignore=ignored)
+
+
 def test_the_example_is_built_by_the_command_line(tmp_path: Path) -> None:
     """On a copy, so that the checkout stays as it is."""
-    import shutil
-
-    shutil.copytree(
-        ROOT / "example_project",
-        tmp_path / "example_project",
-        ignore=shutil.ignore_patterns("talknshop.duckdb*", "__pycache__"),
-    )
+    copy_example(tmp_path / "example_project")
     shutil.copy(ROOT / "workspace.yaml", tmp_path)
     result = dagster(
         *("asset", "materialize", "--select", "*", "-m", "example_project.definitions"),
@@ -322,22 +371,26 @@ def defs():
 def test_dg_finds_the_component_checks_it_and_launches_its_assets(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """With the example, by `defs.yaml`."""
     package = project / "shop_project"
     folder = package / "defs" / "shop"
-    folder.mkdir(parents=True)
+    copy_example(folder)
     for module in (package, package / "defs"):
         (module / "__init__.py").touch()
     (project / "pyproject.toml").write_text(PYPROJECT)
     (package / "definitions.py").write_text(LOADED)
-    (folder / "catalog.yaml").write_text(CONFIG)
+    (folder / "definitions.py").unlink()
+    (folder / "make_data.py").unlink()
     (folder / "defs.yaml").write_text(
-        "type: duckalog_dagster.DuckalogComponent\nattributes: {config: catalog.yaml}\n"
+        "type: duckalog_dagster.DuckalogComponent\n"
+        "attributes: {config: catalog.yaml, observation_cron_schedule: '0 * * * *'}\n"
     )
     scripts = Path(sys.executable).parent
     monkeypatch.setenv("PATH", f"{scripts}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("VIRTUAL_ENV", str(scripts.parent))
     monkeypatch.setenv("PYTHONPATH", str(project))
-    for arguments in (("check", "yaml"), ("launch", "--assets", "*")):
+
+    def dg(*arguments: str) -> str:
         result = subprocess.run(
             [scripts / "dg", *arguments],
             cwd=project,
@@ -347,5 +400,14 @@ def test_dg_finds_the_component_checks_it_and_launches_its_assets(
             check=False,
         )
         assert result.returncode == 0, result.stderr + result.stdout
+        return result.stdout
+
+    dg("check", "defs")
+    listed = json.loads(dg("list", "defs", "--json"))
+    assert "talknshop/products" in {one["asset_key"] for one in listed["assets"]}
+    assert [one["name"] for one in listed["schedules"]] == ["observe_talknshop_job_schedule"]
+    dg("launch", "--assets", "group:talknshop")
     with duckalog.connect(folder / "catalog.yaml") as connection:
-        assert connection.execute("FROM v5").fetchall() == [(5,)]
+        assert connection.execute(
+            "SELECT count(*) FROM analytics.crosspost_success"
+        ).fetchall() == [(4,)]

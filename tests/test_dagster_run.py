@@ -15,6 +15,7 @@ pytest.importorskip("dagster")
 from dagster import (
     AssetExecutionContext,
     AssetKey,
+    AssetsDefinition,
     AssetSelection,
     DagsterInstance,
     Definitions,
@@ -220,6 +221,36 @@ class TestAWholeRun:
         assert told["duckalog/server_version"].startswith("3.")
         assert told["duckalog/seconds"] > 0
 
+    def test_names_with_placeholders_are_filled_in_the_run(
+        self, write_config: WriteConfig, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with duckdb.connect(str(tmp_path / "crm.duckdb")) as crm:
+            crm.execute("CREATE TABLE orders AS SELECT 1 AS id")
+        config = write_config(
+            "version: 1\n"
+            "duckdb: {database: shop.duckdb}\n"
+            "attachments: {duckdb: [{alias: '${env:ALIAS}', path: crm.duckdb}]}\n"
+            "views:\n"
+            "  - {name: 'of_${env:REGION}', source: duckdb, database: '${env:ALIAS}',"
+            " table: orders}\n"
+            "  - {name: recent, sql: 'SELECT id FROM ${env:ALIAS}.orders'}\n"
+        )
+        defs = build_duckalog_definitions(config, row_counts=True)
+        monkeypatch.setenv("ALIAS", "crm")
+        monkeypatch.setenv("REGION", "eu")
+        result = run(defs)
+        told = materialized(result)
+        assert list(told) == ["shop/attachments/ALIAS", "shop/of_REGION", "shop/recent"]
+        assert checks(result) == {
+            "shop/attachments/ALIAS:reachable": True,
+            "shop/of_REGION:answers": True,
+            "shop/recent:answers": True,
+        }
+        (dep,) = told["shop/recent"]["dagster/column_lineage"].deps_by_column["id"]
+        assert dep.asset_key == AssetKey(["shop", "attachments", "ALIAS", "orders"])
+        assert rows(config, "FROM of_eu") == [(1,)]
+        assert list(materialized(run(defs, "shop/of_REGION"))) == ["shop/of_REGION"]
+
 
 class TestASubset:
     def test_makes_the_view_and_nothing_else(self, shop: Path, run: Run) -> None:
@@ -361,12 +392,27 @@ class TestTheDecorator:
         @duckalog_assets(config=shop, name="our_shop")
         def ours(context: AssetExecutionContext, catalog: DuckalogResource) -> Iterator[Any]:
             context.log.info("before")
-            yield from catalog.build(context).fetch_row_count()
+            yield from catalog.build(context).fetch_column_metadata().fetch_row_count()
 
         defs = Definitions(assets=[ours], resources={"catalog": DuckalogResource(config=str(shop))})
         told = materialized(run(defs))
         assert told["shop/orders"]["dagster/row_count"] == 2
         assert ours.op.name == "our_shop"
+
+    def test_parts_of_a_catalog_are_built_in_one_run(self, shop: Path, run: Run) -> None:
+        def part(name: str, **chosen: str) -> AssetsDefinition:
+            @duckalog_assets(config=shop, name=name, **chosen)
+            def ours(context: AssetExecutionContext, catalog: DuckalogResource) -> Iterator[Any]:
+                yield from catalog.build(context)
+
+            return ours
+
+        resources = {"catalog": DuckalogResource(config=str(shop))}
+        assets = [part("marts", select="marts.*"), part("rest", exclude="marts.*")]
+        told = materialized(run(Definitions(assets=assets, resources=resources)))
+        assert {one.get("duckalog/action") for one in told.values()} == {"created", None}
+        assert list(told)[-1] == "shop/marts/revenue"
+        assert rows(shop, "FROM marts.revenue") == [("Ada", 12)]
 
     def test_assets_alone_take_the_resource_called_duckalog(self, shop: Path, run: Run) -> None:
         resources = {"duckalog": DuckalogResource(config=str(shop))}

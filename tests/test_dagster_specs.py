@@ -56,6 +56,16 @@ views:
 """
 
 
+PLACEHOLDERS = """
+version: 1
+duckdb: {database: shop.duckdb}
+attachments: {sqlite: [{alias: "${env:ALIAS}", path: crm.db}]}
+views:
+  - {name: "orders_${env:REGION}", source: sqlite, database: "${env:ALIAS}", table: orders}
+  - {name: recent, sql: "SELECT * FROM ${env:ALIAS}.orders LIMIT ${env:LIMIT:10}"}
+"""
+
+
 def keys(specs: list[AssetSpec]) -> list[str]:
     return [spec.key.to_user_string() for spec in specs]
 
@@ -124,6 +134,29 @@ class TestLoading:
         assert (
             "region = '${env:REGION}' LIMIT ${env:LIMIT}" in report.metadata["duckalog/sql"].value
         )
+
+    def test_names_may_have_placeholders(self, write_config: WriteConfig) -> None:
+        config = write_config(PLACEHOLDERS)
+        told = {
+            spec.key.to_user_string(): [dep.asset_key.to_user_string() for dep in spec.deps]
+            for spec in build_duckalog_asset_specs(config)
+        }
+        assert told["shop/orders_REGION"] == [
+            "shop/attachments/ALIAS",
+            "shop/attachments/ALIAS/orders",
+        ]
+        assert told["shop/recent"] == told["shop/orders_REGION"]
+
+    def test_imports_are_filled_or_told(
+        self, write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write_config("views: [{name: v, sql: 'SELECT ${env:ONE}'}]", "ours.yaml")
+        config = write_config("version: 1\nimports: ['${env:TEAM:ours}.yaml', '${env:MORE}.yaml']")
+        with pytest.raises(duckalog.ConfigError, match="variable MORE is not set") as refused:
+            build_duckalog_asset_specs(config)
+        assert len(refused.value.problems) == 1
+        monkeypatch.setenv("MORE", "ours")
+        assert keys(build_duckalog_asset_specs(config)) == ["catalog/v"]
 
     def test_two_catalogs_go_together(self, tmp_path: Path) -> None:
         for name in ("a", "b"):
@@ -247,6 +280,22 @@ class TestMetaDagster:
     ) -> None:
         assert view(write_config, automation=stated).automation_condition == condition
 
+    def test_automation_may_be_that_of_all_views(self, write_config: WriteConfig) -> None:
+        config = write_config(
+            "version: 1\nduckdb: {database: s.duckdb}\nviews:\n"
+            "  - {name: a, source: csv, uri: a.csv}\n"
+            "  - {name: b, sql: SELECT 1, meta: {dagster: {automation: eager}}}\n"
+            "  - {name: c, sql: SELECT 1, meta: {dagster: {automation: null}}}\n"
+        )
+        settings = DuckalogTranslatorSettings(automation="view")
+        specs = build_duckalog_asset_specs(config, DuckalogTranslator(settings))
+        assert {spec.key.path[-1]: spec.automation_condition for spec in specs} == {
+            "a_csv": None,
+            "a": duckalog_view_condition(),
+            "b": AutomationCondition.eager(),
+            "c": None,
+        }
+
     def test_an_automation_that_is_unknown_is_refused(self, write_config: WriteConfig) -> None:
         with pytest.raises(ValueError, match="automation is one of eager, on_missing, view"):
             view(write_config, automation="hourly")
@@ -311,6 +360,23 @@ class TestChoosing:
         assets = build_duckalog_assets(write_config(EVERYTHING), assets_per_op=2)
         found = build_duckalog_asset_selection(assets, select, exclude).resolve(assets)
         assert {key.path[-1] for key in found} == chosen
+
+    @pytest.mark.parametrize(
+        ("select", "exclude", "chosen"),
+        [
+            ("+facts", "", {"dw", "facts"}),
+            ("events+", "", {"events", "report"}),
+            ("*", "kind:view", {"crm", "dw", "ice"}),
+        ],
+    )
+    def test_of_what_is_made_at_all(
+        self, write_config: WriteConfig, select: str, exclude: str, chosen: set[str]
+    ) -> None:
+        config = write_config(EVERYTHING)
+        assets = build_duckalog_assets(config, select=select, exclude=exclude, assets_per_op=1)
+        assert {key.path[-1] for one in assets for key in one.keys} == chosen
+        defs = build_duckalog_definitions(config, select=select, exclude=exclude)
+        Definitions.validate_loadable(defs)
 
     def test_a_word_that_matches_nothing_is_refused(self, write_config: WriteConfig) -> None:
         assets = build_duckalog_assets(write_config(EVERYTHING))

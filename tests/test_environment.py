@@ -19,13 +19,11 @@ from hypothesis import strategies as st
 from duckalog.document import parse_document
 from duckalog.environment import (
     Filled,
-    Redactor,
     Secret,
     Use,
     escaped,
     fill,
     fill_text,
-    looks_secret,
     read_environment,
     redactor_for,
     shell_expression,
@@ -34,6 +32,7 @@ from duckalog.environment import (
 from duckalog.errors import ConfigError, Origin, Problem
 from duckalog.load import load_config
 from duckalog.plan import plan
+from duckalog.redaction import Redactor, looks_secret
 from duckalog.sql import libpq_value, literal
 from tests.conftest import WriteConfig
 

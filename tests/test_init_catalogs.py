@@ -488,6 +488,24 @@ class TestOddNames:
 
 
 @pytest.mark.servers
+def test_paths_in_sql_start_from_the_config_unless_they_are_compared_with(tmp_path: Path) -> None:
+    file = tmp_path / "rows.parquet"
+    duckdb.sql("SELECT 1 id").write_parquet(str(file))
+    read = f"SELECT id + 1 AS id FROM read_parquet('{file}', filename = true)"
+    (tmp_path / "conf").mkdir()
+    with duckdb.connect(str(tmp_path / "old.duckdb")) as connection:
+        connection.execute(f"CREATE VIEW plain AS {read}")
+        connection.execute(f"CREATE VIEW compared AS {read} WHERE filename = '{file}'")
+    config = tmp_path / "conf" / "catalog.yaml"
+    config.write_text(duckalog.init_config(tmp_path / "old.duckdb", config).text)
+    plain, compared = sorted(duckalog.load_config(config).views, key=lambda view: view.name)[::-1]
+    assert "'../rows.parquet'" in plain.query()
+    assert "'../rows.parquet'" not in compared.query()
+    duckalog.build(config)
+    with duckalog.connect(config) as connection:
+        assert connection.execute("FROM plain UNION ALL FROM compared").fetchall() == [(2,), (2,)]
+
+
 class TestAttachedDatabases:
     def test_a_sqlite_file_is_told_by_its_first_bytes(self, tmp_path: Path) -> None:
         tables.write_sqlite(tmp_path / "crm.anything", "customers")

@@ -136,8 +136,13 @@ class TestFolder:
         write(tmp_path, "lake/a.parquet")
         assert "uri: lake/a.parquet" in started(tmp_path / "lake", tmp_path)[1].text
         (tmp_path / "lake" / "sub").mkdir()
-        elsewhere = started(tmp_path / "lake", tmp_path / "lake" / "sub")[1].text
-        assert f"uri: {tmp_path}/lake/a.parquet" in elsewhere
+        config, start = started(tmp_path / "lake", tmp_path / "lake" / "sub")
+        assert "uri: ../a.parquet" in start.text
+        assert counts_of(config) == {"a": 1}
+        assert (
+            f"uri: {tmp_path}/lake/a.parquet"
+            in duckalog.init_config(tmp_path / "lake", "/elsewhere/catalog.yaml").text
+        )
 
     def test_a_file_that_cannot_be_read_is_left_out(self, tmp_path: Path) -> None:
         write(tmp_path, "lake/a.parquet")

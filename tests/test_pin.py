@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -299,6 +300,32 @@ class TestRebuild:
         assert data.actions() == {"pinned": "left alone", "plain": "left alone"}
         assert views_of(data.config.parent / "c.duckdb") == before
 
+    @pytest.mark.parametrize(
+        "mix",
+        [
+            parquet({"a": "SELECT 1 id", "b": "SELECT 2 id"}),
+            csv({"a": "id,n\n1,2\n", "b": "id,n\n3,4\n"}),
+        ],
+        ids=lambda mix: mix.source,
+    )
+    def test_a_file_that_did_not_change_is_not_opened_again(
+        self, tmp_path: Path, write_config: WriteConfig, mix: Mix
+    ) -> None:
+        config = write_views(write_config, write_files(tmp_path / "data", mix), mix)
+        document = json.loads(config.read_text())
+        del document["views"][1]
+        config.write_text(json.dumps(document))
+        duckalog.build(config)
+        file = tmp_path / "data" / f"b.{mix.source}"
+        stat = file.stat()
+        file.write_bytes(b'"' * stat.st_size)
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        shutil.copy(tmp_path / "data" / f"a.{mix.source}", file.with_stem("c"))
+        (view,) = duckalog.build(config).views
+        assert (view.action, view.problem) == ("unchanged", None)
+        with pytest.raises(duckdb.Error), duckalog.connect(config) as connection:
+            connection.execute("FROM pinned").fetchall()
+
     def test_refresh_pins_again(self, data: Data) -> None:
         assert data.actions(refresh=True)["pinned"] == "unchanged"
 
@@ -366,12 +393,32 @@ class TestPlan:
         assert "more-10.parquet" not in shown
         assert "+ … 2 more" in shown
 
-    def test_a_source_that_cannot_be_listed_is_named(self, data: Data, run_cli: RunCli) -> None:
+    def test_a_source_that_cannot_be_listed_is_told_beside_the_rest(
+        self, data: Data, run_cli: RunCli
+    ) -> None:
+        document = json.loads(data.config.read_text())
+        document["views"] += [
+            {"name": "over", "sql": "FROM pinned"},
+            {"name": "new", "sql": "SELECT 1 AS one"},
+        ]
+        data.config.write_text(json.dumps(document, indent=1))
         for file in data.folder.iterdir():
             file.unlink()
         result = run_cli("plan", data.config)
         assert result.returncode == 1
         assert 'views[0] "pinned": the view cannot be pinned: no file matches' in result.stderr
+        signs = [line[:6] for line in result.stdout.splitlines()]
+        assert signs == ["! pinn", "· plai", "! over", "+ new ", "Plan: "]
+        assert "1 to create, 1 to make again, 2 to fail" in result.stdout
+        report = json.loads(run_cli("plan", data.config, "--json").stdout)
+        assert not report["ok"]
+        assert [problem["name"] for problem in report["problems"]] == ["pinned"]
+        actions = [view["action"] for view in report["views"]]
+        assert actions == ["failed", "remade", "failed", "created"]
+        refreshed = run_cli("plan", data.config, "--refresh")
+        assert refreshed.returncode == 1
+        assert refreshed.stderr.count('"pinned"') == 1
+        assert '"plain"' in refreshed.stderr  # which only a binding tells
 
 
 class TestErrors:

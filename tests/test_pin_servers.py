@@ -110,9 +110,27 @@ views:
             assert asked == ["GET"] * 2 + ["HEAD"] * 2
             assert connection.execute(query).fetchall() == [(10,)]
 
+    def test_a_listing_tells_sizes_to_a_session_that_remembers_them(
+        self, bucket: Bucket, config: Path
+    ) -> None:
+        query = "SELECT sum(id) FROM events"
+        with duckalog.connect(config) as connection:
+            connection.execute("SET GLOBAL enable_http_metadata_cache = true")
+            connection.execute("SELECT size FROM read_blob($1)", [bucket.uri]).fetchall()
+            asked = bucket.asked(lambda: connection.execute(query).fetchall())
+            assert asked == ["GET"] * 8
+
     def test_a_build_reads_each_footer_once(self, bucket: Bucket, config: Path) -> None:
         asked = bucket.asked(lambda: duckalog.build(config, refresh=True))
-        assert asked == ["GET"] * 8 + ["LIST"] * 3
+        assert asked == ["GET"] * 8 + ["HEAD"] * 3 + ["LIST"] * 2
+
+    def test_a_rebuild_opens_new_files_and_one_of_each_kind(
+        self, bucket: Bucket, config: Path
+    ) -> None:
+        bucket.add("y=9/9", "SELECT 9 id, 'z' z")
+        asked = bucket.asked(lambda: duckalog.build(config))
+        assert asked == ["GET"] * 3 + ["HEAD"] * 5 + ["LIST"]
+        assert counted(config, "events") == 9
 
     def test_a_rebuild_lists_once_and_a_plan_tells_what_came(
         self, bucket: Bucket, config: Path
@@ -149,13 +167,13 @@ views:
         self, config: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("SECRET_KEY", "wrong-canary-key")
-        for ask in (duckalog.build, duckalog.diff):
-            with pytest.raises(duckalog.EngineError) as caught:
-                ask(config)
-            (problem,) = caught.value.problems
+        with pytest.raises(duckalog.EngineError) as caught:
+            duckalog.build(config)
+        for problems in (caught.value.problems, duckalog.diff(config).failures):
+            (problem,) = problems
             assert problem.name == "events"
             assert "403" in problem.cause
-            assert "wrong-canary-key" not in str(caught.value)
+            assert "wrong-canary-key" not in str(problem)
 
 
 def test_csv_and_json_on_s3_are_read_as_they_were(s3: S3, build: Build) -> None:

@@ -140,3 +140,14 @@ def test_the_prompt_opens_the_file_that_the_command_names(config: Path) -> None:
     shell = started(config, "prompt", "--db-path", str(moved))
     shell.expect("moved, for reading")
     shell.close(force=True)
+
+
+def test_harlequin_is_named_with_the_way_to_have_it(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from duckalog.engine import shell
+
+    monkeypatch.setattr(shell, "harlequin", lambda: None)
+    result = click.testing.CliRunner().invoke(cli, ["shell", str(config), "--with", "harlequin"])
+    assert result.exit_code == 1
+    assert "pip install harlequin" in result.output

@@ -17,10 +17,12 @@ from duckalog.cli.group import (
 from duckalog.cli.log import is_logged, log_options, logged, tell_problem
 from duckalog.cli.progress import progress_bar
 from duckalog.cli.terminal import shown_view, tally
-from duckalog.errors import shown_path
+from duckalog.errors import EngineError, shown_path
 
 if TYPE_CHECKING:
     from duckalog.changes import Change, Diff, FileChanges
+    from duckalog.engine.progress import Progress
+    from duckalog.plan import Plan
 
 CHANGES = 2
 """The exit status of `--detailed-exitcode` where a build would change something."""
@@ -28,7 +30,12 @@ CHANGES = 2
 _SHOWN_FILES = 10
 """Files of a pinned view that came, and as many that went, that are told one by one."""
 
-_SIGNS = {"created": ("+", "green"), "replaced": ("~", "yellow"), "unchanged": ("·", "cyan")}
+_SIGNS = {
+    "created": ("+", "green"),
+    "replaced": ("~", "yellow"),
+    "unchanged": ("·", "cyan"),
+    "failed": ("!", "red"),
+}
 
 
 @click.command()
@@ -53,7 +60,8 @@ def plan(
 ) -> None:
     """Tell what a build of CONFIG would do; nothing is written.
 
-    The sources of pinned views are listed, other sources are not asked.
+    The sources of pinned views are listed, other sources are not asked. What
+    cannot be reached is told beside the rest, with exit status 1.
     """
     from duckalog import api
 
@@ -62,18 +70,34 @@ def plan(
     with logged(), progress_bar(wanted=is_seen) as progress:
         found = api.diff(config, db_path, env_file=env_file, prune=not no_prune, adopt=adopt)
         if refresh:
-            from duckalog.engine.build import drift_of_sources
-
-            drift = drift_of_sources(api.load_plan(config, db_path, env_file=env_file), progress)
+            drift, found = _ask_sources(
+                api.load_plan(config, db_path, env_file=env_file), found, progress
+            )
     if as_json:
         echo_json(_as_document(found, drift))
     else:
         _tell(found, drift)
     context = click.get_current_context()
-    if found.conflicts:
+    if found.conflicts or found.failures:
         context.exit(1)
     if detailed_exitcode and (drift or not found.is_empty):
         context.exit(CHANGES)
+
+
+def _ask_sources(
+    plan: Plan, found: Diff, progress: Progress
+) -> tuple[dict[str, tuple[str, ...]], Diff]:
+    """Return how views drifted, by key, and what was found with what fails."""
+    from duckalog.engine.build import drift_of_sources
+
+    try:
+        drift, views = drift_of_sources(plan, progress)
+    except EngineError as error:
+        known = (*found.conflicts, *found.failures)
+        return {}, found.with_failures({}, (one for one in error.problems if one not in known))
+    failed = {f"view:{view.schema}.{view.name}": view.problem for view in views if view.problem}
+    new = {key: problem for key, problem in failed.items() if problem not in found.failures}
+    return drift, found.with_failures(new, new.values())
 
 
 def _tell(found: Diff, drift: dict[str, tuple[str, ...]]) -> None:
@@ -86,7 +110,7 @@ def _tell(found: Diff, drift: dict[str, tuple[str, ...]]) -> None:
         click.echo(
             f"! {shown_view(schema, name)}  it left the config, but was changed by hand: it is kept"
         )
-    for problem in found.conflicts:
+    for problem in (*found.conflicts, *found.failures):
         tell_problem(problem)
     click.echo(_summary(found, len(drift)))
 
@@ -122,6 +146,7 @@ def _summary(found: Diff, drifted: int) -> str:
         "to make again": sum(
             change.action == "unchanged" and bool(change.reason) for change in found.changes
         ),
+        "to fail": sum(change.action == "failed" for change in found.changes),
         "to remove": len(found.removed),
         "drifted": drifted,
         "unchanged": sum(not change.reason for change in found.changes),
@@ -136,9 +161,11 @@ def _action(change: Change) -> str:
 
 def _as_document(found: Diff, drift: dict[str, tuple[str, ...]]) -> dict[str, object]:
     return {
-        "ok": not found.conflicts,
+        "ok": not (found.conflicts or found.failures),
         "is_empty": found.is_empty and not drift,
-        "problems": [problem_as_document(problem) for problem in found.conflicts],
+        "problems": [
+            problem_as_document(problem) for problem in (*found.conflicts, *found.failures)
+        ],
         "views": [
             {
                 "schema": change.step.schema,

@@ -19,32 +19,43 @@ from duckalog.errors import EngineError
 @click.option(
     "--with",
     "kind",
-    type=click.Choice(("duckdb", "prompt")),
-    help="The DuckDB shell, or duckalog's own prompt; by default the first that is installed.",
+    type=click.Choice(("duckdb", "harlequin", "prompt")),
+    help="The DuckDB shell, Harlequin, or duckalog's own prompt; by default the first of them.",
 )
 @db_path_option
 @env_file_option
 def shell(config: str, kind: str | None, db_path: str | None, env_file: str | None) -> None:
     """Open a prompt on the catalog that CONFIG built, its session applied, for reading.
 
-    Harlequin is not offered: it would need the secrets in a file, as DuckDB for
-    Python has no getenv() to read them by.
+    By default it is the first of these that is installed: a DuckDB shell of
+    the version that Python has, Harlequin in the environment of duckalog, and
+    duckalog's own prompt.
     """
     from duckalog import api
-    from duckalog.engine.shell import duckdb_shell, shell_session
+    from duckalog.engine.shell import duckdb_shell, harlequin, shell_session
     from duckalog.environment import read_environment
 
     plan = api.placed(api.load_plan(config, db_path, env_file=env_file))
-    program = duckdb_shell() if kind != "prompt" and not plan.is_in_memory else None
+    exit_with = click.get_current_context().exit
+    is_built = os.path.exists(plan.database)
+    program = duckdb_shell() if kind in (None, "duckdb") and not plan.is_in_memory else None
     session = shell_session(plan, read_environment(env_file)) if program else None
-    if program and session and os.path.exists(plan.database):
-        status = _run(program, plan.database, *session)
-        click.get_current_context().exit(status)
+    if program and session and is_built:
+        exit_with(_run_duckdb(program, plan.database, *session))
     if kind == "duckdb":
         raise EngineError(
             "the DuckDB shell cannot open this catalog",
             "It must be of the version of DuckDB that Python has, and find every secret in a "
             "variable; the catalog must be built. Or: --with prompt",
+        )
+    program = harlequin() if kind in (None, "harlequin") else None
+    if program and (is_built or plan.is_in_memory):
+        given = {"--db-path": db_path, "--env-file": env_file}
+        options = [word for name, value in given.items() if value for word in (name, value)]
+        exit_with(_run([program, "--adapter", "duckalog", *options, config]))
+    if kind == "harlequin" and not program:
+        raise EngineError(
+            "Harlequin is not installed beside duckalog", "Run: pip install harlequin"
         )
     from duckalog.cli.prompt import converse
 
@@ -52,19 +63,24 @@ def shell(config: str, kind: str | None, db_path: str | None, env_file: str | No
         converse(connection, plan)
 
 
-def _run(program: str, database: str, script: str, environment: dict[str, str]) -> int:
+def _run_duckdb(program: str, database: str, script: str, environment: dict[str, str]) -> int:
     """Return the exit status of a DuckDB shell that starts with a script."""
     with tempfile.NamedTemporaryFile("w", suffix=".sql", encoding="utf-8") as file:
         file.write(script)
         file.flush()
-        sys.stdout.flush()
-        # Ctrl-C is for the shell, which stops its query and stays.
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            words = [program, "-readonly", "-init", file.name, os.path.realpath(database)]
-            return subprocess.run(words, env=environment, check=False, preexec_fn=_hear).returncode
-        finally:
-            signal.signal(signal.SIGINT, handler)
+        words = [program, "-readonly", "-init", file.name, os.path.realpath(database)]
+        return _run(words, environment)
+
+
+def _run(words: list[str], environment: dict[str, str] | None = None) -> int:
+    """Return the exit status of a program that has the terminal for itself."""
+    sys.stdout.flush()
+    # Ctrl-C is for the program, which stops its query and stays.
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return subprocess.run(words, env=environment, check=False, preexec_fn=_hear).returncode
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _hear() -> None:

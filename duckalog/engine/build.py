@@ -167,7 +167,8 @@ def _publish(
     with file_to_build(path, options.publish, patience, is_current) as file:
         if file.published != "none":
             with closing(file.connection) as connection:
-                memory = memory if memory.is_prepared else read_memory(connection, plan.database)
+                if file.published != "new" and not memory.is_prepared:
+                    memory = read_memory(connection, plan.database)
                 with _saying_that_nothing_changed():
                     done = _build(connection, chosen, memory, options, whole=plan)
         is_written = any(
@@ -305,7 +306,7 @@ def bind_all(
 def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
     """Return what a build would do, from what the catalog remembers; nothing is written."""
     memory = NOTHING
-    sources = sources_of(plan, jobs=options.jobs)
+    sources, problems = sources_of(plan, jobs=options.jobs)
     states = states_of(plan) | {key: source.state for key, source in sources.items()}
     with contextlib.ExitStack() as stack:
         if not plan.is_in_memory and os.path.exists(plan.database):
@@ -315,6 +316,9 @@ def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
             connection = stack.enter_context(closing(opened))
             memory = read_memory(connection, plan.database)
         found = _wanted(plan, memory, states, options)
+        found = found.with_failures(
+            {key: one.problem for key, one in sources.items() if one.problem}, problems
+        )
         return with_file_changes(connection, memory, found, sources) if memory.remembered else found
 
 
@@ -331,13 +335,17 @@ def _wanted(
     )
 
 
-def drift_of_sources(plan: Plan, progress: Progress = untold) -> dict[str, tuple[str, ...]]:
+def drift_of_sources(
+    plan: Plan, progress: Progress = untold
+) -> tuple[dict[str, tuple[str, ...]], list[ViewReport]]:
     """Return how the columns of views that did not change differ now, by the steps' keys.
 
-    Every source is asked. Raises EngineError with all that failed.
+    Every source is asked. The views that a build could not make come second.
+    Raises EngineError where the session cannot be made.
     """
     with scratch_catalog(plan) as (connection, memory):
-        views = bind_all(connection, plan, memory, progress)
+        options = BuildOptions(refresh=True, adopt=True, keep_going=True, progress=progress)
+        views = _build(connection, plan, memory, options).views
         found: dict[str, tuple[str, ...]] = {}
         for step, view in zip(plan.views, views, strict=False):
             if view.action == "unchanged":
@@ -346,7 +354,7 @@ def drift_of_sources(plan: Plan, progress: Progress = untold) -> dict[str, tuple
                 changes = drift(memory.columns.get(folded((step.schema, step.view)), ()), columns)
                 if changes:
                     found[step.key] = changes
-    return found
+    return found, [view for view in views if view.problem]
 
 
 def open_session(plan: Plan, *, read_only: bool, lock_timeout_s: float) -> DuckDBPyConnection:
@@ -387,7 +395,9 @@ def _build(
     execute(connection, set_option("python_enable_replacements", literal(False)))
     options.progress("session", 0, 0)
     seconds = apply_session(connection, plan)
-    sources = find_sources(connection, plan, jobs=options.jobs, progress=options.progress)
+    sources = find_sources(
+        connection, plan, plan.views, jobs=options.jobs, progress=options.progress
+    )
     states = states_of(plan) | {key: source.state for key, source in sources.items()}
     may_prune = options.prune and len(plan.views) == len(whole.views)
     wanted = _wanted(plan, memory, states, options._replace(prune=may_prune))
@@ -395,7 +405,15 @@ def _build(
         raise _ToBeBuilt
     steps = [] if wanted.conflicts else wanted.steps
     answers = probe(connection, plan, steps, jobs=options.jobs, progress=options.progress)
-    pins = pin_views(connection, plan, steps, sources, jobs=options.jobs, progress=options.progress)
+    pins = pin_views(
+        connection,
+        plan,
+        steps,
+        sources,
+        NOTHING if options.refresh else memory,
+        jobs=options.jobs,
+        progress=options.progress,
+    )
     made = [step.key for step in steps]
     readers = [step for step in whole.readers_of(made) if step.key not in states]
     views = apply_catalog(

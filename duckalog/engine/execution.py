@@ -6,16 +6,16 @@ import contextlib
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
 from duckalog.engine.versions import READS_DELTA_VERSIONS
-from duckalog.environment import Redactor
 from duckalog.errors import EngineError, Origin, Problem
 from duckalog.plan import Step, ViewStep
-from duckalog.sql import Statement
+from duckalog.redaction import Redactor
+from duckalog.sql import Statement, literal, set_option
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -167,3 +167,21 @@ def closing(connection: DuckDBPyConnection) -> Iterator[DuckDBPyConnection]:
 def at_file(file: str, message: str, remedy: str = "", cause: str = "") -> EngineError:
     """Return the error for a catalog file."""
     return EngineError(Problem(Origin(file), message, remedy, cause=cause))
+
+
+@contextlib.contextmanager
+def options_set(connection: DuckDBPyConnection, options: Mapping[str, object]) -> Iterator[None]:
+    """Set options of DuckDB's while the block runs, as far as the session lets them be set."""
+    before = {}
+    for name, value in options.items():
+        ((before[name],),) = connection.execute(
+            f"SELECT current_setting({literal(name)})"
+        ).fetchall()
+        with contextlib.suppress(duckdb.Error):  # a pragma may have locked the configuration
+            execute(connection, set_option(name, literal(value)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            with contextlib.suppress(duckdb.Error):
+                execute(connection, set_option(name, literal(value)))

@@ -6,10 +6,9 @@ view is to be made: the listing, with sizes and times, is as it was otherwise.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import duckdb
@@ -18,16 +17,17 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column, File, Memory, remembered_files
 from duckalog.changes import Diff, file_changes
-from duckalog.engine.execution import closing, execute, refused
-from duckalog.engine.pin_files import Sniffed, files_of, pinned_files, sniffed
+from duckalog.engine.execution import closing, options_set, refused
+from duckalog.engine.pin_files import files_of, pinned_files
+from duckalog.engine.pin_kinds import Inquiry, Kinds, inquiries, kinds_known, kinds_of
 from duckalog.engine.pin_tables import current_snapshot, current_version
 from duckalog.engine.probe import Answer, columns_of, in_parallel
 from duckalog.engine.progress import Progress, untold
-from duckalog.engine.session import apply_session
+from duckalog.engine.session import try_session
 from duckalog.entry import Scan
-from duckalog.errors import EngineError, Problem
+from duckalog.errors import Problem
 from duckalog.plan import DatabaseStep, Plan, ViewStep
-from duckalog.sql import create_view, literal, set_option
+from duckalog.sql import create_view
 from duckalog.views.pinned import PinnedDelta, PinnedFiles, PinnedIceberg, Unpinnable
 
 
@@ -50,21 +50,30 @@ class Source(NamedTuple):
 
 
 class Pins(NamedTuple):
-    """Pinned views to make, by their keys: steps with the final query, sources, and answers."""
+    """Pinned views to make, by their keys: steps with the final query, sources, and answers.
+
+    `kinds` are those of the sources' files.
+    """
 
     steps: dict[str, ViewStep]
     sources: Mapping[str, Source]
     answers: dict[str, Answer]
+    kinds: Mapping[str, Kinds]
 
 
-NO_PINS = Pins({}, {}, {})
+NO_PINS = Pins({}, {}, {}, {})
 
 
 def find_sources(
-    connection: DuckDBPyConnection, plan: Plan, *, jobs: int, progress: Progress = untold
+    connection: DuckDBPyConnection,
+    plan: Plan,
+    steps: Sequence[ViewStep],
+    *,
+    jobs: int,
+    progress: Progress = untold,
 ) -> dict[str, Source]:
-    """Return what the source of each pinned view is now, by the step's key."""
-    pinned = [step for step in plan.views if step.pin]
+    """Return what the source of each pinned one of `steps` is now, by the step's key."""
+    pinned = [step for step in steps if step.pin]
 
     def ask(cursor: DuckDBPyConnection, step: ViewStep) -> Source:
         return _find(cursor, step, plan)
@@ -73,14 +82,14 @@ def find_sources(
     return {step.key: source for step, source in zip(pinned, found, strict=True)}
 
 
-def sources_of(plan: Plan, *, jobs: int) -> dict[str, Source]:
-    """Return the same without a catalog: only what the pinned views need is attached.
+def sources_of(plan: Plan, *, jobs: int) -> tuple[dict[str, Source], list[Problem]]:
+    """Return the same without a catalog, and all that failed.
 
-    Raises EngineError with all that failed.
+    Only what the pinned views need is attached.
     """
     pinned = [step for step in plan.views if step.pin]
     if not pinned:
-        return {}
+        return {}, []
     needed = {need for step in pinned for need in step.needs}
     needed |= {need for step in plan.session if step.key in needed for need in step.needs}
     session = tuple(
@@ -88,12 +97,19 @@ def sources_of(plan: Plan, *, jobs: int) -> dict[str, Source]:
     )
     with closing(duckdb.connect(":memory:")) as connection:
         only_those = msgspec.structs.replace(plan, session=session)
-        apply_session(connection, only_those)
-        found = find_sources(connection, only_those, jobs=jobs)
-    problems = [source.problem for source in found.values() if source.problem]
-    if problems:
-        raise EngineError(problems)
-    return found
+        outcomes = try_session(connection, only_those)
+        problems = [one for outcome in outcomes.values() for one in outcome.problems]
+        absent = {key for key, outcome in outcomes.items() if not outcome.is_well}
+        # All views read through settings, secrets and extensions.
+        is_whole = all(isinstance(step, DatabaseStep) for step in session if step.key in absent)
+        within = [step for step in pinned if is_whole and not absent.intersection(step.needs)]
+        found = find_sources(connection, only_those, within, jobs=jobs)
+    for step in pinned:
+        if step.key not in found:
+            problem = Problem(step.origin, "what it reads cannot be reached", "", step.view)
+            found[step.key] = Source(problem=problem)
+    problems += [source.problem for source in found.values() if source.problem]
+    return found, sorted(problems, key=plan.place_of)
 
 
 def with_file_changes(
@@ -103,7 +119,8 @@ def with_file_changes(
     changes = []
     for change in found.changes:
         step = change.step
-        if step.key in sources and change.reason and change.action != "created":
+        is_told = change.reason and change.action not in ("created", "failed")
+        if step.key in sources and is_told:
             before = remembered_files(connection, memory, (step.schema, step.view))
             if before:
                 after = sources[step.key].files
@@ -117,67 +134,71 @@ def pin_views(
     plan: Plan,
     steps: Sequence[ViewStep],
     sources: Mapping[str, Source],
+    memory: Memory,
     *,
     jobs: int,
     progress: Progress = untold,
 ) -> Pins:
     """Return the pinned ones of `steps` with their final queries.
 
-    Failures are problems in the answers.
+    Files that are as `memory` has them are not opened again. Failures are
+    problems in the answers.
     """
     pinned = [step for step in steps if step.pin]
     if not pinned:
-        return Pins({}, sources, {})
-    to_sniff = [
-        (step, file.path)
-        for step in pinned
-        if isinstance(step.pin, PinnedFiles) and step.pin.is_sniffed
-        for file in sources[step.key].files
-    ]
+        return Pins({}, sources, {}, {})
+    kinds: dict[str, dict[str, str]] = {step.key: {} for step in pinned}
+    problems: dict[str, Problem] = {}
+    to_ask: list[tuple[ViewStep, PinnedFiles, Inquiry]] = []
+    for step in pinned:
+        if isinstance(step.pin, PinnedFiles) and step.pin.has_kinds:
+            files = sources[step.key].files
+            remembered = remembered_files(connection, memory, (step.schema, step.view))
+            kinds[step.key] = kinds_known(step.pin, files, remembered)
+            asked = inquiries(step.pin, files, kinds[step.key])
+            to_ask += [(step, step.pin, one) for one in asked]
 
-    def sniff(cursor: DuckDBPyConnection, item: tuple[ViewStep, str]) -> Sniffed | Problem:
-        step, file = item
-        assert isinstance(step.pin, PinnedFiles)
+    def ask_kinds(
+        cursor: DuckDBPyConnection, item: tuple[ViewStep, PinnedFiles, Inquiry]
+    ) -> dict[str, str] | Problem:
+        step, pin, asked = item
         try:
-            return sniffed(cursor, step.pin, file)
+            return kinds_of(cursor, pin, asked)
         except duckdb.Error as error:
             return refused(step, error, plan.redact)
 
     def ask(cursor: DuckDBPyConnection, step: ViewStep) -> tuple[ViewStep, Answer]:
-        return _pin(cursor, step, sources[step.key], found.get(step.key, {}), plan)
+        source, problem = sources[step.key], problems.get(step.key)
+        return _pin(cursor, step, source, problem or kinds[step.key], plan)
 
-    with _threads_for(connection, pinned, jobs):
-        found: dict[str, dict[str, Sniffed | Problem]] = {}
-        results = in_parallel(connection, plan, to_sniff, sniff, jobs=jobs, progress=progress)
-        for (step, file), result in zip(to_sniff, results, strict=True):
-            found.setdefault(step.key, {})[file] = result
+    with options_set(connection, _options_for(connection, pinned, jobs)):
+        found = in_parallel(connection, plan, to_ask, ask_kinds, jobs=jobs, progress=progress)
+        for (step, _, _), result in zip(to_ask, found, strict=True):
+            if isinstance(result, Problem):
+                problems.setdefault(step.key, result)
+            else:
+                kinds[step.key] |= result
         answered = in_parallel(connection, plan, pinned, ask, jobs=jobs, progress=progress)
     return Pins(
         {step.key: step for step, _ in answered},
         sources,
         {step.key: answer for step, answer in answered},
+        kinds,
     )
 
 
-@contextlib.contextmanager
-def _threads_for(
+def _options_for(
     connection: DuckDBPyConnection, steps: Sequence[ViewStep], jobs: int
-) -> Iterator[None]:
-    """Let DuckDB open `jobs` files at a time while the block runs, where many are remote.
+) -> dict[str, object]:
+    """Return the options with which DuckDB opens the files of `steps` soonest.
 
-    It opens the files of `union_by_name` on its threads, which only wait.
+    Remote ones it opens on its threads, which only wait: `jobs` at a time. Of
+    local ones it would keep what it read, 8 KiB of each (1.4 to 2.0).
     """
     if not any(step.scan and step.scan.is_remote for step in steps):
-        yield
-        return
+        return {"enable_external_file_cache": False}
     ((threads,),) = connection.execute("SELECT current_setting('threads')").fetchall()
-    with contextlib.suppress(duckdb.Error):  # a pragma may have locked the configuration
-        execute(connection, set_option("threads", literal(max(jobs, threads))))
-    try:
-        yield
-    finally:
-        with contextlib.suppress(duckdb.Error):
-            execute(connection, set_option("threads", literal(threads)))
+    return {"threads": max(jobs, threads)}
 
 
 def _find(cursor: DuckDBPyConnection, step: ViewStep, plan: Plan) -> Source:
@@ -200,19 +221,17 @@ def _pin(
     cursor: DuckDBPyConnection,
     step: ViewStep,
     source: Source,
-    found: Mapping[str, Sniffed | Problem],
+    kinds: Kinds | Problem,
     plan: Plan,
 ) -> tuple[ViewStep, Answer]:
     """Return a view with its final query, and the columns of the function that it reads."""
-    problem = source.problem or next(
-        (one for one in found.values() if isinstance(one, Problem)), None
-    )
-    if problem:
-        return step, Answer((), problem, 0.0)
+    if source.problem:
+        return step, Answer((), source.problem, 0.0)
+    if isinstance(kinds, Problem):
+        return step, Answer((), kinds, 0.0)
     start = time.perf_counter()
-    sniffs = {file: one for file, one in found.items() if not isinstance(one, Problem)}
     try:
-        query, scan, columns = _pinned(cursor, step, source, sniffs)
+        query, scan, columns = _pinned(cursor, step, source, kinds)
         statements = (create_view(step.relation, query), *step.statements[1:])
         final = msgspec.structs.replace(step, statements=statements, scan=scan)
         return final, Answer(columns, None, time.perf_counter() - start)
@@ -224,13 +243,13 @@ def _pin(
 
 
 def _pinned(
-    cursor: DuckDBPyConnection, step: ViewStep, source: Source, sniffs: Mapping[str, Sniffed]
+    cursor: DuckDBPyConnection, step: ViewStep, source: Source, kinds: Kinds
 ) -> tuple[str, Scan | None, tuple[Column, ...]]:
     """Return the final query, and what stands in for its function while the view is made."""
     pin, scan = step.pin, step.scan
     if isinstance(pin, PinnedFiles):
         assert scan
-        return pinned_files(cursor, pin, scan, step.query, source.files, sniffs)
+        return pinned_files(cursor, pin, scan, source.files, kinds)
     if isinstance(pin, PinnedDelta):
         query = pin.query(source.version)
     else:

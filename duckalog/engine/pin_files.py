@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column, File
 from duckalog.decode import is_remote
+from duckalog.engine.pin_kinds import Kinds, columns_of_kind, escaped
 from duckalog.engine.probe import columns_of
 from duckalog.engine.versions import DEFAULT_PARTITION_IS_NULL, NULL_PARTITION_IS_NULL
 from duckalog.entry import Scan
-from duckalog.views.pinned import Group, PinnedFiles, Unpinnable, partitions_in
-
-Sniffed = tuple[tuple[object, ...], tuple[Column, ...]]
-"""How a CSV file is to be read, as DuckDB finds it, and its columns."""
+from duckalog.values import execute_with
+from duckalog.views.pinned import Columns, Group, PinnedFiles, Unpinnable, partitions_in
 
 Found = tuple[str, "Scan | None", tuple[Column, ...]]
 """The final query, and the function and columns that stand in for its files."""
@@ -41,14 +39,13 @@ def files_of(cursor: DuckDBPyConnection, pin: PinnedFiles) -> tuple[File, ...]:
 
 def _remote(cursor: DuckDBPyConnection, uri: str) -> list[File]:
     # One request for a thousand files: the content is not selected, so it is not read (1.4 to 2.0).
-    found = cursor.execute(
-        "SELECT filename, size, epoch_us(last_modified) FROM read_blob($1)", [uri]
-    ).fetchall()
+    asked = "SELECT filename, size, epoch_us(last_modified) FROM read_blob($1)"
+    found = execute_with(cursor, asked, [uri]).fetchall()
     return [File(path, size or 0, modified or 0) for path, size, modified in found]
 
 
 def _local(cursor: DuckDBPyConnection, uri: str) -> list[File]:
-    found = cursor.execute("SELECT file FROM glob($1)", [uri]).fetchall()
+    found = execute_with(cursor, "SELECT file FROM glob($1)", [uri]).fetchall()
     files = []
     for (path,) in found:
         try:
@@ -63,26 +60,24 @@ def pinned_files(
     cursor: DuckDBPyConnection,
     pin: PinnedFiles,
     scan: Scan,
-    unpinned: str,
     files: Sequence[File],
-    sniffs: Mapping[str, Sniffed],
+    kinds: Kinds,
 ) -> Found:
-    """Return the query over a list of files, the same as `unpinned` is over its patterns.
+    """Return the query over a list of files, the same as the unpinned one over its patterns.
 
     Raises Unpinnable where there is no such query.
     """
-    paths = [_escaped(file.path) for file in files]
+    paths = [escaped(file.path) for file in files]
     if not pin.unites_by_name or pin.states_columns:
         # Its columns are the first file's, or stated: DuckDB opens no more than that to bind.
         query = pin.query(paths)
         return query, scan, columns_of(cursor, query)
+    columns = _columns_of_all(cursor, pin, files, paths, kinds)
     if pin.function == "read_parquet":
-        columns = _columns_of_all(cursor, pin, unpinned, files, paths)
         query = pin.query_by_name(paths, columns, _nulls(paths))
         return _checked(cursor, query, columns), None, ()
-    columns = columns_of(cursor, pin.query(paths))
     if pin.function == "read_csv":
-        query = pin.query_of_groups(_groups(paths, files, sniffs), columns)
+        query = pin.query_of_groups(_groups(paths, files, kinds), columns)
         options = (*scan.options, "hive_partitioning", "hive_types")
         _checked(cursor, query, columns)
         return query, scan._replace(options=tuple(dict.fromkeys(options))), columns
@@ -94,46 +89,31 @@ def pinned_files(
     return _checked(cursor, query, columns), None, ()
 
 
-def sniffed(cursor: DuckDBPyConnection, pin: PinnedFiles, file: str) -> Sniffed:
-    """Return how DuckDB reads one CSV file."""
-    path = _escaped(file)
-    columns = columns_of(cursor, pin.query_of_file(pin.function, path))
-    names = [column.name for column in columns]
-    _, types = pin.types
-    if types:
-        columns = columns_of(cursor, pin.query_of_file(pin.function, path, names))
-    (row,) = cursor.execute(pin.query_of_file("sniff_csv", path, names)).fetchall()
-    # The last two repeat the options that were given, and the path.
-    return tuple(map(str, row[:-2])), columns
-
-
-def _groups(
-    paths: Sequence[str], files: Sequence[File], sniffs: Mapping[str, Sniffed]
-) -> list[Group]:
+def _groups(paths: Sequence[str], files: Sequence[File], kinds: Kinds) -> list[Group]:
     """Return files that are read alike, in the order of the first of each."""
-    groups: dict[Sniffed, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for path, file in zip(paths, files, strict=True):
-        groups.setdefault(sniffs[file.path], []).append(path)
-    return [Group(tuple(found), columns) for (_, columns), found in groups.items()]
+        groups.setdefault(kinds[file.path], []).append(path)
+    return [Group(tuple(found), columns_of_kind(kind)) for kind, found in groups.items()]
 
 
 def _columns_of_all(
     cursor: DuckDBPyConnection,
     pin: PinnedFiles,
-    unpinned: str,
     files: Sequence[File],
     paths: Sequence[str],
+    kinds: Kinds,
 ) -> tuple[Column, ...]:
-    """Return the columns of the listed files, DuckDB's own way of uniting them.
-
-    By the patterns, whose listing spares a request for each file, unless
-    another file came meanwhile.
-    """
-    if any(is_remote(uri) for uri in pin.uris):
-        columns = columns_of(cursor, unpinned)
-        if files_of(cursor, pin) == tuple(files):
-            return columns
-    return columns_of(cursor, pin.query(paths))
+    """Return the columns of the listed files: DuckDB unites the first of each kind, or all."""
+    if not kinds:
+        return columns_of(cursor, pin.query(paths))
+    firsts: dict[str, str] = {}
+    for path, file in zip(paths, files, strict=True):
+        firsts.setdefault(kinds[file.path], path)
+    partitions: Columns = ()
+    if partitions_in(paths[0]):
+        partitions = columns_of(cursor, pin.query_of_partitions(paths))
+    return columns_of(cursor, pin.query_of_some([*firsts.values()], paths, partitions))
 
 
 def _checked(cursor: DuckDBPyConnection, query: str, columns: Sequence[Column]) -> str:
@@ -144,11 +124,6 @@ def _checked(cursor: DuckDBPyConnection, query: str, columns: Sequence[Column]) 
         shown = ", ".join(f"{name} {kind}" for name, kind in different[:3])
         raise Unpinnable(f"DuckDB cannot read these columns from a list of files: {shown}")
     return query
-
-
-def _escaped(path: str) -> str:
-    """Return a file's path as a pattern that matches it alone."""
-    return glob.escape(path) if glob.has_magic(path) else path
 
 
 def _nulls(paths: Sequence[str]) -> dict[str, list[str]]:

@@ -14,8 +14,8 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.engine.execution import within
 from duckalog.engine.versions import COMPUTES_PARAMETERS_AT_ONCE
-from duckalog.environment import Redactor
 from duckalog.errors import EngineError, Origin, Problem, nearest, sentences
+from duckalog.redaction import Redactor
 from duckalog.sql import copy_to, count_of, literal, rows_of, set_option
 from duckalog.user_sql import statements_in
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -37,6 +38,12 @@ def duckdb_shell() -> str | None:
         if answer.split()[:1] == [f"v{duckdb.__version__}"]:
             return found
     return None
+
+
+def harlequin() -> str | None:
+    """Return the path of a Harlequin that has duckalog's adapter: one of this environment."""
+    is_beside = importlib.util.find_spec("harlequin_duckdb") is not None
+    return shutil.which("harlequin", path=str(Path(sys.executable).parent)) if is_beside else None
 
 
 def shell_session(plan: Plan, environment: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from typing import NamedTuple
@@ -53,6 +54,7 @@ class _Migration:
         self.given = {one.alias.lower(): one for one in given}
         self.notes: list[Note] = []
         self.left_out: dict[ViewName, str] = {}
+        self.paths: dict[ViewName, Counter[str]] = {}
         self.schemas = {view.schema.lower() for view in stored.views}
         self.alias = self._free_name(stored.name, taken=self.given.keys() - {stored.name.lower()})
         known = {self.alias.lower(), stored.name.lower(), *self.given, *self.schemas}
@@ -133,6 +135,8 @@ class _Migration:
             if not (is_remote(path.text) or path.text.startswith(("/", "~")) or not path.text)
             and not own & {folded((view.schema, path.text)), folded((MAIN_SCHEMA, path.text))}
         }
+        stated = [paths.get(path.position, path.text) for path in reading.paths]
+        self.paths[view.key] = Counter(filter(os.path.isabs, stated))
         query = view.query or ""
         try:
             return replace_quoted(query, paths) if paths else query
@@ -162,7 +166,7 @@ class _Migration:
         if source is None:
             if view.aliases:
                 query = select_renamed(query, view.name, view.aliases)
-            data["sql"] = Query(query)
+            data["sql"] = Query(query, self.paths[view.key])
         else:
             data |= {key: self._placed(key, value) for key, value in source.items()}
         comments = {

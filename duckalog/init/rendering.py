@@ -15,6 +15,7 @@ from duckalog.decode import is_remote
 from duckalog.environment import escaped
 from duckalog.init.draft import Draft, Entry
 from duckalog.init.layout import laid_out
+from duckalog.sql import literal
 
 
 class Template(str):
@@ -24,15 +25,26 @@ class Template(str):
 
 
 class Place(str):
-    """An absolute local path, or a URL; written from the folder of the config where it is below."""
+    """An absolute local path, or a URL; a path is written from the folder of the config."""
 
     __slots__ = ()
 
 
 class Query(str):
-    """SQL, which is laid out where it is long."""
+    """SQL, which is laid out where it is long.
 
-    __slots__ = ()
+    `paths` are the absolute ones that it reads, and how often it states each:
+    they are written from the folder of the config, too.
+    """
+
+    __slots__ = ("paths",)
+    paths: Mapping[str, int]
+
+    def __new__(cls, text: str, paths: Mapping[str, int]) -> Query:
+        """Return SQL with the paths that it reads."""
+        query = super().__new__(cls, text)
+        query.paths = paths
+        return query
 
 
 def rendered(draft: Draft, folder: str, *, head: str = "") -> str:
@@ -126,7 +138,7 @@ def _plain(data: Any, folder: str) -> Any:
     if isinstance(data, Place):
         return escaped(placed(data, folder))
     if isinstance(data, Query):
-        return escaped(laid_out(data))
+        return escaped(laid_out(_with_paths_placed(data, folder)))
     if isinstance(data, str):
         return escaped(data)
     if isinstance(data, Mapping):
@@ -137,8 +149,21 @@ def _plain(data: Any, folder: str) -> Any:
 
 
 def placed(place: str, folder: str) -> str:
-    """Return a path as a config in `folder` states it: from there, where it is below."""
+    """Return a path as a config in `folder` states it: from there.
+
+    In full where they have no folder in common, so that it is not moved with the config.
+    """
     if is_remote(place) or place == ":memory:" or glob.has_magic(folder):
         return str(place)
-    below = os.path.join(folder, "")
-    return place[len(below) :] if place.startswith(below) else str(place)
+    common = os.path.commonpath([place, folder])
+    is_apart = common == os.path.dirname(common)
+    return str(place) if is_apart else os.path.relpath(place, folder)
+
+
+def _with_paths_placed(query: Query, folder: str) -> str:
+    text = str(query)
+    for path, count in query.paths.items():
+        # One that it states elsewhere too may be compared with file names: it has to stay.
+        if text.count(literal(path)) == count:
+            text = text.replace(literal(path), literal(placed(path, folder)))
+    return text

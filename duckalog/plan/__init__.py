@@ -16,7 +16,7 @@ import msgspec
 from duckalog.config import MEMORY, Config, catalog_name
 from duckalog.consistency import check
 from duckalog.entry import MAIN_SCHEMA, View
-from duckalog.environment import PLACEHOLDER, Redactor, is_unfilled
+from duckalog.environment import PLACEHOLDER, is_unfilled
 from duckalog.errors import ConfigError, KeyPath, Origin, Problem, nearest, sentences, shown
 from duckalog.parser import Parser
 from duckalog.plan.checks import CheckQueries
@@ -24,6 +24,7 @@ from duckalog.plan.paths import with_absolute_paths
 from duckalog.plan.session import session_steps
 from duckalog.plan.steps import CheckStep, DatabaseStep, ExtensionStep, Step, ViewStep
 from duckalog.plan.views import view_steps
+from duckalog.redaction import Redactor
 from duckalog.references import Reading, readings_of
 from duckalog.sql import Statement, create_schema, joined_name
 from duckalog.views.select import SelectView
@@ -218,7 +219,7 @@ def _readings(queries: Sequence[tuple[str, str | None]], parser: Parser) -> list
     With each query stands the text that the config states it by.
     """
     found = readings_of([query for query, _ in queries], parser)
-    for stand_in in ("x", "9"):  # a name, and a number
+    for stand_in in (r'"\g<0>"', "x", "9"):  # a name of its own, part of one, and a number
         refused = [
             (index, PLACEHOLDER.sub(stand_in, query))
             for index, (query, stated) in enumerate(queries)

@@ -77,7 +77,7 @@ class CheckQueries:
         sensitive = frozenset(
             name.lower() for name, column in view.columns.items() if _is_sensitive(column.tags)
         )
-        named = list(zip(view.checks, names_of(view.checks), strict=True))
+        named = list(zip(view.checks, names_of(view.checks), strict=True)) if view.checks else []
         if not any(check.kind == _ANSWERS.kind for check in view.checks):
             answers = msgspec.structs.replace(_ANSWERS, origin=view.origin)
             named.insert(0, (answers, _ANSWERS.kind))

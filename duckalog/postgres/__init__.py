@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from duckalog.postgres.arrow import ArrowCursor
     from duckalog.postgres.audit import Audit, AuditRecord
     from duckalog.postgres.bulk import CopyFormat
     from duckalog.postgres.client import AsyncPgClient, PgClient
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
         ReadOnlyError,
         RowCountError,
         SerializationError,
+        SimulationError,
         TransactionError,
+        UnrecordedError,
     )
     from duckalog.postgres.hooks import Decision, Hook, Operation, OperationKind, Server
     from duckalog.postgres.masking import mask_constant, mask_hash, mask_partial
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
         RoutingStats,
     )
     from duckalog.postgres.rows import Column, Outcome, Row
+    from duckalog.postgres.simulation import SimulationMode
     from duckalog.postgres.statement_text import fingerprint, normalized
     from duckalog.postgres.streams import Page, RowCursor
     from duckalog.postgres.tracing import OpenTelemetryHook
@@ -59,6 +63,7 @@ if TYPE_CHECKING:
     )
 
 _HOME = {
+    "arrow": ("ArrowCursor",),
     "audit": ("Audit", "AuditRecord"),
     "bulk": ("CopyFormat",),
     "client": ("AsyncPgClient", "PgClient"),
@@ -83,7 +88,9 @@ _HOME = {
         "ReadOnlyError",
         "RowCountError",
         "SerializationError",
+        "SimulationError",
         "TransactionError",
+        "UnrecordedError",
     ),
     "hooks": ("Decision", "Hook", "Operation", "OperationKind", "Server"),
     "masking": ("mask_constant", "mask_hash", "mask_partial"),
@@ -93,6 +100,7 @@ _HOME = {
     "pool": ("PoolStats",),
     "routing": ("ConnectionRole", "ReplicaStats", "RoutingPolicy", "RoutingStats"),
     "rows": ("Column", "Outcome", "Row"),
+    "simulation": ("SimulationMode",),
     "statement_text": ("fingerprint", "normalized"),
     "streams": ("Page", "RowCursor"),
     "tracing": ("OpenTelemetryHook",),
@@ -101,6 +109,7 @@ _HOME = {
 
 __all__ = [
     "AcquireTimeout",
+    "ArrowCursor",
     "AsyncPgClient",
     "Audit",
     "AuditRecord",
@@ -147,10 +156,13 @@ __all__ = [
     "Savepoint",
     "SerializationError",
     "Server",
+    "SimulationError",
+    "SimulationMode",
     "SslMode",
     "Transaction",
     "TransactionError",
     "TransactionOptions",
+    "UnrecordedError",
     "fingerprint",
     "mask_constant",
     "mask_hash",

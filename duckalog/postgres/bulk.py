@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import itertools
-import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -14,6 +11,14 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.sql import SQL, Composable, Identifier
 
 from duckalog.errors import nearest, sentences
+from duckalog.postgres.copying import (
+    Arrivals,
+    chunks_of,
+    each_of,
+    readable,
+    rows_of,
+    writable,
+)
 from duckalog.postgres.errors import QueryError
 from duckalog.postgres.execution import limited, run_own
 from duckalog.postgres.faces import Both, F, entered, settled
@@ -21,7 +26,6 @@ from duckalog.postgres.hooks import OperationKind
 from duckalog.postgres.queries import Queries
 from duckalog.sql import split_name
 
-CHUNK = 1 << 18
 BATCH_ROWS = 10_000
 """Rows of one UPDATE, DELETE or upsert: their values are parameters of one statement."""
 
@@ -63,8 +67,8 @@ class Bulk(Queries[F]):
         """
         target = _with_columns(_table(table), columns)
         async with self._copying(_copy(target, "FROM STDIN", format, header), timeout_s) as open_:
-            with _readable(source) as pieces:
-                async for piece in _each(pieces):
+            with readable(source) as pieces:
+                async for piece in each_of(pieces):
                     await settled(open_.copy.write(piece))
         return int(open_.cursor.rowcount)
 
@@ -86,9 +90,11 @@ class Bulk(Queries[F]):
         query = SQL("({}\n)").format(SQL(source) if isinstance(source, str) else source)
         statement = _copy(query, "TO STDOUT", format, header)
         async with self._copying(statement, timeout_s, query) as open_:
-            with _writable(target) as write:
-                while piece := await settled(open_.copy.read()):
-                    await settled(write(bytes(piece)))
+            with writable(target) as write:
+                arrivals = Arrivals(open_.copy)
+                while not arrivals.is_over:
+                    pieces = await settled(open_.copy.connection.wait(arrivals.next()))
+                    await settled(write(b"".join(pieces)))
         return int(open_.cursor.rowcount)
 
     @Both
@@ -102,7 +108,7 @@ class Bulk(Queries[F]):
         timeout_s: float | None = None,
     ) -> int:
         """Return how many rows COPY took; `timeout_s` is how long nothing may move."""
-        return await self._copy_rows(table, columns, _rows(rows, columns), format, timeout_s)
+        return await self._copy_rows(table, columns, rows_of(rows, columns), format, timeout_s)
 
     @Both
     async def batch_insert(
@@ -123,7 +129,7 @@ class Bulk(Queries[F]):
         if chunk_size is not None and chunk_size < 1:
             raise ValueError("chunk_size: expected at least 1")
         count = 0
-        for chunk in _chunks(_rows(rows, columns), chunk_size):
+        for chunk in chunks_of(rows_of(rows, columns), chunk_size):
             count += await self._copy_rows(table, columns, chunk, CopyFormat.TEXT, timeout_s)
         return count
 
@@ -210,10 +216,10 @@ class Bulk(Queries[F]):
     ) -> int:
         if CopyFormat(format) is CopyFormat.CSV:
             raise ValueError("format: rows travel as text or binary")
-        types: list[str] = []
+        types: list[int] = []
         if CopyFormat(format) is CopyFormat.BINARY:
             # Binary values are not converted: each must be of its column's very type.
-            types = [one.partition("(")[0] for one in await self._types(table, columns)]
+            types = [one.binary_oid for one in await self._types(table, columns)]
         target = _with_columns(_table(table), columns)
         async with self._copying(_copy(target, "FROM STDIN", format), timeout_s) as open_:
             if types:
@@ -247,15 +253,15 @@ class Bulk(Queries[F]):
         finally:
             await self._release(connection)
 
-    async def _types(self, table: str, columns: Sequence[str]) -> list[str]:
-        """Return the types of a table's columns, as PostgreSQL writes them."""
+    async def _types(self, table: str, columns: Sequence[str]) -> list[_ColumnType]:
+        """Return the types of a table's columns."""
         name = _table(table).as_string(None)
         connection = await self._acquire()
         try:
             outcome = await run_own(connection, _COLUMN_TYPES, [name], self._limit(None))
         finally:
             await self._release(connection)
-        known = dict(outcome.rows)
+        known = {name: _ColumnType(*rest) for name, *rest in outcome.rows}
         if not known:
             raise QueryError(f'there is no table "{table}"', "42P01")
         for column in columns:
@@ -280,10 +286,11 @@ class Bulk(Queries[F]):
         Values travel as texts, in one array for each column, and the server
         reads them as the column's type: any type, arrays too, can be among them.
         """
-        statement = built(_source(columns, await self._types(table, columns)))
+        types = [one.name for one in await self._types(table, columns)]
+        statement = built(_source(columns, types))
         count = 0
         async with self._whole() as whole:
-            for chunk in _chunks(_rows(rows, columns), BATCH_ROWS):
+            for chunk in chunks_of(rows_of(rows, columns), BATCH_ROWS):
                 connection = await whole._acquire()
                 try:
                     arrays = _texts(Transformer(connection), chunk, len(columns))
@@ -299,10 +306,20 @@ class Bulk(Queries[F]):
         yield self
 
 
-_COLUMN_TYPES = (
-    "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
-    "WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
-)
+class _ColumnType(NamedTuple):
+    """A type as PostgreSQL writes it, and the one whose binary form its values have."""
+
+    name: str
+    binary_oid: int
+
+
+_COLUMN_TYPES = """
+SELECT attname, format_type(atttypid, atttypmod),
+    CASE typtype WHEN 'd' THEN typbasetype WHEN 'e' THEN 'text'::regtype ELSE atttypid END
+FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid
+WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped
+ORDER BY attnum
+"""
 
 
 def _table(name: str) -> Identifier:
@@ -363,63 +380,3 @@ def _texts(transformer: Any, rows: Iterable[Sequence[Any]], width: int) -> list[
                 dumped = transformer.get_dumper(value, PyFormat.TEXT).dump(value)
                 array.append(None if dumped is None else bytes(dumped).decode())
     return arrays
-
-
-def _rows(source: Any, columns: Sequence[str]) -> Iterator[Sequence[Any]]:
-    """Yield rows as sequences in the order of the columns."""
-    if hasattr(source, "to_batches"):
-        source = source.to_batches()
-    elif hasattr(source, "to_pylist"):
-        source = [source]
-    for item in source:
-        if hasattr(item, "to_pylist") and hasattr(item, "schema"):
-            yield from zip(*(item.column(one).to_pylist() for one in columns), strict=True)
-        elif isinstance(item, Mapping):
-            yield [item[one] for one in columns]
-        elif isinstance(item, Sequence) and not isinstance(item, str | bytes):
-            yield item
-        else:
-            yield [getattr(item, one) for one in columns]
-
-
-def _chunks(rows: Iterator[Any], size: int | None) -> Iterator[Iterable[Any]]:
-    if size is None:
-        yield rows
-        return
-    while chunk := list(itertools.islice(rows, size)):
-        yield chunk
-
-
-@contextmanager
-def _readable(source: Any) -> Iterator[Any]:
-    """Return the pieces of what COPY reads."""
-    if isinstance(source, str | os.PathLike):
-        with open(source, "rb") as file:
-            yield iter(lambda: file.read(CHUNK), b"")
-    elif hasattr(source, "read"):
-        yield iter(lambda: source.read(CHUNK) or b"", b"")
-    elif isinstance(source, bytes | bytearray):
-        yield [source]
-    else:
-        yield source
-
-
-async def _each(pieces: Any) -> AsyncIterator[Any]:
-    if hasattr(pieces, "__aiter__"):
-        async for piece in pieces:
-            yield piece
-    else:
-        for piece in pieces:
-            yield piece
-
-
-@contextmanager
-def _writable(target: Any) -> Iterator[Callable[[bytes], Any]]:
-    """Return what takes the pieces that COPY writes."""
-    if isinstance(target, str | os.PathLike):
-        with open(target, "wb") as file:
-            yield file.write
-    elif isinstance(target, io.TextIOBase):
-        yield lambda piece: target.write(piece.decode())
-    else:
-        yield getattr(target, "write", target)

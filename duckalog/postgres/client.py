@@ -11,7 +11,7 @@ from weakref import WeakSet
 from duckalog.postgres.config import PgConfig, RetryConfig
 from duckalog.postgres.connection import AnyConnection
 from duckalog.postgres.errors import ClosedError, SerializationError
-from duckalog.postgres.execution import Params, run
+from duckalog.postgres.execution import Loads, Params, run
 from duckalog.postgres.faces import Awaiting, Background, Blocking, Both, F, Pause, settled
 from duckalog.postgres.notifications import NotificationStream
 from duckalog.postgres.operations import Operations
@@ -20,6 +20,7 @@ from duckalog.postgres.queries import R
 from duckalog.postgres.routed import Routed
 from duckalog.postgres.routing import RoutingStats
 from duckalog.postgres.rows import Outcome, Row, shaped
+from duckalog.postgres.simulated import routed_of
 from duckalog.postgres.transactions import IsolationLevel, Transaction, TransactionOptions
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class _Client(Operations[F]):
     async def _enter(self) -> None:
         if self._routed is not None:
             return
-        routed: Routed[F] = Routed(self.face, self.config)
+        routed: Routed[F] = routed_of(self.config)(self.face, self.config)
         await routed.open()
         self._routed = routed
         self.config.observing.opened(self)
@@ -104,15 +105,25 @@ class _Client(Operations[F]):
         return self._routed
 
     async def _run(
-        self, sql: Any, params: Params, timeout_s: float | None, prepare: bool | None = None
+        self,
+        sql: Any,
+        params: Params,
+        timeout_s: float | None,
+        prepare: bool | None = None,
+        loads: Loads | None = None,
     ) -> Outcome:
         servers = self._servers()
-        if not servers.pools:
-            return await super()._run(sql, params, timeout_s, prepare)
         limit_s = self._limit(timeout_s)
+        if not servers.pools:
+            primary = servers.primary
+            connection = await primary.acquire()
+            try:
+                return await run(connection, sql, params, limit_s, prepare, loads)
+            finally:
+                await primary.release(connection)
 
         def work(connection: AnyConnection) -> Awaitable[Outcome]:
-            return run(connection, sql, params, limit_s, prepare)
+            return run(connection, sql, params, limit_s, prepare, loads)
 
         if await servers.is_read(sql):
             return await servers.read(work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -26,7 +27,9 @@ from duckalog.postgres.parameters import (
     raise_all,
     replica,
 )
+from duckalog.postgres.redaction import Redact
 from duckalog.postgres.routing import RoutingPolicy
+from duckalog.postgres.simulation import Simulation, SimulationMode, problems_of, simulation_of
 
 DEFAULT_APPLICATION = "duckalog"
 MAX_CONNECTIONS = 10_000
@@ -101,6 +104,7 @@ class PgConfig:
     hooks: tuple[Hook, ...]
     slow_statement_s: float | None
     observing: Observing = field(repr=False, compare=False)
+    simulation: Simulation
 
     def __init__(
         self,
@@ -131,6 +135,9 @@ class PgConfig:
         masks: Mapping[str, Mask] | None = None,
         hooks: Sequence[Hook] = (),
         slow_statement_s: float | None = None,
+        simulation: SimulationMode | str = SimulationMode.OFF,
+        simulation_file: str | os.PathLike[str] | None = None,
+        simulation_redact: Redact = (),
     ) -> None:
         """Take a URL or libpq's `key=value`, and arguments that have the last word.
 
@@ -142,8 +149,10 @@ class PgConfig:
         `require` has to be stated for every server that is not on this machine.
         `masks` say what is shown in place of a column's values, `hooks` hear of
         all that is done, and statements that take longer than
-        `slow_statement_s` are logged as a warning. Raises ConfigError with every problem, each with
-        the name of its field.
+        `slow_statement_s` are logged as a warning. `simulation_redact` are
+        names of columns whose values are not recorded, or a function of a name
+        and a value that returns what is. Raises ConfigError with every problem,
+        each with the name of its field.
         """
         problems = Problems()
         parameters = parsed(conninfo, problems)
@@ -190,6 +199,8 @@ class PgConfig:
         ]
         if prepare_threshold is not None:
             check_number(problems, "prepare_threshold", prepare_threshold, least=0, whole=True)
+        for one in problems_of(simulation, simulation_file, simulation_redact):
+            problem(problems, *one)
         raise_all(problems)
         secrets = {name: parameters.pop(name) for name in SECRETS & parameters.keys()}
         values: dict[str, Any] = {
@@ -209,6 +220,7 @@ class PgConfig:
             "hooks": tuple(hooks),
             "slow_statement_s": slow_statement_s,
             "observing": Observing(hooks, slow_statement_s),
+            "simulation": simulation_of(simulation, simulation_file, simulation_redact),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -236,7 +248,15 @@ class PgConfig:
     def with_database(self, name: str) -> PgConfig:
         """Return the same config for another database of the same servers."""
         others = tuple(one.with_database(name) for one in self.replicas)
-        return self._with(parameters={**self.parameters, "dbname": name}, replicas=others)
+        return self._with(
+            parameters={**self.parameters, "dbname": name},
+            replicas=others,
+            simulation=self.simulation.of(name),
+        )
+
+    def without_replicas(self) -> PgConfig:
+        """Return the same config for the primary alone."""
+        return self._with(replicas=())
 
     def for_primary(self) -> PgConfig:
         """Return the config that finds the primary, also where a replica has become it."""
@@ -277,7 +297,8 @@ class PgConfig:
         """
         found = read_environment() if environment is None else environment
         problems = Problems()
-        for name, key in _REQUIRED.items():
+        mode = stated.get("simulation", found.get("PG_SIMULATION_MODE"))
+        for name, key in _REQUIRED.items() if mode != SimulationMode.REPLAY else ():
             if not found.get(name) and key not in stated and not _is_provided(key, stated):
                 problems.append(
                     Problem(
@@ -370,6 +391,8 @@ _VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "PG_REPLICA_HOSTS": ("replicas", comma_separated),
     "PG_REQUIRE_TLS": ("require_tls", yes_or_no),
     "PG_SLOW_STATEMENT": ("slow_statement_s", duration),
+    "PG_SIMULATION_MODE": ("simulation", str),
+    "PG_SIMULATION_FILE": ("simulation_file", str),
 }
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.pq import ConnStatus
 
-from duckalog.postgres.faces import finished, settled
+from duckalog.postgres.faces import entered, finished, settled
 from duckalog.postgres.hooks import Operation, Server
 from duckalog.postgres.masking import Masking
 from duckalog.postgres.observing import Observing
@@ -34,6 +35,7 @@ class Limited:
     """What both kinds of connection have besides psycopg's."""
 
     pgconn: Any
+    is_async: ClassVar[bool]
     home: ClassVar[Home]
     observing: ClassVar[Observing]
     masking: ClassVar[Masking | None] = None
@@ -47,8 +49,12 @@ class Limited:
     """The limit of each wait, where a statement has no limit as a whole."""
     is_over_limit: bool = False
     """Whether the time ended before the statement did."""
+    spare_cursors: list[Any]
+    """Cursors whose statement is done, to be used again: one, unless its users share it."""
     watched: select.poll | None = None
     """Looks at the connection's socket."""
+    acquired_at: float = 0.0
+    """When the pool last gave it to somebody."""
     released_at: float = 0.0
     """When the connection was last known to be sound."""
 
@@ -61,9 +67,18 @@ class Limited:
         """Give each wait from now on that much time."""
         self.each_s, self.until, self.is_over_limit = seconds, None, False
 
-    def left(self) -> float | None:
-        """Return how much time the next wait has."""
-        return self.each_s if self.until is None else max(0.0, self.until - time.monotonic())
+    @asynccontextmanager
+    async def batch(self, statements: Sequence[Any]) -> AsyncIterator[None]:  # noqa: ARG002
+        """Send the block's statements, which hold together, before the first answer comes."""
+        connection: AnyConnection = self
+        async with entered(connection.transaction()), entered(connection.pipeline()):
+            yield
+
+    def end_of_wait(self) -> float | None:
+        """Return when the next wait is over its limit, of `time.monotonic()`."""
+        if self.each_s is None:
+            return self.until
+        return time.monotonic() + self.each_s
 
     def is_time_out(self, error: psycopg.Error, until: float) -> bool:
         """Say whether a wait ended because its time did."""
@@ -99,6 +114,8 @@ class Home(Protocol):
 class BlockingConnection(Limited, psycopg.Connection[Any]):
     """A connection that blocks, for no longer than its limit."""
 
+    is_async = False
+
     @classmethod
     def connect(cls, *args: Any, **kwargs: Any) -> Any:
         """Return a new connection, which its pool knows of."""
@@ -112,10 +129,10 @@ class BlockingConnection(Limited, psycopg.Connection[Any]):
 
     def wait(self, gen: PQGen[RV], interval: float = WAKE_UP_S, timeout: float | None = None) -> RV:
         """Return what a conversation with the server comes to."""
-        left = self.left()
-        if left is None:
+        until = self.end_of_wait()
+        if until is None:
             return super().wait(gen, interval, timeout)
-        until = time.monotonic() + left
+        left = max(0.0, until - time.monotonic())
         try:
             return super().wait(gen, interval, left)
         except psycopg.OperationalError as error:
@@ -137,6 +154,8 @@ class BlockingConnection(Limited, psycopg.Connection[Any]):
 class AwaitingConnection(Limited, psycopg.AsyncConnection[Any]):
     """A connection that is awaited, for no longer than its limit."""
 
+    is_async = True
+
     @classmethod
     async def connect(cls, *args: Any, **kwargs: Any) -> Any:
         """Return a new connection, which its pool knows of."""
@@ -152,10 +171,10 @@ class AwaitingConnection(Limited, psycopg.AsyncConnection[Any]):
         self, gen: PQGen[RV], interval: float = WAKE_UP_S, timeout: float | None = None
     ) -> RV:
         """Return what a conversation with the server comes to."""
-        left = self.left()
-        if left is None:
+        until = self.end_of_wait()
+        if until is None:
             return await super().wait(gen, interval, timeout)
-        until = time.monotonic() + left
+        left = max(0.0, until - time.monotonic())
         try:
             return await super().wait(gen, interval, left)
         except psycopg.OperationalError as error:
@@ -171,13 +190,12 @@ class AwaitingConnection(Limited, psycopg.AsyncConnection[Any]):
         return kept[0]
 
 
-def is_quiet(connection: AnyConnection, idle_limit_s: float) -> bool:
-    """Say whether an idle connection can be used as it is.
+def is_quiet(connection: AnyConnection) -> bool:
+    """Say whether the server has sent nothing on an idle connection, its end included.
 
-    Not where its server sent something, its end included, nor after the limit.
     Costs a microsecond: no message is sent.
     """
-    if time.monotonic() - connection.released_at >= idle_limit_s or connection.closed:
+    if connection.closed:
         return False
     watched = connection.watched
     if watched is None:

@@ -14,7 +14,9 @@ DuckalogError
     ├── TransactionError         used out of turn, or over its time
     ├── MaskError                a masked column would be shown
     ├── HookError                a required hook took no note, so that nothing was run
-    └── ClosedError              used before it was opened, or after it was closed
+    ├── ClosedError              used before it was opened, or after it was closed
+    └── SimulationError          a recording cannot be made, read, or do what was asked
+        └── UnrecordedError      a replay was asked what is not in its recording
 """
 
 from __future__ import annotations
@@ -118,6 +120,14 @@ class HookError(PgError):
 
 class ClosedError(PgError):
     """The client or a part of it is not open."""
+
+
+class SimulationError(PgError):
+    """A recording cannot be written or read, or what was asked for cannot be simulated."""
+
+
+class UnrecordedError(SimulationError):
+    """A replay was asked what is not in its recording; `problems` name what is nearest."""
 
 
 def kind_of(sqlstate: str | None) -> type[QueryError]:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from types import MethodType, TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -93,13 +93,18 @@ class _Thread:
 
 class _Task:
     def __init__(self, name: str, body: Callable[[Pause], Coroutine[Any, Any, None]]) -> None:
+        self._is_stopped = False
         self._task = asyncio.create_task(body(self._pause), name=name)
 
     async def _pause(self, seconds: float) -> bool:
-        await asyncio.sleep(seconds)
-        return True
+        if not self._is_stopped:
+            await asyncio.sleep(seconds)
+        return not self._is_stopped
 
     async def stop(self) -> None:
+        # Cancelling alone may be lost: asyncio.wait_for of Python 3.11 keeps it to itself
+        # where what it waits for is done at that moment.
+        self._is_stopped = True
         if self._task is not asyncio.current_task():
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -110,7 +115,8 @@ def finished(body: Coroutine[Any, Any, T]) -> T:
     try:
         body.send(None)
     except StopIteration as end:
-        return cast(T, end.value)
+        value: T = end.value
+        return value
     body.close()
     raise RuntimeError("a function given to the blocking client is asynchronous")
 
@@ -144,6 +150,7 @@ class Both(Generic[P, T]):
 
     def __init__(self, body: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> None:
         self._body = body
+        self._blocking = _blocking(body)
         self.__doc__ = body.__doc__
         self.__name__ = body.__name__
         self.__wrapped__ = body
@@ -159,13 +166,14 @@ class Both(Generic[P, T]):
     def __get__(self, owner: Any, kind: type) -> Any:
         if owner is None:
             return self
-        if owner.face.is_async:
-            return MethodType(self._body, owner)
-        return partial(_finish, self._body, owner)
+        return MethodType(self._body if owner.face.is_async else self._blocking, owner)
 
 
-def _finish(body: Callable[..., Coroutine[Any, Any, T]], *args: Any, **kwargs: Any) -> T:
-    return finished(body(*args, **kwargs))
+def _blocking(body: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., T]:
+    def method(*args: Any, **kwargs: Any) -> T:
+        return finished(body(*args, **kwargs))
+
+    return method
 
 
 S = TypeVar("S", bound="Scope[Any]")

@@ -6,6 +6,8 @@ import logging
 from functools import lru_cache
 from typing import NamedTuple
 
+from duckalog.postgres.words import readable
+
 
 class Intent(NamedTuple):
     """Whether a statement may go to a replica, if none of the `functions` it calls is volatile."""
@@ -29,7 +31,7 @@ def intent_of(sql: str) -> Intent:
 
     logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of what it passes on unparsed
     try:
-        statements = sqlglot.parse(sql, dialect="postgres")
+        statements = sqlglot.parse(readable(sql), dialect="postgres")
     except sqlglot.errors.SqlglotError:
         return WRITE
     statement = statements[0] if len(statements) == 1 else None

@@ -96,7 +96,7 @@ class _Rule(NamedTuple):
         return all(fnmatchcase(name, pattern) for pattern, name in pairs)
 
 
-_ORIGINS = """
+ORIGINS = """
 WITH RECURSIVE asked AS (
     SELECT * FROM unnest($1::pg_catalog.oid[], $2::pg_catalog.int2[]) AS a(oid, number)
 ), family AS (
@@ -163,6 +163,15 @@ class Masking:
                 "Leave them out, or use query_stream.",
             )
 
+    async def hiding(
+        self, connection: Any, columns: Sequence[Column], result: Any
+    ) -> dict[int, Mask]:
+        """Return what hides the values of a result's columns, by their place."""
+        found = await self._masks(connection, result, [one.name for one in columns])
+        return {
+            place: partial(shown_value, mask, columns[place].name) for place, mask in found.items()
+        }
+
     async def _masks(self, connection: Any, result: Any, names: Sequence[str]) -> dict[int, Mask]:
         """Return the masks of a result's columns by their place; the first that fits counts."""
         origins = [(result.ftable(place), result.ftablecol(place)) for place in range(len(names))]
@@ -180,7 +189,7 @@ class Masking:
 
 async def _looked_up(connection: Any, origins: Sequence[Origin]) -> dict[Origin, Names]:
     cursor = await settled(
-        connection.execute(_ORIGINS, [list(column) for column in zip(*origins, strict=True)])
+        connection.execute(ORIGINS, [list(column) for column in zip(*origins, strict=True)])
     )
     found = {}
     for oid, number, is_view, schemas, tables, columns in await settled(cursor.fetchall()):
@@ -206,14 +215,18 @@ def _shown(row: tuple[Any, ...], masks: Mapping[int, Mask], columns: Sequence[Co
     values = list(row)
     for place, mask in masks.items():
         if values[place] is not None:
-            try:
-                values[place] = mask(values[place])
-            except Exception as error:
-                # Its text may hold the value.
-                reason = type(error).__name__
-                message = f'the mask of the column "{columns[place].name}" failed: {reason}'
-                raise MaskError(message) from None
+            values[place] = shown_value(mask, columns[place].name, values[place])
     return values
+
+
+def shown_value(mask: Mask, name: str, value: Any) -> Any:
+    """Return what a mask shows for a value of a column; raises MaskError where it fails."""
+    try:
+        return mask(value)
+    except Exception as error:
+        # Its text may hold the value.
+        reason = type(error).__name__
+        raise MaskError(f'the mask of the column "{name}" failed: {reason}') from None
 
 
 def _described(pgconn: Any, sql: bytes) -> Any:

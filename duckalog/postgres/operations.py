@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from duckalog.postgres.arrow import Arrow
 from duckalog.postgres.bulk import Bulk
 from duckalog.postgres.faces import F
 from duckalog.postgres.streams import Streams
 
 
-class Operations(Streams[F], Bulk[F]):
+class Operations(Arrow[F], Streams[F], Bulk[F]):
     """Queries, streams and bulk operations, on connections that a subclass provides."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Generic
 
@@ -74,22 +75,21 @@ class Pool(Generic[F]):
         self._lock = threading.Lock()
         self._lost = 0
         self._told_of_clear_link = False
-        self._given = 0
+        self._usage_s = 0.0
+        self._given: set[AnyConnection] = set()
         self._credentials = CachedCredentials(config.credentials) if config.credentials else None
         self._pool = self._made()
 
     def _made(self) -> Any:
+        kind = self._connection_class()
         if self.face is Awaiting:
-            return self._pool_of(
-                psycopg_pool.AsyncConnectionPool,
-                self._conninfo,
-                type("AwaitingConnection", (AwaitingConnection,), self._of_connections()),
-            )
-        return self._pool_of(
-            psycopg_pool.ConnectionPool,
-            lambda: finished(self._conninfo()),
-            type("BlockingConnection", (BlockingConnection,), self._of_connections()),
-        )
+            return self._pool_of(psycopg_pool.AsyncConnectionPool, self._conninfo, kind)
+        conninfo = self._conninfo
+        return self._pool_of(psycopg_pool.ConnectionPool, lambda: finished(conninfo()), kind)
+
+    def _connection_class(self) -> Any:
+        kind = AwaitingConnection if self.face is Awaiting else BlockingConnection
+        return type(kind.__name__, (kind,), self._of_connections())
 
     def _of_connections(self) -> dict[str, Any]:
         return {"home": self, "observing": self.observing, "masking": self.masking}
@@ -131,6 +131,7 @@ class Pool(Generic[F]):
         """Note a new connection; raises where its server is too old."""
         self.last_failure = None
         connection.released_at = time.monotonic()
+        connection.spare_cursors = []
         connection.server_cursor_factory = (
             psycopg.AsyncRawServerCursor if self.face is Awaiting else psycopg.RawServerCursor
         )
@@ -193,10 +194,13 @@ class Pool(Generic[F]):
         """Close every connection; those in use are closed when they come back."""
         await settled(self._pool.close())
 
-    async def acquire(self, timeout_s: float | None = None) -> AnyConnection:
+    def acquire(self, timeout_s: float | None = None) -> Coroutine[Any, Any, AnyConnection]:
         """Return a sound connection; raises AcquireTimeout."""
-        if not self.observing.has_hooks:
-            return await self._acquired(timeout_s)
+        if self.observing.has_hooks:
+            return self._acquired_observed(timeout_s)
+        return self._acquired(timeout_s)
+
+    async def _acquired_observed(self, timeout_s: float | None) -> AnyConnection:
         told = {"name": "ACQUIRE", "pool": self.name, "role": self.role}
         with self.observing.during(OperationKind.ACQUIRE, **told) as operation:
             connection = await self._acquired(timeout_s)
@@ -205,29 +209,31 @@ class Pool(Generic[F]):
         return connection
 
     async def _acquired(self, timeout_s: float | None) -> AnyConnection:
-        allowed = self.config.pool.acquire_timeout_s if timeout_s is None else timeout_s
-        deadline = time.monotonic() + allowed
+        sizes = self.config.pool
+        allowed = sizes.acquire_timeout_s if timeout_s is None else timeout_s
+        now = time.monotonic()
+        deadline = now + allowed
         while True:
             try:
-                connection = await settled(
-                    self._pool.getconn(max(0.0, deadline - time.monotonic()))
-                )
+                connection = self._pool.getconn(deadline - now)
+                if self.face.is_async:
+                    connection = await connection
             except psycopg_pool.PoolTimeout:
                 raise self._timed_out(allowed) from None
             except psycopg_pool.PoolClosed:
                 message = f"{self.name} is not open"
                 raise ClosedError(message, "Use the client in a with block.") from None
-            if await self._is_sound(connection):
-                with self._lock:
-                    self._given += 1
+            now = time.monotonic()
+            is_fresh = now - connection.released_at < sizes.health_check_interval_s
+            if (is_fresh and is_quiet(connection)) or await self._is_sound(connection):
+                connection.acquired_at = now
+                self._given.add(connection)
                 return connection
             with self._lock:
                 self._lost += 1
             await self._discard(connection)
 
     async def _is_sound(self, connection: AnyConnection) -> bool:
-        if is_quiet(connection, self.config.pool.health_check_interval_s):
-            return True
         try:
             return await answers(connection)
         except BaseException:
@@ -250,11 +256,13 @@ class Pool(Generic[F]):
 
     async def release(self, connection: AnyConnection) -> None:
         """Take a connection back; one that is broken is replaced."""
-        connection.released_at = time.monotonic()
+        connection.released_at = now = time.monotonic()
         connection.within = None
-        with self._lock:
-            self._given -= 1
-        await settled(self._pool.putconn(connection))
+        self._usage_s += now - connection.acquired_at
+        self._given.discard(connection)
+        returned = self._pool.putconn(connection)
+        if self.face.is_async:
+            await returned
 
     async def resize(self, min_size: int, max_size: int) -> None:
         """Change the sizes while the pool is in use."""
@@ -282,12 +290,12 @@ class Pool(Generic[F]):
             max_size=found["pool_max"],
             size=found["pool_size"],
             available=found["pool_available"],
-            in_use=self._given,
+            in_use=len(self._given),
             waiting=found.get("requests_waiting", 0),
             acquired=found.get("requests_num", 0),
             acquire_wait_ms=found.get("requests_wait_ms", 0),
             acquire_errors=found.get("requests_errors", 0),
-            usage_ms=found.get("usage_ms", 0),
+            usage_ms=round(self._usage_s * 1000),
             connections_made=found.get("connections_num", 0),
             connections_failed=found.get("connections_errors", 0),
             connections_lost=found.get("connections_lost", 0) + self._lost,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from duckalog.postgres.connection import AnyConnection
-from duckalog.postgres.execution import Params, limit_of, run, run_batch
+from duckalog.postgres.execution import Loads, Params, limit_of, run, run_batch
 from duckalog.postgres.faces import Both, F, Scope
 from duckalog.postgres.rows import (
     Outcome,
@@ -52,12 +52,17 @@ class Queries(Scope[F]):
         return limit_of(timeout_s, self.query_timeout_s)
 
     async def _run(
-        self, sql: Any, params: Params, timeout_s: float | None, prepare: bool | None = None
+        self,
+        sql: Any,
+        params: Params,
+        timeout_s: float | None,
+        prepare: bool | None = None,
+        loads: Loads | None = None,
     ) -> Outcome:
         limit_s = self._limit(timeout_s)
         connection = await self._acquire()
         try:
-            return await run(connection, sql, params, limit_s, prepare)
+            return await run(connection, sql, params, limit_s, prepare, loads)
         finally:
             await self._release(connection)
 

@@ -50,10 +50,13 @@ Work = Callable[[AnyConnection], Awaitable[T]]
 class Routed(Generic[F]):
     """The primary's pool, and those of its replicas."""
 
+    pool_class: type[Pool[Any]] = Pool
+
     def __init__(self, face: type[Blocking] | type[Awaiting], config: PgConfig) -> None:
-        self.primary: Pool[F] = Pool(face, config.for_primary(), f"primary of {config.database}")
+        made = self.pool_class
+        self.primary: Pool[F] = made(face, config.for_primary(), f"primary of {config.database}")
         self.pools: list[Pool[F]] = [
-            Pool(face, one, f"replica {number} of {config.database}", ConnectionRole.REPLICA)
+            made(face, one, f"replica {number} of {config.database}", ConnectionRole.REPLICA)
             for number, one in enumerate(config.replicas, 1)
         ]
         self.router = Router(config.routing_policy, [Replica(one.name) for one in self.pools])

@@ -22,7 +22,7 @@ class Column:
     is_masked: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Outcome:
     """What one statement came to: its columns, its rows as tuples, and how many it touched."""
 
@@ -138,7 +138,7 @@ def at_most_one(rows: Sequence[T]) -> Sequence[T]:
 
 def only_value(outcome: Outcome) -> Any:
     """Return the first column of the one row; raises RowCountError."""
-    if not outcome.columns:
+    if not outcome.rows and not outcome.columns:
         raise RowCountError("the statement returns no value", "Add RETURNING, or use execute.")
     return only_row(outcome.rows)[0]
 
@@ -148,18 +148,21 @@ def columns_of(cursor: Any) -> tuple[Column, ...]:
     result = cursor.pgresult
     if result is None or not result.nfields:
         return ()
+    places = range(result.nfields)
     return _columns(
-        tuple(
-            (result.fname(place), result.ftype(place), result.fmod(place))
-            for place in range(result.nfields)
-        )
+        tuple(map(result.fname, places)),
+        tuple(map(result.ftype, places)),
+        tuple(map(result.fmod, places)),
     )
 
 
 @lru_cache(maxsize=1024)
-def _columns(described: tuple[tuple[bytes, int, int], ...]) -> tuple[Column, ...]:
+def _columns(
+    names: tuple[bytes, ...], oids: tuple[int, ...], modifiers: tuple[int, ...]
+) -> tuple[Column, ...]:
     return tuple(
-        Column(name.decode(), oid, _type_name(oid, modifier)) for name, oid, modifier in described
+        Column(name.decode(), oid, _type_name(oid, modifier))
+        for name, oid, modifier in zip(names, oids, modifiers, strict=True)
     )
 
 

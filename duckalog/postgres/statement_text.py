@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg.sql import Composable
 
+from duckalog.postgres.words import words_of
+
 MASK = "?"
 UNREADABLE = "(a text that is not SQL)"
 OTHER = "OTHER"
@@ -89,39 +91,23 @@ class _Piece(NamedTuple):
     is_apart: bool
 
 
-@lru_cache(maxsize=1)
-def _tokenizer() -> Any:
-    from sqlglot.dialects.postgres import Postgres
-
-    known = Postgres.Tokenizer
-    # Else it takes what follows EXECUTE, VACUUM and the like as one text, and a comment for a hint.
-    words = {word: kind for word, kind in known.KEYWORDS.items() if word != "/*+"}
-    return type("Words", (known,), {"COMMANDS": set(), "KEYWORDS": words})
-
-
 def _pieces(sql: str) -> list[_Piece]:
     """Return the words of a statement, with the mask for each literal, and for lists of them."""
     from sqlglot.errors import SqlglotError
 
-    tokenizer = _tokenizer()(dialect="postgres")
-    found: list[_Piece] = []
-    end = 0
     try:
-        tokens = tokenizer.tokenize(sql)
+        words = list(words_of(sql))
     except SqlglotError:
         return [_Piece(UNREADABLE, False)]
-    for token in tokens:
-        text, is_apart = sql[token.start : token.end + 1], token.start > end
-        end = token.end + 1
+    found: list[_Piece] = []
+    for one in words:
+        text, is_apart = one.word, one.is_apart
         last = found[-1].text if found else ""
-        is_number = token.token_type.name == "NUMBER"
-        if is_number and last == "$" and not is_apart:
-            pass  # a parameter
-        elif is_number or "STRING" in token.token_type.name or "'" in text:
+        if one.kind == "NUMBER" or "STRING" in one.kind or "'" in text:
             text = MASK
         elif last == MASK and not is_apart and (text[0] == "_" or text[0].isalnum()):
             continue  # 1_000 is two words to the tokenizer
-        if text == MASK and [one.text for one in found[-2:]] == [MASK, ","]:
+        if text == MASK and [each.text for each in found[-2:]] == [MASK, ","]:
             found.pop()
         else:
             found.append(_Piece(text, is_apart))

@@ -18,12 +18,13 @@ from psycopg.sql import SQL, Composable, Identifier
 
 from duckalog.postgres.connection import AnyConnection
 from duckalog.postgres.errors import MaskError, PgError, QueryError, TransactionError
-from duckalog.postgres.execution import Params, checked, failure, limited
+from duckalog.postgres.execution import Loads, Params, checked, failure, limited
 from duckalog.postgres.execution import run_own as run
 from duckalog.postgres.faces import Blocking, Both, F, Scope, finished, settled
 from duckalog.postgres.hooks import Operation, OperationKind
 from duckalog.postgres.queries import Queries
 from duckalog.postgres.rows import Column, Row, columns_of, maker, names_of
+from duckalog.postgres.values import unloaded
 
 if sys.version_info >= (3, 13):
     from typing import TypeVar
@@ -44,6 +45,8 @@ class RowCursor(Scope[F], Generic[F, R]):
     server a portal, in a transaction. No time passes while its caller works:
     `timeout_s` is the limit of each fetch.
     """
+
+    _loads: Loads | None = None
 
     def __init__(
         self,
@@ -90,6 +93,8 @@ class RowCursor(Scope[F], Generic[F, R]):
             if self._owns_transaction:
                 await run(connection, "BEGIN", (), self._limit_s)
             cursor = connection.cursor(f"duckalog_{next(_NUMBERS)}")
+            if self._loads is not None:
+                self._loads(cursor)
             try:
                 async with limited(connection, self._limit_s):
                     await settled(cursor.execute(*self._statement))
@@ -141,16 +146,20 @@ class RowCursor(Scope[F], Generic[F, R]):
         connection.limit(self._limit_s)
         try:
             rows = await settled(cursor.fetchmany(self.fetch_size))
+            columns = columns_of(cursor)
             if connection.masking is not None:
-                _, rows = await connection.masking.masked(connection, cursor, rows)
+                columns, rows = await connection.masking.masked(connection, cursor, rows)
         except psycopg.Error as error:
-            raise failure(error, connection, self._limit_s) from None
+            raise unloaded(error, cursor) or failure(error, connection, self._limit_s) from None
         finally:
             connection.limit(None)
         self._count += len(rows)
+        return self._shaped(columns, rows)
+
+    def _shaped(self, columns: tuple[Column, ...], rows: list[tuple[Any, ...]]) -> list[R]:
         if self._into is tuple:
             return cast("list[R]", rows)
-        return list(map(maker(self._into, names_of(columns_of(cursor))), rows))
+        return list(map(maker(self._into, names_of(columns)), rows))
 
     @Both
     async def fetch_next(self) -> list[R]:
@@ -243,15 +252,16 @@ class Streams(Queries[F]):
         statement = _page(text, key, len(params), size, descending, is_first=after is None)
         outcome = await self._run(statement, [*params, *values], timeout_s)
         _refuse_masked_key(outcome.columns, key)
-        make = maker(into, names_of(outcome.columns[:-1]))
+        width = len(outcome.columns) - len(key)
+        make = maker(into, names_of(outcome.columns[:width]))
         found = outcome.rows
-        if any(None in row[-1] for row in found):
+        if any(None in row[width:] for row in found):
             raise QueryError(
                 f"a column of the key ({', '.join(key)}) is NULL", None, "Leave it out."
             )
         is_last = len(found) <= size
-        token = None if is_last else _token(mark, found[size - 1][-1])
-        return Page([make(row[:-1]) for row in found[:size]], token)
+        token = None if is_last else _token(mark, found[size - 1][width:])
+        return Page([make(row[:width]) for row in found[:size]], token)
 
 
 def _page(
@@ -259,7 +269,11 @@ def _page(
 ) -> Composable:
     columns = [Identifier("page", name) for name in key]
     keys = SQL(", ").join(columns)
-    texts = SQL(", ").join(SQL("{}::text").format(one) for one in columns)
+    # By the names of their columns, so that what is masked or hidden is so in these as well.
+    texts = SQL(", ").join(
+        SQL("{}::text AS {}").format(one, Identifier(name))
+        for one, name in zip(columns, key, strict=True)
+    )
     places = SQL(", ").join(SQL(f"${number + place}") for place in range(1, len(key) + 1))
     condition = (
         SQL("true")
@@ -269,7 +283,7 @@ def _page(
     order = SQL(", ").join(
         SQL("{} DESC" if descending else "{} ASC").format(one) for one in columns
     )
-    return SQL("SELECT page.*, ARRAY[{}] FROM ({}\n) AS page WHERE {} ORDER BY {} LIMIT {}").format(
+    return SQL("SELECT page.*, {} FROM ({}\n) AS page WHERE {} ORDER BY {} LIMIT {}").format(
         texts, text, condition, order, SQL(str(size + 1))
     )
 
@@ -289,7 +303,7 @@ def _mark(text: Composable, key: Sequence[str], descending: bool) -> str:
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
-def _token(mark: str, values: list[str]) -> str:
+def _token(mark: str, values: Sequence[str]) -> str:
     text = json.dumps([mark, *values], ensure_ascii=False, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 

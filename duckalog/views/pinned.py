@@ -95,6 +95,16 @@ class PinnedFiles(Pin, frozen=True, kw_only=True):
         return self.function == "read_csv" and self.unites_by_name and not self.states_columns
 
     @property
+    def has_kinds(self) -> bool:
+        """Whether the view's columns follow from what each file has, asked one by one.
+
+        DuckDB tells the schema of a Parquet file only if it is not encrypted.
+        """
+        if self.function == "read_parquet" and self.unites_by_name:
+            return not self.states_columns and self._option("encryption_config") is None
+        return self.is_sniffed
+
+    @property
     def states_columns(self) -> bool:
         """Whether the config gives the columns, so that no file need be asked."""
         return any(self._option(name) is not None for name in ("columns", "schema"))
@@ -116,6 +126,22 @@ class PinnedFiles(Pin, frozen=True, kw_only=True):
     def query(self, files: Sequence[str]) -> str:
         """Return the SELECT over a list of files, with the options that the config states."""
         return select_all(table_function(self.function, text_list(files), self.rendered))
+
+    def query_of_partitions(self, files: Sequence[str]) -> str:
+        """Return a SELECT that has the partitions of all files, and opens the first one only."""
+        firsts: dict[int, str] = {}
+        for file in files:
+            firsts.setdefault(id(partitions_in(file)), file)
+        options = self._without("union_by_name")
+        return select_all(table_function(self.function, text_list([*firsts.values()]), options))
+
+    def query_of_some(self, files: Sequence[str], among: Sequence[str], columns: Columns) -> str:
+        """Return the SELECT over some files, whose partitions are as among all.
+
+        `columns` are those of `query_of_partitions`.
+        """
+        options = self._without(*_OF_PARTITIONS) | self._given_partitions(among, columns)
+        return select_all(table_function(self.function, text_list(files), options))
 
     def query_of_file(self, function: str, file: str, names: Collection[str] = ()) -> str:
         """Return the SELECT of another function over one file, with what says how to read it.

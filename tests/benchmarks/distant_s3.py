@@ -1,23 +1,33 @@
-"""An S3 server in a process of its own, behind a proxy that adds latency to every answer."""
+"""A read-only S3 server in a process of its own, whose every answer comes late.
+
+It knows what DuckDB asks (ListObjectsV2, HEAD, GET of a range), answers from
+memory, and believes every signature, so that it takes next to no time itself.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timezone
+from itertools import islice
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
 
-Fill = Callable[[Any, int], None]
-"""Puts a number of files on a server (a tests.servers.s3.S3); a function of a module."""
+Fill = Callable[[int], Mapping[str, bytes]]
+"""Returns so many objects, by `bucket/key`; a function of a module."""
+
+KEYS_OF_A_LIST = 1000
 
 
 class DistantS3(NamedTuple):
-    """Where the server is, through the proxy, and how to ask how often it was asked."""
+    """Where the server is, and how to ask how often it was asked."""
 
     endpoint: str
-    region: str
     answers: Connection
 
     @property
@@ -27,14 +37,14 @@ class DistantS3(NamedTuple):
             "type": "s3",
             "key_id": "${env:BENCHMARK_KEY_ID}",
             "secret": "${env:BENCHMARK_SECRET}",
-            "region": self.region,
+            "region": "eu-west-1",
             "endpoint": self.endpoint,
             "url_style": "path",
             "use_ssl": False,
         }
 
     def requests(self) -> int:
-        """Return how many requests the server has had, filling included."""
+        """Return how many requests the server has had."""
         self.answers.send("requests")
         count: int = self.answers.recv()
         return count
@@ -49,9 +59,8 @@ def distant_s3(fill: Fill, files: int, latency_ms: float) -> Iterator[DistantS3]
     )
     server.start()
     try:
-        endpoint, region, key_id, secret = here.recv()
-        os.environ.update(BENCHMARK_KEY_ID=key_id, BENCHMARK_SECRET=secret)
-        yield DistantS3(endpoint, region, here)
+        os.environ.update(BENCHMARK_KEY_ID="benchmark", BENCHMARK_SECRET="benchmark")
+        yield DistantS3(here.recv(), here)
     finally:
         here.send("end")
         server.join(10)
@@ -59,15 +68,94 @@ def distant_s3(fill: Fill, files: int, latency_ms: float) -> Iterator[DistantS3]
 
 
 def _serve(fill: Fill, files: int, latency_ms: float, answers: Connection) -> None:
-    from tests.servers.proxy import Proxy
-    from tests.servers.s3 import running_s3
+    objects = dict(sorted(fill(files).items()))
+    requests: list[str] = []
 
-    with running_s3() as s3:
-        fill(s3, files)
-        host, port = s3.endpoint.split(":")
-        proxy = Proxy(host, int(port))
-        proxy.behave("pass", latency_ms=latency_ms)
-        answers.send((f"{proxy.host}:{proxy.port}", s3.region, s3.key_id, s3.secret))
-        while answers.recv() == "requests":
-            answers.send(len(s3.requests))
-        proxy.close()
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            lambda: _Link(objects, requests, latency_ms / 1000), "127.0.0.1", 0, backlog=1024
+        )
+        host, port = server.sockets[0].getsockname()
+        answers.send(f"{host}:{port}")
+        while await loop.run_in_executor(None, answers.recv) == "requests":
+            answers.send(len(requests))
+
+    asyncio.run(serve())
+
+
+class _Link(asyncio.Protocol):
+    """One connection, kept open; an answer leaves `latency_s` after its request came."""
+
+    def __init__(self, objects: Mapping[str, bytes], requests: list[str], latency_s: float) -> None:
+        self.objects = objects
+        self.requests = requests
+        self.latency_s = latency_s
+        self.received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        while b"\r\n\r\n" in self.received:
+            head, _, self.received = self.received.partition(b"\r\n\r\n")
+            loop = asyncio.get_running_loop()
+            loop.call_later(self.latency_s, self.transport.write, self._answer(head.decode()))
+
+    def _answer(self, head: str) -> bytes:
+        first, *lines = head.split("\r\n")
+        self.requests.append(first)
+        method, target, _ = first.split(" ")
+        headers = {
+            name.lower(): value.strip() for name, _, value in (x.partition(":") for x in lines)
+        }
+        url = urlsplit(target)
+        name = unquote(url.path).lstrip("/")
+        if "list-type" in url.query:
+            return _response("200 OK", self._listing(name.rstrip("/"), url.query))
+        body = self.objects.get(name)
+        if body is None:
+            return _response("404 Not Found", b"")
+        if method == "HEAD":
+            return _response("200 OK", b"", length=len(body))
+        if "range" not in headers:
+            return _response("200 OK", body)
+        first_byte, _, last_byte = headers["range"].removeprefix("bytes=").partition("-")
+        start, end = int(first_byte), min(int(last_byte or len(body)), len(body) - 1)
+        part = f"Content-Range: bytes {start}-{end}/{len(body)}\r\n"
+        return _response("206 Partial Content", body[start : end + 1], part)
+
+    def _listing(self, bucket: str, query: str) -> bytes:
+        asked = {key: values[0] for key, values in parse_qs(query).items()}
+        prefix = f"{bucket}/{asked.get('prefix', '')}"
+        after = asked.get("continuation-token", "")
+        names = (name for name in self.objects if name.startswith(prefix) and name > after)
+        found = list(islice(names, KEYS_OF_A_LIST + 1))
+        listed, is_cut = found[:KEYS_OF_A_LIST], len(found) > KEYS_OF_A_LIST
+        contents = "".join(
+            f"<Contents><Key>{escape(name.partition('/')[2])}</Key>"
+            f"<LastModified>{_WRITTEN_AT:%Y-%m-%dT%H:%M:%S.000Z}</LastModified>"
+            f"<ETag>{_ETAG}</ETag><Size>{len(self.objects[name])}</Size></Contents>"
+            for name in listed
+        )
+        token = f"<NextContinuationToken>{escape(listed[-1])}</NextContinuationToken>" * is_cut
+        return (
+            f"<ListBucketResult><IsTruncated>{str(is_cut).lower()}</IsTruncated>"
+            f"{token}{contents}</ListBucketResult>"
+        ).encode()
+
+
+_WRITTEN_AT = datetime(2026, 1, 1, tzinfo=timezone.utc)
+_ETAG = '"0123456789abcdef0123456789abcdef"'
+
+
+def _response(status: str, body: bytes, more: str = "", *, length: int | None = None) -> bytes:
+    head = (
+        f"HTTP/1.1 {status}\r\n"
+        f"Content-Length: {len(body) if length is None else length}\r\n"
+        f"Last-Modified: {_WRITTEN_AT:%a, %d %b %Y %H:%M:%S GMT}\r\n"
+        f"ETag: {_ETAG}\r\nAccept-Ranges: bytes\r\n{more}\r\n"
+    )
+    return head.encode() + body

@@ -19,11 +19,12 @@ def installed(cache: Path) -> Path:
     executable = folder / "bin" / "duckalog"
     if not executable.exists():
         shutil.rmtree(folder, ignore_errors=True)
-        _make(folder, [f"duckalog=={VERSION}", f"duckdb=={duckdb.__version__}"])
+        make_environment(folder, [f"duckalog=={VERSION}", f"duckdb=={duckdb.__version__}"])
     return executable
 
 
-def _make(folder: Path, packages: list[str]) -> None:
+def make_environment(folder: Path, packages: list[str]) -> None:
+    """Make an environment of this Python with some packages, which are installed."""
     uv = shutil.which("uv", path=Path(sys.executable).parent) or shutil.which("uv")
     own = str(folder / "bin" / "python")
     if uv:

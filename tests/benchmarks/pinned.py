@@ -38,19 +38,18 @@ QUERIES = {
 }
 
 
-def fill(s3: Any, files: int) -> None:
-    """Put files of three kinds into ten partitions of a bucket."""
-    s3.make_bucket("pinned")
-    client = s3.client()
+def fill(files: int) -> dict[str, bytes]:
+    """Return files of three kinds in ten partitions of a bucket."""
     bodies = []
     with tempfile.TemporaryDirectory() as folder:
         for number, kind in enumerate(KINDS):
             file = Path(folder, f"{number}.parquet")
             duckdb.sql(kind.format(n=number)).write_parquet(str(file))
             bodies.append(file.read_bytes())
-    for number in range(files):
-        key = f"events/day={number % PARTITIONS}/part-{number:06}.parquet"
-        client.put_object(Bucket="pinned", Key=key, Body=bodies[number % len(bodies)])
+    return {
+        f"pinned/events/day={number % PARTITIONS}/part-{number:06}.parquet": bodies[number % 3]
+        for number in range(files)
+    }
 
 
 def config_of(folder: Path, view: str, s3: DistantS3) -> Path:

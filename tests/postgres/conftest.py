@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -46,7 +47,16 @@ def made_client(face: str, loop: Loop, arguments: dict[str, Any]) -> Any:
 
 
 def in_use(client: Any) -> dict[str, int]:
-    return {one.name: one.in_use for one in client.pool_stats().values() if one.in_use}
+    """Return how many connections of each pool are given away, and not only for a moment.
+
+    The client's own watch takes some now and then.
+    """
+    deadline = time.monotonic() + 2
+    while True:
+        found = {one.name: one.in_use for one in client.pool_stats().values() if one.in_use}
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.01)
 
 
 @pytest.fixture

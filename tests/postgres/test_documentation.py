@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -37,8 +38,10 @@ def test_every_program_does_what_it_says(
     servers: tuple[Postgres, Postgres],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     primary, replica = servers
+    monkeypatch.chdir(tmp_path)
     environment = {
         "PG_HOST": primary.host,
         "PG_PORT": str(primary.port),
@@ -60,6 +63,7 @@ def test_every_program_does_what_it_says(
         "balance 399\n",
         "replica\n",
         "2490 rows\n1000 rows at once\n1000 rows at once\n500 rows at once\n101\n",
+        "3 int32\n2000 rows in a batch\n500 rows in a batch\n",
         "inserted 2\ncopied 1\nErin\n",
         'events {"type": "user_created", "id": 123}\nalerts \n',
         "step 1\nwent back\nawaited\n",
@@ -69,4 +73,7 @@ def test_every_program_does_what_it_says(
         "postgres DELETE done DELETE FROM logs WHERE message = $1 {'$1': 'went back'}\n"
         "postgres SELECT done SELECT * FROM users WHERE email = $1 {}\n",
         "[Row(name='E***', contact='***')]\n",
+        "Zoe\nusers.jsonl:3: this was recorded with other values: "
+        "query: SELECT name FROM users WHERE id < $1\n"
+        "    At this line $1 is 2.\n    Record it anew.\n",
     ]

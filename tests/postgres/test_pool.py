@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -25,6 +27,7 @@ from duckalog.postgres import (
 )
 from duckalog.postgres.config import secret
 from duckalog.postgres.credentials import RDS_LIFETIME_S, CachedCredentials
+from duckalog.postgres.faces import Awaiting
 from tests.postgres.faces import MakeClient
 from tests.servers.postgres import Postgres, running_postgres
 from tests.servers.proxy import Proxy
@@ -44,6 +47,12 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_statistics_tell_how_long_connections_were_given_away(make_client: MakeClient) -> None:
+    client = make_client()
+    client.query("SELECT pg_sleep(0.2)")
+    assert 200 <= stats(client).usage_ms < 1000
 
 
 @pytest.fixture(scope="module")
@@ -321,6 +330,20 @@ class TestBlackHole:
         threading.Timer(0.5, lambda: (link.behave("reset"), link.behave("pass"))).start()
         time.sleep(0.3)
         assert client.query_scalar("SELECT 1") == 1
+
+
+def test_what_runs_behind_ends_though_it_swallows_its_cancelling() -> None:
+    async def body(pause: Any) -> None:
+        while await pause(0.001):
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(30)
+
+    async def main() -> None:
+        background = Awaiting.spawn("swallows", body)
+        await asyncio.sleep(0.05)
+        await asyncio.wait_for(background.stop(), 10)
+
+    asyncio.run(main())
 
 
 def test_the_health_check_replaces_dead_connections_by_itself(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +18,17 @@ from duckalog.postgres import (
     ClosedError,
     Column,
     IntegrityError,
+    PgClient,
     QueryError,
     QueryTimeout,
     Row,
     RowCountError,
 )
+from duckalog.postgres.execution import run
+from duckalog.postgres.faces import finished
 from tests.hostile import HOSTILE, NAME, TEXT
-from tests.postgres.faces import MakeClient
+from tests.postgres.faces import MakeClient, stated
+from tests.servers.postgres import Postgres
 
 pytestmark = pytest.mark.servers
 
@@ -225,6 +230,28 @@ class TestLimits:
     def test_a_limit_is_more_than_nothing(self, client: Any, limit: float) -> None:
         with pytest.raises(ValueError, match="expected more than 0"):
             client.query("SELECT 1", timeout_s=limit)
+
+
+class TestCursors:
+    def test_statements_that_share_a_connection_do_not_mix(self, client: Any) -> None:
+        numbers = range(400)
+        with client.transaction() as shared, ThreadPoolExecutor(8) as threads:
+            found = threads.map(
+                lambda number: shared.query_scalar(f"SELECT $1 - {number % 3}", [number]), numbers
+            )
+            assert list(found) == [number - number % 3 for number in numbers]
+
+    def test_an_idle_connection_keeps_neither_results_nor_parameters(
+        self, postgres: Postgres
+    ) -> None:
+        with PgClient("", **stated(postgres)) as client:
+            connection = finished(client._acquire())
+            finished(run(connection, "SELECT $1::text FROM generate_series(1, 9)", ["x"], None))
+            (cursor,) = connection.spare_cursors
+            assert cursor.pgresult is None
+            assert cursor._query is None
+            assert cursor._tx.pgresult.ntuples == 0
+            finished(client._release(connection))
 
 
 class TestInjection:

