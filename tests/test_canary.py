@@ -252,7 +252,7 @@ FAILING_WITH_EXTENSIONS = {
         postgres(password="{}", options={"options": "-c my.token={}"}), "Connection refused", False
     ),
     "a secret that is also said where it is shown": Case(shared, "Connection refused", False),
-    "the repository of an extension": Case(repository, "the extension cannot be had", False),
+    "the repository of an extension": Case(repository, "cannot be had", False),
     "a URL with a token": Case(remote("http://127.0.0.1:1/a?t={}"), "${env:URL_TOKEN}", False),
     "the token of a catalog": Case(iceberg(token="{}"), "Could not connect"),
     "the client of a catalog": Case(
