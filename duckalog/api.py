@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from duckalog.lineage import Lineage
 
     Part = Literal["views", "session", "full"]
+
+logger = logging.getLogger("duckalog")
 
 PathLike = str | os.PathLike[str]
 
@@ -92,9 +95,12 @@ def validate_config(
 
     With `connect` the session is made and every view is bound, in a catalog
     that is thrown away; `progress` is told how far it is, as in `build`. Raises
-    ConfigError or EngineError with every problem.
+    ConfigError or EngineError with every problem; what only may become one is
+    logged as a warning.
     """
     plan = load_plan(config_path, env_file=env_file)
+    for warning in plan.warnings:
+        logger.warning("%s", warning)
     if connect:
         from duckalog.engine.build import try_out
         from duckalog.engine.progress import untold

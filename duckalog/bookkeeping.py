@@ -19,6 +19,7 @@ from duckalog.errors import EngineError, Problem, key_path
 from duckalog.errors import Origin as Place
 from duckalog.plan import ViewStep
 from duckalog.sql import qualified
+from duckalog.values import execute_with
 
 if TYPE_CHECKING:
     import duckdb
@@ -184,7 +185,8 @@ def forget(connection: duckdb.DuckDBPyConnection, names: Iterable[ViewName]) -> 
     """Take views out of the memory, whether or not they are in it."""
     rows = [dict(zip(("schema", "view"), folded(name), strict=True)) for name in names]
     for table in (_VIEWS, _FILES) if rows else ():
-        connection.execute(
+        execute_with(
+            connection,
             f"DELETE FROM {table} WHERE (lower(schema_name), lower(view_name)) IN"
             f" (SELECT (row.schema, row.view) FROM ({_unnested('schema', 'view')}))",
             [json.dumps(rows)],
@@ -193,12 +195,12 @@ def forget(connection: duckdb.DuckDBPyConnection, names: Iterable[ViewName]) -> 
 
 def remember_schema(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
     """Write down that a build makes a schema, which it may drop again."""
-    connection.execute(f"INSERT INTO {_SCHEMAS} VALUES ($1)", [schema])
+    execute_with(connection, f"INSERT INTO {_SCHEMAS} VALUES ($1)", [schema])
 
 
 def forget_schema(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
     """Take a schema out of the memory."""
-    connection.execute(f"DELETE FROM {_SCHEMAS} WHERE schema_name = $1", [schema])
+    execute_with(connection, f"DELETE FROM {_SCHEMAS} WHERE schema_name = $1", [schema])
 
 
 def empty_schemas(connection: duckdb.DuckDBPyConnection) -> list[str]:
@@ -246,7 +248,8 @@ def remembered_files(
     """
     if (BOOKKEEPING_SCHEMA, "pinned_files") not in memory.tables:
         return {}
-    rows = connection.execute(
+    rows = execute_with(
+        connection,
         f"SELECT path, size, modified, kind FROM {_FILES}"
         " WHERE lower(schema_name) = $1 AND lower(view_name) = $2",
         folded(name),
@@ -266,7 +269,7 @@ def remember(
     is learned by `learn`.
     """
     connection.execute(f"DELETE FROM {_CATALOG}")
-    connection.execute(f"INSERT INTO {_CATALOG} VALUES ($1, $2)", [FORMAT, version])
+    execute_with(connection, f"INSERT INTO {_CATALOG} VALUES ($1, $2)", [FORMAT, version])
     built_at = datetime.now(timezone.utc).replace(tzinfo=None).isoformat()
     rows = [
         {
@@ -281,7 +284,8 @@ def remember(
         for step in steps
     ]
     if rows:
-        connection.execute(
+        execute_with(
+            connection,
             f"INSERT INTO {_VIEWS} SELECT row.schema, row.view, row.fingerprint, NULL,"
             " row.source_state, row.query, row.stated_at, row.built_at::TIMESTAMP"
             f" FROM ({_unnested(*rows[0])})",
@@ -293,7 +297,8 @@ def unsettle(connection: duckdb.DuckDBPyConnection, names: Iterable[ViewName]) -
     """Have the next build make views again, because of what was done to those that they read."""
     rows = [dict(zip(("schema", "view"), folded(name), strict=True)) for name in names]
     if rows:
-        connection.execute(
+        execute_with(
+            connection,
             f"UPDATE {_VIEWS} SET source_state = NULL"
             " WHERE (lower(schema_name), lower(view_name)) IN"
             f" (SELECT (row.schema, row.view) FROM ({_unnested('schema', 'view')}))",
@@ -311,13 +316,15 @@ def remember_report(connection: duckdb.DuckDBPyConnection, build_id: str, report
         f"DELETE FROM {_BUILDS} WHERE build_id NOT IN (SELECT build_id FROM {_BUILDS}"
         f" ORDER BY built_at DESC LIMIT {KEPT_BUILDS - 1})"
     )
-    built_at = datetime.now(timezone.utc).replace(tzinfo=None)
-    connection.execute(f"INSERT INTO {_BUILDS} VALUES ($1, $2, $3)", [build_id, report, built_at])
+    built_at = datetime.now(timezone.utc).replace(tzinfo=None).isoformat()
+    row = [build_id, report, built_at]
+    execute_with(connection, f"INSERT INTO {_BUILDS} VALUES ($1, $2, $3)", row)
 
 
 def remembered_report(connection: duckdb.DuckDBPyConnection, build_id: str) -> str | None:
     """Return the report of the build that has an id, None where there was none."""
-    is_there = connection.execute(
+    is_there = execute_with(
+        connection,
         "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database()"
         " AND schema_name = $1 AND table_name = 'builds'",
         [BOOKKEEPING_SCHEMA],
@@ -325,7 +332,7 @@ def remembered_report(connection: duckdb.DuckDBPyConnection, build_id: str) -> s
     if not is_there:
         return None
     query = f"SELECT report FROM {_BUILDS} WHERE build_id = $1"
-    found = connection.execute(query, [build_id]).fetchone()
+    found = execute_with(connection, query, [build_id]).fetchone()
     return str(found[0]) if found else None
 
 
@@ -335,10 +342,7 @@ def _place(origin: Place) -> str:
 
 
 def _unnested(*fields: str) -> str:
-    """Return the query of rows that are bound as one JSON text.
-
-    Binding lists makes DuckDB 1.5.5 look for pandas once for every value.
-    """
+    """Return the query of rows that are given as one JSON text."""
     struct = ", ".join(f"{field} VARCHAR" for field in fields)
     return f"SELECT unnest($1::JSON::STRUCT({struct})[]) AS row"
 

@@ -30,10 +30,8 @@ from duckalog.entry import (
     View,
     check_options,
 )
-from duckalog.environment import (
-    Redactor,
-)
 from duckalog.errors import Origin
+from duckalog.redaction import Redactor
 from duckalog.secrets import DuckdbSecret
 from duckalog.sql import is_option_name
 
@@ -102,7 +100,8 @@ class DuckdbSection(Entry, frozen=True, kw_only=True):
     """SQL statements that every session runs, in this order.
     Example: `["SET VARIABLE region = 'eu'"]`"""
     settings: dict[str, Annotated[Setting, ShortForm("value")]] = {}
-    """DuckDB's settings by their names, for every session.
+    """DuckDB's settings by their names, for every session; but not those that DuckDB takes only
+    where it opens a database, such as `custom_user_agent`.
     Example: `{threads: 4, memory_limit: 4GB}`"""
     secrets: tuple[DuckdbSecret, ...] = ()
     """Credentials that every session makes as DuckDB secrets, and drops at its end.

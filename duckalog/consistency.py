@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from duckalog.checks import names_of
-from duckalog.config import OWN_DATABASES, Config, catalog_name
+from duckalog.config import MEMORY, OWN_DATABASES, Config, catalog_name
 from duckalog.document import Data, Document
 from duckalog.entry import (
     BOOKKEEPING_SCHEMA,
@@ -23,6 +24,7 @@ from duckalog.environment import (
     variables_in,
 )
 from duckalog.errors import MAX_PROBLEMS, KeyPath, Problem, nearest, sentences
+from duckalog.user_sql import regions_of
 
 _SECTIONS = (
     ("duckdb", "secrets"),
@@ -110,7 +112,7 @@ def check(config: Config, in_doubt: Doubts = NO_DOUBTS) -> list[Problem]:
         _checks_twice(config),
     ]
     if in_doubt.has_database:
-        found += [_aliases(config), _schemas(config)]
+        found += [_aliases(config), _schemas(config), _own_file(config)]
     return list(islice(chain.from_iterable(found), MAX_PROBLEMS))
 
 
@@ -142,6 +144,8 @@ def _twice(
 
 def _checks_twice(config: Config) -> Iterator[Problem]:
     for view in config.views:
+        if not view.checks:
+            continue
         seen: dict[str, Check] = {}
         for check, name in zip(view.checks, names_of(view.checks), strict=True):
             first = seen.setdefault(name.lower(), check)
@@ -192,17 +196,28 @@ def _aliases(config: Config) -> Iterator[Problem]:
             yield Problem(origin, f'"{alias}" is a schema of DuckDB\'s own', "Rename it.")
 
 
+def _own_file(config: Config) -> Iterator[Problem]:
+    if config.database == MEMORY:
+        return
+    own = os.path.realpath(config.database)
+    for attachment in config.attachments:
+        if attachment.file is not None and os.path.realpath(attachment.file) == own:
+            origin = config.at(attachment, "path")
+            message = "this is the catalog's own file"
+            remedy = "Its views read each other without an attachment. Take it away."
+            yield Problem(origin, message, remedy, attachment.alias)
+
+
 def _schemas(config: Config) -> Iterator[Problem]:
     own = catalog_name(config.database).lower()
     for view in config.views:
-        origin = config.at(view, "schema")
         if view.schema.lower() in _OWN_SCHEMAS:
             message = f'the schema "{view.schema}" is reserved'
-            yield Problem(origin, message, "Choose another schema.")
+            yield Problem(config.at(view, "schema"), message, "Choose another schema.")
         elif view.schema.lower() == own:
             message = f'the schema "{view.schema}" has the name of the catalog itself'
             remedy = "DuckDB cannot tell them apart. Rename it, or the file at duckdb.database."
-            yield Problem(origin, message, remedy)
+            yield Problem(config.at(view, "schema"), message, remedy)
 
 
 def _unknown_databases(config: Config, in_doubt: Doubts) -> Iterator[Problem]:
@@ -255,12 +270,31 @@ def _unknown_secrets(config: Config, in_doubt: Doubts) -> Iterator[Problem]:
             yield Problem(origin, message)
 
 
-def stated_secrets_in_views(config: Config, secrets: Iterable[Secret]) -> Iterator[Problem]:
-    """Yield the views whose SQL has a credential that the config states in clear elsewhere."""
+def secrets_in_views(
+    config: Config, uses: Iterable[Use], secrets: Iterable[Secret]
+) -> Iterator[Problem]:
+    """Yield where a credential would be stored in the catalog file, inside a view."""
+    uses, secrets = list(uses), list(secrets)
+    credentials = {name for secret in secrets for name in variables_in(secret.template)}
+    credentials |= {
+        use.name for use in uses if use.is_credential and use.origin.path[:1] != ("views",)
+    }
+    filled_in = set()
+    for use in uses:
+        if use.origin.path[:1] == ("views",) and (use.name in credentials or use.is_credential):
+            filled_in.add((use.origin.file, use.origin.path[:2]))
+            is_check = "checks" in use.origin.path
+            fate = "checks are shown" if is_check else "views are stored in the catalog file"
+            message = f"{use.name} is a credential, and {fate} in clear"
+            remedy = (
+                "Put it in a secret under duckdb.secrets, which DuckDB finds by its scope; "
+                "sessions make it anew from the environment."
+            )
+            yield Problem(use.origin, message, remedy)
     stated = [one.reveal() for one in secrets if not one.template]
-    long = [value for value in stated if len(value) >= _SURELY_MEANT]
-    for view in config.views if long else ():
-        if any(value in view.query() for value in long):
+    filled = [use.value for use in uses if use.name in credentials and not use.is_default]
+    for view in _with_any(_long(stated), _long(filled), config.views):
+        if (view.origin.file, view.origin.path[:2]) not in filled_in:
             message = "this view has a credential in it, and it is stored in the catalog in clear"
             remedy = "DuckDB finds secrets by their scope: leave it out of the query."
             yield Problem(view.origin, message, remedy, view.name)
@@ -270,20 +304,28 @@ _SURELY_MEANT = 8
 """Characters from which on a text that equals a credential is no coincidence."""
 
 
-def secrets_in_views(uses: Iterable[Use], secrets: Iterable[Secret]) -> Iterator[Problem]:
-    """Yield where a credential would be stored in the catalog file, inside a view."""
-    uses = list(uses)
-    credentials = {name for secret in secrets for name in variables_in(secret.template)}
-    credentials |= {
-        use.name for use in uses if use.is_credential and use.origin.path[:1] != ("views",)
-    }
-    for use in uses:
-        if use.origin.path[:1] == ("views",) and (use.name in credentials or use.is_credential):
-            is_check = "checks" in use.origin.path
-            fate = "checks are shown" if is_check else "views are stored in the catalog file"
-            message = f"{use.name} is a credential, and {fate} in clear"
-            remedy = (
-                "Put it in a secret under duckdb.secrets, which DuckDB finds by its scope; "
-                "sessions make it anew from the environment."
-            )
-            yield Problem(use.origin, message, remedy)
+def _long(values: Iterable[str]) -> list[str]:
+    return [value for value in dict.fromkeys(values) if len(value) >= _SURELY_MEANT]
+
+
+def _with_any(stated: list[str], filled: list[str], views: Iterable[View]) -> Iterator[View]:
+    """Yield the views whose SQL has a credential: a filled one in quotes only.
+
+    The password "password" of a test is no column of that name.
+    """
+    if not stated and not filled:
+        return
+    for view in views:
+        query = view.query()
+        is_filled = any(value in query for value in map(_in_quotes, filled)) and any(
+            value in piece
+            for kind, piece in regions_of(query)
+            if kind in ("string", "dollar")
+            for value in map(_in_quotes, filled)
+        )
+        if is_filled or any(value in query for value in stated):
+            yield view
+
+
+def _in_quotes(value: str) -> str:
+    return value.replace("'", "''")

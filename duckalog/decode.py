@@ -271,10 +271,11 @@ def _told_at(path: KeyPath, context: Context, decoding: Callable[[], Any]) -> An
     """Return what `decoding` does, its problems told at `path`: the file has no keys below it."""
     first = len(context.problems)
     decoded = decoding()
-    origin = context.locate(path)
-    context.problems[first:] = [
-        problem._replace(origin=origin) for problem in context.problems[first:]
-    ]
+    if len(context.problems) > first:
+        origin = context.locate(path)
+        context.problems[first:] = [
+            problem._replace(origin=origin) for problem in context.problems[first:]
+        ]
     return decoded
 
 

@@ -14,7 +14,6 @@ import msgspec
 
 from duckalog.decode import Derived, OneOrMany, ShortForm, Unfit, Uri, is_remote
 from duckalog.environment import (
-    HIDDEN,
     Filled,
     Secret,
     credentials_in_urls,
@@ -22,6 +21,7 @@ from duckalog.environment import (
     shell_expression,
 )
 from duckalog.errors import NOWHERE, Origin, shown
+from duckalog.redaction import HIDDEN
 from duckalog.sql import Bound, Spliced, Statement, is_option_name, literal, map_literal
 
 NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]

@@ -23,6 +23,14 @@ from duckalog.errors import (
     sentences,
     shown,
 )
+from duckalog.redaction import (
+    HIDDEN,
+    SHORTEST_IN_SQL,
+    SHORTEST_SECRET,
+    Redactor,
+    looks_secret,
+    worth_hiding,
+)
 from duckalog.sql import environment_expression
 from duckalog.user_sql import replace_in_sql
 
@@ -34,14 +42,6 @@ _ASSIGNED = re.compile(r"\b(\w+)=\$\{env:(\w+)")
 _LOGIN = re.compile(r"://[^/\s'\"]*@")
 _LOOKS_LIKE_ONE = re.compile(r"\$\{\s*env\b[^}]*\}?", re.IGNORECASE)
 _START = re.compile(r"\$\{\s*env\b", re.IGNORECASE)
-_SECRET_WORDS = re.compile(
-    # The first ones end a word too, as in libpq's PGPASSWORD.
-    r"(?:PASS|PASSWD|PASSWORD|PASSPHRASE|PW|PWD|SECRETS?|TOKEN)(?:$|_)|"
-    r"(?:^|_)(?:CREDENTIALS?|PAT|SAS|SIG|SIGNATURE|DSN|KEY_ID|CONNECTION_STRING|"
-    r"(?:API|ACCESS|ACCOUNT|PRIVATE|SECRET|SIGNING|ENCRYPTION)_?KEY)(?:$|_)",
-    re.IGNORECASE,
-)
-
 SQL_TEXTS: tuple[tuple[str, ...], ...] = (
     ("duckdb", "pragmas"),
     ("views", "sql"),
@@ -67,9 +67,6 @@ LOCATIONS: tuple[tuple[str, ...], ...] = (
 """Key paths whose values are places and not credentials; all other values are taken for secret."""
 
 _SECRETS = (("duckdb", "secrets"),)
-
-HIDDEN = "**********"
-"""What stands for a credential that the config states in clear."""
 
 
 class Filled(str):
@@ -158,37 +155,6 @@ def _template(template: str) -> _Template:
     return _Template(assigned, logins, re.findall(r"\w+", template))
 
 
-class Redactor:
-    """Puts placeholders back for the secret values in any text."""
-
-    def __init__(
-        self, secrets: Mapping[str, str] | None = None, credentials: Redactor | None = None
-    ) -> None:
-        self.credentials = credentials or self
-        """Takes out what is a credential by its name or place, and leaves a host, say: for SQL."""
-        self._shown: dict[str, str] = {}
-        for value, placeholder in (secrets or {}).items():
-            for form in _forms(value):
-                self._shown.setdefault(form, placeholder)
-
-    def __call__(self, text: str) -> str:
-        """Return `text` with each secret value replaced by its placeholder."""
-        found = [form for form in self._shown if form in text]
-        if not found:
-            return text
-        longest_first = sorted(found, key=len, reverse=True)
-        pattern = "|".join(_as_pattern(form) for form in longest_first)
-        return re.sub(pattern, lambda match: self._shown[match.group()], text)
-
-    def problem(self, problem: Problem) -> Problem:
-        """Return a problem without secret values in its texts."""
-        message, remedy, name = map(self, (problem.message, problem.remedy, problem.name))
-        return Problem(problem.origin, message, remedy, name)
-
-    def __repr__(self) -> str:
-        return f"Redactor({len(set(self._shown.values()))} secrets)"
-
-
 def is_filled(text: str) -> bool:
     """Say whether a text comes from the environment, or still has to."""
     return isinstance(text, Filled) or bool(PLACEHOLDER.search(text))
@@ -198,11 +164,6 @@ def is_unfilled(value: object) -> bool:
     """Say whether a value is a text that still has to be filled."""
     is_text = isinstance(value, str) and not isinstance(value, Filled)
     return is_text and bool(PLACEHOLDER.search(str(value)))
-
-
-def looks_secret(name: str) -> bool:
-    """Say whether a variable's name is one that people give to credentials."""
-    return bool(_SECRET_WORDS.search(name))
 
 
 def read_environment(env_file: str | os.PathLike[str] | None = None) -> Mapping[str, str]:
@@ -242,7 +203,7 @@ def fill(
     Filled texts are `Filled`. Without an environment the placeholders stay as
     they are, and only malformed ones are problems.
     """
-    if not any("${" in text for _, text in texts_in(document.data)):
+    if not _has_placeholder(document.data):
         return document.data, [], []
     filler = _Filler(document.origin, environment)
     return filler.data(document.data, ()), filler.uses, filler.problems
@@ -297,8 +258,7 @@ class _Filler:
         try:
             return Filled(replace_in_sql(text, PLACEHOLDER, lambda _match: next(values)), text)
         except ValueError as error:
-            message = f"environment variable {error}"
-            self.problems.append(Problem(self.locate(path), message))
+            self.problems.append(Problem(self.locate(path), str(error)))
             return text
 
     def _value(self, match: re.Match[str], path: KeyPath, template: str) -> str:
@@ -400,38 +360,13 @@ def redactor_for(uses: Iterable[Use], secrets: Iterable[Secret]) -> Redactor:
     stated = [(secret.reveal(), secret.template or HIDDEN) for secret in secrets]
     taken = [use for use in uses if use.is_secret]
     named = _placeholders(use for use in taken if use.is_credential)
-    credentials = _worth_hiding([*named, *stated], SHORTEST_IN_SQL)
-    hidden = _worth_hiding([*_placeholders(taken), *stated], SHORTEST_SECRET)
+    credentials = worth_hiding([*named, *stated], SHORTEST_IN_SQL)
+    hidden = worth_hiding([*_placeholders(taken), *stated], SHORTEST_SECRET)
     return Redactor(hidden, Redactor(credentials))
 
 
 def _placeholders(uses: Iterable[Use]) -> list[tuple[str, str]]:
     return [(use.value, f"${{env:{use.name}}}") for use in uses]
-
-
-def _worth_hiding(found: Iterable[tuple[str, str]], shortest: int) -> dict[str, str]:
-    shown: dict[str, str] = {}
-    for value, placeholder in found:
-        if len(value) >= shortest and value.lower() not in _COMMON_WORDS:
-            shown.setdefault(value, placeholder)
-    return shown
-
-
-SHORTEST_SECRET = 3
-"""Characters below which a value is not looked for: it would be in every other word."""
-
-SHORTEST_IN_SQL = 8
-"""Characters below which a value is not looked for in SQL, whose names it may equal."""
-
-_COMMON_WORDS = frozenset(
-    """
-    account admin alias attachment catalog column config csv database default delta duckdb ducklake
-    env environment false file gcs guest host http iceberg json key login main mysql name none null
-    parquet password path port postgres postgresql public read region root schema secret sql sqlite
-    table test token true type uri user username value variable version view views
-    """.split()
-)
-"""Words of messages: hiding one that is a password, too, would garble them and give it away."""
 
 
 def _malformed(text: str) -> str:
@@ -441,6 +376,14 @@ def _malformed(text: str) -> str:
         if not is_escaped and not PLACEHOLDER.match(text, found.start()):
             return found.group()
     return ""
+
+
+def _has_placeholder(data: Data) -> bool:
+    if isinstance(data, str):
+        return "${" in data
+    if isinstance(data, dict):
+        return any(map(_has_placeholder, data.values()))
+    return isinstance(data, list) and any(map(_has_placeholder, data))
 
 
 def texts_in(data: Data, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
@@ -458,27 +401,3 @@ def texts_in(data: Data, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
 def _is_under(path: KeyPath, paths: tuple[tuple[str, ...], ...]) -> bool:
     keys = tuple(key for key in path if isinstance(key, str))
     return any(keys[: len(one)] == one for one in paths)
-
-
-def _forms(value: str) -> set[str]:
-    """Return how a value may appear in messages: raw, and escaped for SQL, libpq and URLs."""
-    from urllib.parse import quote, quote_plus  # only a config with secrets asks
-
-    libpq = value.replace("\\", "\\\\").replace("'", "\\'")
-    return {
-        value,
-        value.replace("'", "''"),
-        value.replace('"', '""'),
-        libpq,
-        libpq.replace("'", "''"),
-        quote(value, safe=""),
-        quote(value),
-        quote_plus(value),
-        repr(value)[1:-1],
-    }
-
-
-def _as_pattern(form: str) -> str:
-    """Return the pattern of a value; a short one counts only where it stands by itself."""
-    escaped = re.escape(form)
-    return escaped if len(form) > 3 else rf"(?<![A-Za-z0-9]){escaped}(?![A-Za-z0-9])"

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 KeyPath = tuple[str | int, ...]
 
@@ -49,16 +50,25 @@ NOWHERE = Origin()
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong: where, what, and how to mend it; `name` is whose problem it is."""
+    """One thing that is wrong: where, what, and how to mend it; `name` is whose problem it is.
+
+    `cause` is what DuckDB, or another program, says itself.
+    """
 
     origin: Origin
     message: str
     remedy: str = ""
     name: str = ""
+    cause: str = ""
 
     def __str__(self) -> str:
         text = f"{self.place}: {self.message}" if self.place else self.message
-        return f"{text}\n{indented(self.remedy)}" if self.remedy else text
+        return f"{text}\n{indented(self.explanation)}" if self.explanation else text
+
+    @property
+    def explanation(self) -> str:
+        """Return what stands below the message: the cause, then how to mend it."""
+        return "\n".join(filter(None, (self.cause, self.remedy)))
 
     @property
     def place(self) -> str:
@@ -70,19 +80,24 @@ class Problem(NamedTuple):
 class DuckalogError(Exception):
     """The base of every error that duckalog raises for its user.
 
-    `problems` holds each thing that is wrong, in the order of the file.
+    `problems` holds each thing that is wrong, in the order of the file; `note` is
+    what is to be known besides: that the catalog was left as it was.
     """
 
-    def __init__(self, problems: str | Problem | Iterable[Problem], remedy: str = "") -> None:
+    def __init__(
+        self, problems: str | Problem | Iterable[Problem], remedy: str = "", *, note: str = ""
+    ) -> None:
         if isinstance(problems, str):
             problems = (Problem(NOWHERE, problems, remedy),)
         elif isinstance(problems, Problem):
             problems = (problems,)
         self.problems: tuple[Problem, ...] = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        self.note = note
+        texts = [str(problem) for problem in self.problems]
+        super().__init__("\n".join([*texts, indented(note)] if note else texts))
 
-    def __reduce__(self) -> tuple[type[DuckalogError], tuple[tuple[Problem, ...]]]:
-        return type(self), (self.problems,)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), note=self.note) if self.note else type(self), (self.problems,)
 
 
 class ConfigError(DuckalogError):

@@ -19,7 +19,7 @@ from duckalog.catalogs import catalog_type
 from duckalog.checks import check_type
 from duckalog.checks.queries import SqlCheck
 from duckalog.config import VERSION, Attachments, Config, DuckdbSection, Pragma, Setting
-from duckalog.consistency import check, doubts, secrets_in_views, stated_secrets_in_views
+from duckalog.consistency import check, doubts, secrets_in_views
 from duckalog.decode import (
     INVALID,
     Choice,
@@ -44,13 +44,13 @@ from duckalog.environment import (
     fill,
     fill_text,
     is_filled,
-    looks_secret,
     read_environment,
     redactor_for,
     texts_in,
     with_hidden_credentials,
 )
 from duckalog.errors import NOWHERE, ConfigError, Origin, Problem, without_credentials
+from duckalog.redaction import looks_secret
 from duckalog.remote import RemoteFiles
 from duckalog.secrets import DuckdbSecret, secret_type
 from duckalog.user_sql import replace_literals
@@ -178,7 +178,8 @@ class _Loader:
         self.uses += uses
         self.problems += (*document.problems, *unfilled)
         for path, text in texts_in(document.data):
-            self._hide_credentials(text, document.origin(path))
+            if found := credentials_in_urls(text):
+                self._hide_credentials(found, document.origin(path))
         for key, stated in _imports_of(data):
             origin = document.origin(("imports", key))
             pattern = self._filled_import(stated, origin)
@@ -255,11 +256,10 @@ class _Loader:
         if part is not INVALID:
             self.parts.append(self._with_sql_files(part, document))
 
-    def _hide_credentials(self, text: str, origin: Origin) -> None:
-        """Remember the credentials in a text's URLs as secrets; a view cannot have them."""
-        found = credentials_in_urls(text)
+    def _hide_credentials(self, found: list[str], origin: Origin) -> None:
+        """Remember the credentials of a text's URLs as secrets; a view cannot have them."""
         self.secrets += map(Secret, found)
-        if found and origin.path[:1] == ("views",):
+        if origin.path[:1] == ("views",):
             message = "a URL has a credential, and views are stored in the catalog file in clear"
             remedy = "Put it in a secret under duckdb.secrets, which DuckDB finds by its scope."
             self.problems.append(Problem(origin, message, remedy))
@@ -290,7 +290,8 @@ class _Loader:
             message = f"{problem.origin.location}: {problem.message}"
             self.problems.append(Problem(origin, message))
             return view
-        self._hide_credentials(text, origin)
+        if found := credentials_in_urls(text):
+            self._hide_credentials(found, origin)
         text, uses, problems = fill_text(text, origin, self.environment)
         self.uses += uses
         self.problems += problems
@@ -319,8 +320,7 @@ class _Loader:
             redact=redactor_for(self.uses, self.secrets),
         )
         self.problems += check(config, doubts(self.documents.values(), self.problems))
-        self.problems += secrets_in_views(self.uses, self.secrets)
-        self.problems += stated_secrets_in_views(config, self.secrets)
+        self.problems += secrets_in_views(config, self.uses, self.secrets)
         return config
 
     def _all(self, *keys: str) -> tuple[Any, ...]:

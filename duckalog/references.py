@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
+from duckalog.errors import shown
 from duckalog.parser import Parser
 from duckalog.sql import split_name
-from duckalog.user_sql import regions_of
+from duckalog.user_sql import regions_of, statements_in
 
 Name = tuple[str, ...]
 """A name as the query writes it, one to three parts: catalog, schema, relation."""
@@ -33,6 +34,7 @@ class Reading(NamedTuple):
     functions: frozenset[str] = frozenset()
     urls: frozenset[str] = frozenset()
     refusal: str = ""
+    remedy: str = ""
     paths: tuple[StatedPath, ...] = ()
     """Where the files are that it reads, URLs included."""
     reads_unknown: bool = False
@@ -57,6 +59,11 @@ def _trees(queries: Sequence[str], parser: Parser | None) -> list[str]:
         return own.trees_of(queries)
 
 
+_OF_SESSIONS = (
+    "What every session is to run goes under duckdb.pragmas; what changes a database has no place"
+    " in a config."
+)
+
 MAX_REASON = 300
 """Characters of DuckDB's own message that are told."""
 
@@ -71,20 +78,31 @@ def _reading(query: str, serialized: str) -> Reading:
     except RecursionError:
         return Reading(refusal=_TOO_DEEP)
     if tree["error"]:
-        return Reading(refusal=_refusal(query, tree))
+        return _refused(query, tree)
     statements = tree["statements"]
     if len(statements) != 1:
-        count = "no statement" if not statements else f"{len(statements)} statements"
-        return Reading(refusal=f"a view is one SELECT, and this is {count}")
+        if not statements:
+            return _not_one_select("no statement", "")
+        return _not_one_select(f"{len(statements)} statements")
     return _walk(statements[0]["node"])
 
 
-def _refusal(query: str, tree: dict[str, Any]) -> str:
+def _not_one_select(what: str, remedy: str = "Make a view of each SELECT.") -> Reading:
+    return Reading(refusal=f"a view is one SELECT, and this is {what}", remedy=remedy)
+
+
+def _refused(query: str, tree: dict[str, Any]) -> Reading:
     if tree.get("error_type") != "parser":
         unquoted = " ".join(piece for kind, piece in regions_of(query) if not kind)
         if re.search(r"\bPIVOT\b", unquoted, re.IGNORECASE):
-            return "the PIVOT of a view lists its values: PIVOT … ON column IN (value, …)"
-        return "a view is one SELECT, and this is something else or more"
+            refusal = "the PIVOT of a view lists its values: PIVOT … ON column IN (value, …)"
+            return Reading(refusal=refusal)
+        count = sum(1 for _ in statements_in(query))
+        if count > 1:
+            return _not_one_select(f"{count} statements")
+        word = next(iter(unquoted.split()), "").upper()
+        what = f"{shown(word)} …" if word.isalpha() else "something else"
+        return _not_one_select(what, _OF_SESSIONS)
     position = int(tree.get("position") or 0)
     # DuckDB 1.x counts characters, 2.0 (which tells a location, too) bytes.
     before = query.encode()[:position] if "location" in tree else query[:position].encode()
@@ -93,7 +111,7 @@ def _refusal(query: str, tree: dict[str, Any]) -> str:
     reason = tree["error_message"]
     if len(reason) > MAX_REASON:  # DuckDB 2.0 repeats the whole token, however long it is
         reason = f"{reason[:MAX_REASON]}…"
-    return f"DuckDB cannot parse it{where}: {reason}"
+    return Reading(refusal=f"DuckDB cannot parse it{where}: {reason}")
 
 
 _Scope = frozenset[str]

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from duckalog.document import MAX_BYTES, text_of, too_large
-from duckalog.environment import HIDDEN, Redactor
 from duckalog.errors import ConfigError, Origin, Problem, without_credentials
 from duckalog.extensions import obtain_extension, remedy_for
+from duckalog.redaction import HIDDEN, Redactor
 from duckalog.sql import Bound, Statement, create_secret, literal, set_option
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class RemoteFiles:
             return self._connected(url).execute(query, [url]).fetchall()
         except duckdb.Error as error:
             reason = _redactor(url)(str(error).replace(url, shown)).strip()
-        raise ConfigError(Problem(Origin(shown), "the file cannot be read", reason))
+        raise ConfigError(Problem(Origin(shown), "the file cannot be read", cause=reason))
 
     def _connected(self, url: str) -> DuckDBPyConnection:
         if self._opened is None:
@@ -125,8 +125,9 @@ def _open(asked_for: Origin) -> DuckDBPyConnection:
             _execute(connection, set_option(name, literal(value)))
         return connection
     except duckdb.Error as error:
-        reason = f"{error}\n{remedy_for('httpfs')}"
-    raise ConfigError(Problem(asked_for, "the extension httpfs cannot be had", reason))
+        cause = str(error)
+    message = 'the extension "httpfs" cannot be had'
+    raise ConfigError(Problem(asked_for, message, remedy_for("httpfs"), cause=cause))
 
 
 def _execute(connection: DuckDBPyConnection, statement: Statement) -> None:

@@ -142,15 +142,25 @@ def split_name(text: str) -> tuple[str, ...]:
     while True:
         match = _NAME_PART.match(text, position)
         if not match:
-            raise ValueError(f'"{text}" is not a name: write table, or schema.table')
+            how = "write table, or schema.table"
+            if text.count('"') % 2:
+                how = "a double quote is not closed; write two of them for one in a name"
+            raise ValueError(f"{_in_other_quotes(text)} is not a name: {how}")
         quoted, plain = match.groups()
         parts.append(quoted.replace('""', '"') if quoted else plain)
         position = match.end()
         if position == len(text):
             return tuple(parts)
         if text[position] != ".":
-            raise ValueError(f'"{text}" is not a name: quotes go round a whole part')
+            raise ValueError(
+                f"{_in_other_quotes(text)} is not a name: quotes go round a whole part"
+            )
         position += 1
+
+
+def _in_other_quotes(text: str) -> str:
+    """Return a text in the quotes that it does not have itself."""
+    return f"'{text}'" if '"' in text else f'"{text}"'
 
 
 def joined_name(parts: Iterable[str]) -> str:

@@ -107,13 +107,21 @@ def replace_in_sql(
     """Return SQL in which each match of `marker` became its value, as data.
 
     Inside a quoted literal or name the value is escaped for those quotes;
-    elsewhere it must be a number or a plain word. Raises ValueError with
-    the match's `name` where a value could be read as anything but data.
+    elsewhere it must be a number or a plain word. What matches as `escape` is
+    a text of the user's own, for quotes and comments. Raises ValueError with the
+    match's `name` where a value could be read as anything but data.
     """
 
     def replaced(kind: str, piece: str) -> str:
         def one(match: re.Match[str]) -> str:
             value = value_of(match)
+            if match.groupdict().get("escape"):
+                if kind:
+                    return value
+                raise ValueError(
+                    f'"{match.group()}" stands for the text "{value}", which is no SQL by itself: '
+                    "put single quotes round it"
+                )
             if kind == "string" and piece[0] not in "eE":
                 return value.replace("'", "''")
             if kind == "name":
@@ -121,7 +129,7 @@ def replace_in_sql(
             if _BARE_VALUE.match(value):
                 return value
             raise ValueError(
-                f"{_name_of(match)}: its value is not a plain word or number: "
+                f"environment variable {_name_of(match)}: its value is not a plain word or number: "
                 "put single quotes round it"
             )
 
@@ -132,7 +140,7 @@ def replace_in_sql(
     if [kind for kind, _ in regions_of(filled)] != [kind for kind, _ in pieces]:
         names = dict.fromkeys(map(_name_of, marker.finditer(text)))
         raise ValueError(
-            f"{', '.join(names)}: a value would change how the rest is read: "
+            f"environment variable {', '.join(names)}: a value would change how the rest is read: "
             "put single quotes round it"
         )
     return filled

@@ -229,6 +229,13 @@ views:
 """)
         (problem,) = caught.value.problems
         assert (problem.origin.line, problem.origin.path[2:]) == (10, ("columns", "b"))
+        assert problem.message == 'the view has no column "b"'
+        assert problem.remedy == "Columns: a"
+
+    def test_the_nearest_column_is_suggested(self, build: Build) -> None:
+        with pytest.raises(duckalog.EngineError) as caught:
+            build("views: [{name: v, sql: 'SELECT 1 AS price, 2 AS id', columns: {Prices: x}}]")
+        assert caught.value.problems[0].remedy == 'Did you mean "price"? Columns: price, id'
 
     def test_refusals_are_in_the_order_of_the_file(self, build: Build) -> None:
         with pytest.raises(duckalog.EngineError) as caught:
@@ -412,7 +419,26 @@ class TestOwnership:
         assert list(build("views: []").values()) == ["removed"]
 
 
+@pytest.mark.parametrize(("count", "told"), [(1, "1 view"), (2, "2 views")])
+def test_the_log_tells_how_many_views_were_built(
+    build: Build, caplog: pytest.LogCaptureFixture, count: int, told: str
+) -> None:
+    views = [f"{{name: v{number}, sql: SELECT 1 AS a}}" for number in range(count)]
+    with caplog.at_level("INFO", logger="duckalog"):
+        build(f"views: [{', '.join(views)}]\n")
+    assert caplog.messages[-1].endswith(f"catalog.duckdb: {told}")
+
+
 class TestComments:
+    def test_columns_may_be_named_in_any_case(self, build: Build, tmp_path: Path) -> None:
+        build(
+            "views: [{name: v, sql: 'SELECT 1 AS id, 2 AS \"Name\"',"
+            " columns: {ID: The number., name: The name.}}]"
+        )
+        comments = comments_of(tmp_path / "catalog.duckdb")
+        assert comments["main.v.id"] == "The number."
+        assert comments["main.v.Name"] == "The name."
+
     def test_descriptions_become_comments(self, earlier: Path) -> None:
         comments = comments_of(earlier)
         assert comments["main.numbers"] == "first"

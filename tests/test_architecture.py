@@ -22,6 +22,7 @@ LAYERS = (
     {"extensions"},
     {"document", "parser"},
     {"references"},
+    {"redaction"},
     {"environment"},
     {"decode", "remote", "postgres"},
     {"entry"},
@@ -176,7 +177,9 @@ class TestLayers:
         for module, tree in DUCKALOG.items():
             parts = {part_of(one) for one in imports_of(tree) if part_of_duckalog(one)}
             if part_of(module) == "postgres":
-                assert parts <= {"postgres", "environment", "errors", "libpq", "sql"}, module
+                assert parts <= {
+                    *("postgres", "environment", "errors", "libpq", "redaction", "sql"),
+                }, module
                 assert not {one.partition(".")[0] for one in imports_at_load(tree)} & OPTIONAL
             else:
                 assert "postgres" not in parts, module
@@ -239,6 +242,7 @@ class TestLazyImports:
             ("import duckalog.postgres", ()),
             (RUN, ("--help",)),
             (RUN, ("version",)),
+            (RUN, ("version", "--json")),
             (RUN, ("--version",)),
             (RUN, ("build", "--help")),
             (RUN, ("validate", "--help")),

@@ -98,7 +98,12 @@ def test_a_pinned_view_is_measured_against_an_unpinned_one() -> None:
 @pytest.mark.servers
 def test_a_catalog_over_s3_is_measured_against_its_floor_and_one_by_one() -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.remote", *"--views 6 --latency 1 --json".split()],
+        [
+            sys.executable,
+            "-m",
+            "tests.benchmarks.remote",
+            *"--views 6 --latency 1 --rounds 1 --json".split(),
+        ],
         cwd=ROOT,
         capture_output=True,
         encoding="utf-8",

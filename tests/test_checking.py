@@ -156,7 +156,7 @@ def test_a_check_that_duckdb_refuses_keeps_those_of_the_same_scan(
     column, total, fine = verdicts_on(write_config(catalog(*checks)))
     assert column.problem
     assert total.problem
-    assert 'column "nope" not found' in column.problem.remedy
+    assert 'column "nope" not found' in column.problem.cause
     assert total.status == "not run"
     assert fine.status == "failed"
 
@@ -218,7 +218,7 @@ class TestSamples:
         columns = {"email": {"tags": ["sensitive"]}}
         (verdict,) = verdicts_on(write_config(catalog(check, columns=columns)))
         assert verdict.problem
-        assert "Conversion Error" in verdict.problem.remedy
+        assert "Conversion Error" in verdict.problem.cause
         assert "@x" not in repr(verdict)
 
     def test_a_secret_of_the_environment_is_not_in_them(
@@ -433,7 +433,7 @@ class TestSources:
         answers, row_count, quick = report.verdicts
         assert answers.problem
         assert row_count.problem
-        assert answers.problem.remedy == "no answer within 1 s"
+        assert answers.problem.cause == "no answer within 1 s"
         assert row_count.message == "the view does not answer"
         assert quick.passed
 
@@ -464,7 +464,7 @@ class TestSources:
         far, near = duckalog.check(path, timeout_s=1).verdicts
         assert time.monotonic() - start < 10
         assert far.problem
-        assert far.problem.remedy == "no answer within 1 s"
+        assert far.problem.cause == "no answer within 1 s"
         assert near.passed
 
 

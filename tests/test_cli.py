@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -45,7 +46,7 @@ views:
   - {name: four, sql: SELECT 1, colour: red}
 """
 
-PROBLEM_KEYS = ["file", "line", "path", "name", "message", "remedy"]
+PROBLEM_KEYS = ["file", "line", "path", "name", "message", "cause", "remedy"]
 VIEW_KEYS = ["schema", "name", "action", "seconds", "columns", "drift", "problem", "file", "line"]
 COMMANDS = cli.list_commands(click.Context(cli))
 
@@ -266,10 +267,27 @@ class TestEnvFile:
         assert "nobody''s" in invoke("generate-sql", config).stdout
 
 
+def test_validate_tells_of_a_view_that_names_its_own_catalog(
+    write_config: WriteConfig, run_cli: RunCli
+) -> None:
+    config = write_config(CATALOG + "  - {name: again, sql: FROM catalog.main.größe}\n")
+    result = run_cli("validate", config)
+    assert (result.returncode, result.stdout) == (0, "catalog.yaml: valid\n")
+    assert '"again": the query names its own catalog, "catalog"' in result.stderr
+    assert "Write: main.größe" in result.stderr
+
+
 class TestVersion:
     @pytest.mark.parametrize("arguments", [["version"], ["--version"]])
     def test_it_is_the_installed_one(self, arguments: list[str], invoke: Invoke) -> None:
         assert invoke(*arguments).stdout.split()[-1] == duckalog.__version__
+
+    def test_json_has_those_of_duckdb_and_python_too(self, invoke: Invoke) -> None:
+        assert json.loads(invoke("version", "--json").stdout) == {
+            "duckalog": duckalog.__version__,
+            "duckdb": duckdb.__version__,
+            "python": platform.python_version(),
+        }
 
 
 class TestJson:
@@ -344,7 +362,7 @@ class TestJson:
         result = invoke(name, config, "--json")
         document = self.document(result)
         assert result.exit_code == 1
-        assert list(document) == ["ok", "error", "problems"]
+        assert list(document) == ["ok", "error", "problems", "note"]
         assert (document["ok"], document["error"]) == (False, "ConfigError")
         assert all(list(problem) == PROBLEM_KEYS for problem in document["problems"])
         assert {problem["file"] for problem in document["problems"]} == {str(config)}
@@ -358,7 +376,9 @@ class TestJson:
         assert document["error"] == "EngineError"
         (problem,) = document["problems"]
         assert (problem["name"], problem["path"]) == ("broken", ["views", 2])
-        assert "nowhere" in problem["remedy"]
+        assert "nowhere" in problem["cause"]
+        assert problem["remedy"] is None
+        assert document["note"] == "The catalog was left as it was."
 
     def test_it_may_stand_before_what_fails(self, invoke: Invoke) -> None:
         assert self.document(invoke("build", "--json", "missing.yaml"))["ok"] is False

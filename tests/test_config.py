@@ -399,6 +399,18 @@ class TestNames:
             "is what DuckDB calls the catalog itself"
         )
 
+    @pytest.mark.parametrize("kind", ["duckdb", "sqlite"])
+    @pytest.mark.parametrize("path", ["shop.duckdb", "../{folder}/shop.duckdb", "link"])
+    def test_the_catalog_s_own_file_cannot_be_attached(
+        self, refused: Refused, tmp_path: Path, kind: str, path: str
+    ) -> None:
+        (tmp_path / "link").symlink_to(tmp_path / "shop.duckdb")
+        path = path.format(folder=tmp_path.name)
+        text = f"duckdb: {{database: shop.duckdb}}\nattachments:\n  {kind}:\n  - alias: own\n"
+        assert refused(f"{text}    path: {path}") == [
+            f'catalog.yaml:6: attachments.{kind}[0].path "own": this is the catalog\'s own file'
+        ]
+
     def test_a_schema_equal_to_the_catalog_s_own_name_is_refused(self, refused: Refused) -> None:
         text = "duckdb: {database: shop.duckdb}\nviews:\n- name: v\n  schema: Shop\n  sql: SELECT 1"
         assert refused(text) == [
@@ -718,7 +730,7 @@ class TestViews:
             ),
             (
                 "{name: v, source: sqlite, database: a, table: 'a\"b'}",
-                'views[0].table: "a"b" is not a name: quotes go round a whole part',
+                "views[0].table: 'a\"b' is not a name: quotes go round a whole part",
             ),
             (
                 "{name: v, source: iceberg}",
@@ -1722,6 +1734,38 @@ views:
         (problem,) = raised.value.problems
         assert problem.name == "v"
         assert "hunter2" not in str(raised.value)
+
+    def test_one_that_a_view_states_and_a_secret_is_filled_with_is_refused(
+        self, write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("KEY", "long-enough-hunter2's")
+        monkeypatch.setenv("PIN", "short")
+        config = write_config("""\
+version: 1
+duckdb:
+  secrets:
+  - {type: s3, key_id: "${env:PIN}", secret: "${env:KEY}"}
+  - {type: postgres, password: "${env:PG_PASSWORD:password}"}
+views:
+- {name: v, sql: "SELECT 'long-enough-hunter2''s' AS x"}
+- {name: w, sql: "SELECT 'short' AS x, password FROM v"}
+- {name: u, source: csv, uri: "s3://b/a.csv?x=long-enough-hunter2's"}
+""")
+        with pytest.raises(duckalog.ConfigError, match="has a credential in it") as raised:
+            duckalog.load_plan(config)
+        assert [problem.name for problem in raised.value.problems] == ["v", "u"]
+        assert "hunter2" not in str(raised.value)
+
+    def test_a_word_that_is_a_credential_elsewhere_may_be_a_name(
+        self, write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PG_PASSWORD", "password")
+        config = write_config("""\
+version: 1
+duckdb: {secrets: [{type: postgres, password: "${env:PG_PASSWORD}"}]}
+views: [{name: v, sql: "SELECT password FROM 'people.csv'"}]
+""")
+        assert len(duckalog.load_plan(config).views) == 1
 
     def test_those_in_urls_are_in_no_repr(self, write_config: WriteConfig) -> None:
         config = write_config("""\

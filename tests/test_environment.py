@@ -19,13 +19,11 @@ from hypothesis import strategies as st
 from duckalog.document import parse_document
 from duckalog.environment import (
     Filled,
-    Redactor,
     Secret,
     Use,
     escaped,
     fill,
     fill_text,
-    looks_secret,
     read_environment,
     redactor_for,
     shell_expression,
@@ -34,6 +32,7 @@ from duckalog.environment import (
 from duckalog.errors import ConfigError, Origin, Problem
 from duckalog.load import load_config
 from duckalog.plan import plan
+from duckalog.redaction import Redactor, looks_secret
 from duckalog.sql import libpq_value, literal
 from tests.conftest import WriteConfig
 
@@ -305,6 +304,20 @@ class TestSqlTexts:
             statements = []  # "THEN", say, is a word but no value
         assert len(statements) <= 1
         assert text is None or value in text
+
+    @pytest.mark.parametrize(
+        "sql", ["SELECT '$${env:X}'", 'SELECT 1 AS "$${env:X}"', "SELECT 1 -- $${env:X}"]
+    )
+    def test_the_text_itself_may_stand_in_quotes_and_comments(self, sql: str) -> None:
+        assert sql_filled(sql, "no") == sql.replace("$$", "$")
+
+    def test_the_text_itself_is_no_sql_outside_of_quotes(self) -> None:
+        document = parse_document('{"views": [{"sql": "SELECT $${env:X}"}]}', FILE)
+        _, _, (problem,) = fill(document, {"X": "no"})
+        assert problem.message == (
+            '"$${env" stands for the text "${env", which is no SQL by itself:'
+            " put single quotes round it"
+        )
 
     @pytest.mark.parametrize("path", SQL_TEXTS)
     def test_values_are_escaped_in_every_sql_text(self, path: tuple[str | int, ...]) -> None:

@@ -233,6 +233,6 @@ class TestS3:
             "s3://init-lake",
             "the files cannot be listed",
         )
-        assert "LINE" not in problem.remedy
+        assert "LINE" not in problem.cause
         assert "403" in str(caught.value)
         assert "nobody-knows" not in str(caught.value)

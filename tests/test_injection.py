@@ -704,7 +704,7 @@ class TestWithExtensions:
                 build_plan(plan)
         (problem,) = caught.value.problems
         assert problem.origin.path == ("attachments", "postgres", 0)
-        assert "Connection refused" in problem.remedy
+        assert "Connection refused" in problem.cause
 
     @settings(max_examples=8, deadline=None)
     @given(table=value.filter(bool))

@@ -453,14 +453,14 @@ class TestErrors:
         monkeypatch.setattr(pin, "files_of", files_of)
         (problem,) = self.problem(data.config).problems
         assert (problem.name, problem.origin.path) == ("pinned", ("views", 0))
-        assert "c.parquet" in problem.remedy
+        assert "c.parquet" in problem.cause
         assert data.ids("pinned") == [1, 2]
 
     def test_a_file_of_another_kind_is_told_by_its_name(self, data: Data) -> None:
         (data.folder / "c.parquet").write_bytes(b"no Parquet at all")
         pinned, _ = self.problem(data.config).problems
         assert (pinned.name, pinned.origin.path) == ("pinned", ("views", 0))
-        assert "c.parquet" in pinned.remedy
+        assert "c.parquet" in pinned.cause
 
     def test_types_that_do_not_unite_fail_as_they_do_unpinned(
         self, tmp_path: Path, write_config: WriteConfig

@@ -172,7 +172,7 @@ views:
         for problems in (caught.value.problems, duckalog.diff(config).failures):
             (problem,) = problems
             assert problem.name == "events"
-            assert "403" in problem.remedy
+            assert "403" in problem.cause
             assert "wrong-canary-key" not in str(problem)
 
 

@@ -291,6 +291,46 @@ class TestRefusals:
             assert step.query.rstrip("; \n") == "SELECT 1"
             assert len(duckdb.extract_statements(step.statements[0].text)) == 1
 
+    @pytest.mark.parametrize(
+        ("query", "better"),
+        [
+            ("FROM shop.main.a", "main.a"),
+            ("FROM SHOP.a", "a"),
+            ("SELECT (SELECT max(x) FROM shop.s.b) AS y", "s.b"),
+            ('FROM shop.main."a.b"', 'main."a.b"'),
+        ],
+    )
+    def test_a_view_that_names_its_own_catalog_is_warned_of(
+        self, write_config: WriteConfig, query: str, better: str
+    ) -> None:
+        path = write_config(f"""
+version: 1
+duckdb: {{database: shop.duckdb}}
+views:
+  - {{name: a, sql: SELECT 1 AS x}}
+  - name: v
+    sql: {query!r}
+""")
+        config = load_config(path, environment={})
+        (warning,) = plan(config).warnings
+        assert warning.message == 'the query names its own catalog, "shop"'
+        assert (warning.origin.line, warning.name) == (7, "v")
+        assert warning.remedy.endswith(f"Write: {better}")
+        assert plan(config, "/a/Shop.db").warnings == (warning,)
+        with pytest.raises(ConfigError, match='the query names its own catalog, "shop"'):
+            plan(config, "/a/other.duckdb")
+
+    def test_other_databases_and_schemas_may_be_named(self, write_config: WriteConfig) -> None:
+        path = write_config("""
+version: 1
+duckdb: {database: shop.duckdb}
+attachments: {sqlite: [{alias: crm, path: crm.db}]}
+views:
+  - {name: a, schema: s, sql: SELECT 1 AS shop}
+  - {name: v, sql: "WITH shop AS (FROM s.a) SELECT shop.shop FROM shop, crm.main.t"}
+""")
+        assert plan(load_config(path, environment={})).warnings == ()
+
     def test_another_database_is_checked_against_the_aliases(
         self, write_config: WriteConfig
     ) -> None:
@@ -638,7 +678,7 @@ views:
         assert "AT (VERSION => '${env:SNAPSHOT}')" in found.views[2].query
 
     def test_what_is_wrong_beside_a_placeholder_is_told(self, write_config: WriteConfig) -> None:
-        with pytest.raises(ConfigError, match="this is something else"):
+        with pytest.raises(ConfigError, match="this is DROP"):
             unfilled(write_config, "views: [{name: v, sql: DROP TABLE t}]")
 
 

@@ -338,11 +338,15 @@ class TestErrors:
     def test_they_survive_pickling(self, kind: type[duckalog.DuckalogError]) -> None:
         origin = Origin("/some/catalog.yaml", 7, ("views", 2, "sql"))
         error = kind(
-            [Problem(origin, "it is wrong", "Mend it.", "events"), Problem(origin, "also")]
+            [
+                Problem(origin, "it is wrong", "Mend it.", "events"),
+                Problem(origin, "also", cause="no"),
+            ],
+            note="Nothing changed.",
         )
         again = pickle.loads(pickle.dumps(error))
         assert type(again) is kind
-        assert again.problems == error.problems
+        assert (again.problems, again.note) == (error.problems, error.note)
         assert str(again) == str(error)
 
     def test_a_real_one_survives_pickling(self, write_config: WriteConfig) -> None:

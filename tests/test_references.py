@@ -217,6 +217,21 @@ class TestRefusals:
         count = query.count(";") + 1
         assert reading_of(query).refusal == f"a view is one SELECT, and this is {count} statements"
 
+    @pytest.mark.parametrize(
+        ("query", "what", "remedy"),
+        [
+            ("-- c\nattach 'x' AS a", "ATTACH …", "duckdb.pragmas"),
+            ("CREATE TABLE t (i INTEGER)", "CREATE …", "no place in a config"),
+            ("SELECT 1; DROP TABLE t", "2 statements", "a view of each SELECT"),
+        ],
+    )
+    def test_what_it_is_instead_is_told_with_where_it_belongs(
+        self, query: str, what: str, remedy: str
+    ) -> None:
+        reading = reading_of(query)
+        assert reading.refusal == f"a view is one SELECT, and this is {what}"
+        assert remedy in reading.remedy
+
     @pytest.mark.parametrize("query", ["", ";", "-- nothing", "/* nothing */", " \n "])
     def test_nothing_is_no_select(self, query: str) -> None:
         assert reading_of(query).refusal == "a view is one SELECT, and this is no statement"

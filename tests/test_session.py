@@ -107,6 +107,15 @@ views:
             ("the database cannot be attached", 13, "text"),
         ]
 
+    @pytest.mark.parametrize(
+        "stated", ["settings: {custom_user_agent: me}", "pragmas: [SET custom_user_agent = 'me']"]
+    )
+    def test_one_that_is_taken_only_when_a_database_is_opened_is_told(
+        self, write_config: WriteConfig, stated: str
+    ) -> None:
+        told = problems_of(write_config(f"{HEAD}  {stated}\n"))
+        assert told == [("DuckDB takes this setting only where it opens a database", 4, "")]
+
 
 class TestExtensions:
     @pytest.fixture(autouse=True)

@@ -153,7 +153,7 @@ views:
         (problem,) = caught.value.problems
         assert problem.name == "orders"
         assert problem.origin.line == 13
-        assert "403" in problem.remedy
+        assert "403" in problem.cause
         assert "wrong-secret-key" not in str(caught.value)
 
 
@@ -453,7 +453,7 @@ views:
         (problem,) = caught.value.problems
         assert problem.name == "dw"
         assert problem.origin.path == ("attachments", "postgres", 0)
-        assert "password authentication failed" in problem.remedy
+        assert "password authentication failed" in problem.cause
         assert "canary" not in str(caught.value)
 
     def test_a_declared_secret_carries_the_connection(

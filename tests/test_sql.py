@@ -88,6 +88,18 @@ class TestSplitName:
         with pytest.raises(ValueError, match="is not a name"):
             sql.split_name(text)
 
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            ('"a', """'"a' is not a name: a double quote is not closed"""),
+            ('"a"b', """'"a"b' is not a name: quotes go round a whole part"""),
+            ("a.", '"a." is not a name: write table, or schema.table'),
+        ],
+    )
+    def test_it_is_told_why(self, text: str, told: str) -> None:
+        with pytest.raises(ValueError, match=f"^{re.escape(told)}"):
+            sql.split_name(text)
+
     @given(TEXT)
     @settings(max_examples=300, deadline=None)
     def test_any_text_is_a_name_or_refused(self, text: str) -> None:

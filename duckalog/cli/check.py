@@ -117,8 +117,8 @@ def _tell_one(verdict: Verdict) -> None:
     click.echo(f"{name} ({verdict.origin.location})")
     click.echo(indented(verdict.message))
     if verdict.problem:
-        if verdict.problem.remedy:
-            click.echo(indented(verdict.problem.remedy))
+        if verdict.problem.explanation:
+            click.echo(indented(verdict.problem.explanation))
         return
     if verdict.description:
         click.echo(indented(verdict.description))

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from duckalog.cli.log import tell_problem
+from duckalog.cli.log import tell_note, tell_problem
 from duckalog.cli.terminal import wants_colours
 from duckalog.errors import ConfigError, DuckalogError, Origin, Problem, shown_path
 from duckalog.version import __version__
@@ -82,10 +82,13 @@ def _wants_json(context: click.Context) -> bool:
 def _tell(error: DuckalogError, *, as_json: bool) -> None:
     if as_json:
         problems = [problem_as_document(problem) for problem in error.problems]
-        echo_json({"ok": False, "error": type(error).__name__, "problems": problems})
+        document = {"ok": False, "error": type(error).__name__, "problems": problems}
+        echo_json({**document, "note": error.note or None})
         return
     for problem in error.problems:
         tell_problem(problem)
+    if error.note:
+        tell_note(error.note)
 
 
 def problem_as_document(problem: Problem) -> dict[str, object]:
@@ -96,6 +99,7 @@ def problem_as_document(problem: Problem) -> dict[str, object]:
         "path": list(problem.origin.path),
         "name": problem.name or None,
         "message": problem.message,
+        "cause": problem.cause or None,
         "remedy": problem.remedy or None,
     }
 
@@ -153,6 +157,13 @@ def cli() -> None:
 
 
 @click.command()
-def version() -> None:
-    """Print the version of duckalog."""
-    click.echo(__version__)
+@json_option
+def version(as_json: bool) -> None:
+    """Print the version of duckalog; with --json, those of DuckDB and Python too."""
+    if not as_json:
+        click.echo(__version__)
+        return
+    from importlib.metadata import version as installed
+
+    python = ".".join(map(str, sys.version_info[:3]))
+    echo_json({"duckalog": __version__, "duckdb": installed("duckdb"), "python": python})

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from duckalog.cli.terminal import coloured_problem
-from duckalog.errors import Problem
+from duckalog.errors import Problem, indented
 
 LEVELS = ("debug", "info", "warning", "error")
 _META = "duckalog.log"
@@ -48,12 +48,21 @@ def logs_json(context: click.Context) -> bool:
 
 def tell_problem(problem: Problem) -> None:
     """Tell on standard error what went wrong."""
+    _tell(str(problem), coloured_problem(problem))
+
+
+def tell_note(note: str) -> None:
+    """Tell on standard error what is to be known besides what went wrong."""
+    _tell(note, indented(note))
+
+
+def _tell(text: str, on_terminal: str) -> None:
     if logs_json(click.get_current_context()):
         from duckalog.logs import json_line
 
-        click.echo(json_line("error", "duckalog", str(problem), time.time()), err=True)
+        click.echo(json_line("error", "duckalog", text, time.time()), err=True)
     else:
-        click.echo(coloured_problem(problem), err=True)
+        click.echo(on_terminal, err=True)
 
 
 def logged(*, verbose: bool = False) -> contextlib.AbstractContextManager[None]:

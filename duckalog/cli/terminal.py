@@ -75,7 +75,7 @@ def coloured_problem(problem: Problem) -> str:
     text = click.style(problem.message, fg="red")
     if problem.place:
         text = f"{click.style(problem.place, bold=True)}: {text}"
-    return f"{text}\n{indented(problem.remedy)}" if problem.remedy else text
+    return f"{text}\n{indented(problem.explanation)}" if problem.explanation else text
 
 
 def tally(counts: dict[str, int]) -> str:

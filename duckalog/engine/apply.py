@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import duckdb
@@ -25,22 +25,22 @@ from duckalog.bookkeeping import (
     unsettle,
 )
 from duckalog.changes import Action, Diff
-from duckalog.engine.execution import execute, refused
+from duckalog.engine.execution import execute, options_set, refused
 from duckalog.engine.pin import NO_PINS, Pins
-from duckalog.engine.probe import Answer, stubbed
+from duckalog.engine.probe import Answer, columns_of, no_such_column, stubbed
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.refusals import all_or_nothing, every_refusal
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import EngineError, Origin, Problem
 from duckalog.plan import Plan, ViewStep
 from duckalog.sql import (
+    Statement,
+    comment_on_column,
     create_schema,
     drop_schema,
     drop_view,
-    literal,
     qualified,
     reset_option,
-    set_option,
 )
 from duckalog.version import __version__
 
@@ -132,24 +132,19 @@ def leaves_as_is(memory: Memory, wanted: Diff) -> bool:
     return bool(wanted.conflicts) or is_done
 
 
-@contextlib.contextmanager
-def _threads_for(plan: Plan, connection: DuckDBPyConnection) -> Iterator[None]:
-    """Give DuckDB one thread while the block runs, unless a view of the plan opens many files.
+def _options_for(plan: Plan) -> dict[str, object]:
+    """Return the options with which DuckDB makes the views of a plan soonest.
 
-    The other threads would only wait busily for each statement (1.4 to 2.0),
-    which takes a tenth of a build.
+    It would keep what it reads of local files, for queries that never come.
+    Threads that have nothing to do wait busily for each statement (1.4 to
+    2.0): one is enough, unless a view opens many files.
     """
-    if any(_opens_many_files(step) for step in plan.views):
-        yield
-        return
-    ((threads,),) = connection.execute("SELECT current_setting('threads')").fetchall()
-    with contextlib.suppress(duckdb.Error):  # a pragma may have locked the configuration
-        execute(connection, set_option("threads", literal(1)))
-    try:
-        yield
-    finally:
-        with contextlib.suppress(duckdb.Error):
-            execute(connection, set_option("threads", literal(threads)))
+    options: dict[str, object] = {}
+    if not any(step.scan and step.scan.is_remote for step in plan.views):
+        options["enable_external_file_cache"] = False
+    if not any(_opens_many_files(step) for step in plan.views):
+        options["threads"] = 1
+    return options
 
 
 def _opens_many_files(step: ViewStep) -> bool:
@@ -204,7 +199,8 @@ class _Application:
         failure: str | None = None
         try:
             if not known:
-                with _threads_for(self.plan, self.connection), all_or_nothing(self.connection):
+                options = _options_for(self.plan)
+                with options_set(self.connection, options), all_or_nothing(self.connection):
                     self._write(known, gone)
                 return {}
         except _Refused:
@@ -214,7 +210,7 @@ class _Application:
             failure = self.plan.redact(str(error)).strip()
         if failure is not None:
             message = "DuckDB cannot write the catalog"
-            raise EngineError(Problem(Origin(self.plan.database), message, failure))
+            raise EngineError(Problem(Origin(self.plan.database), message, cause=failure))
         self.progress("refusals", 0, 0)
         return every_refusal(self.connection, self.steps, known, self._refusal_of)
 
@@ -248,19 +244,53 @@ class _Application:
     def _refusal_of(self, step: ViewStep) -> Problem | None:
         """Return why DuckDB refuses a view, after trying to make it."""
         step = self.pins.steps.get(step.key, step)
-        rest = list(step.statements)
+        described = [name for name, one in step.columns.items() if one.description is not None]
+        first_of_columns = len(step.statements) - len(described)
         try:
             with stubbed(self.connection, step, self.answers):
-                while rest:
-                    execute(self.connection, rest[0])
-                    rest.pop(0)
+                for statement in step.statements[:first_of_columns]:
+                    execute(self.connection, statement)
+                for name, statement in zip(
+                    described, step.statements[first_of_columns:], strict=True
+                ):
+                    problem = self._refusal_of_comment(step, name, statement)
+                    if problem:
+                        return problem
         except duckdb.Error as error:
-            problem = refused(step, error, self.plan.redact)
-            described = [one for one in step.columns.values() if one.description is not None]
-            if len(rest) <= len(described):  # the comments of columns come last
-                return problem._replace(origin=described[-len(rest)].origin)
-            return problem
+            return refused(step, error, self.plan.redact)
         return None
+
+    def _refusal_of_comment(
+        self, step: ViewStep, name: str, statement: Statement
+    ) -> Problem | None:
+        """Return why DuckDB refuses the comment on a column, after trying to make it."""
+        column = step.columns[name]
+        try:
+            execute(self.connection, statement)
+            return None
+        except duckdb.Error as error:
+            problem = refused(step, error, self.plan.redact)._replace(origin=column.origin)
+        names = self._column_names(step)
+        # DuckDB 1.4 and 1.5 tell case apart here, and only here.
+        actual = next((one for one in names if one.lower() == name.lower()), name)
+        if actual != name:
+            execute(self.connection, comment_on_column(step.relation, actual, column.description))
+            return None
+        if name in names:
+            return problem
+        message, remedy = no_such_column(name, names)
+        return Problem(column.origin, message, remedy, step.view)
+
+    def _column_names(self, step: ViewStep) -> list[str]:
+        """Return the names of a view's columns; none where they cannot be had."""
+        cursor = self.connection.cursor()  # DuckDB 2.0 has aborted the transaction
+        try:
+            for one in (self.connection, cursor):
+                with contextlib.suppress(duckdb.Error):
+                    return [column.name for column in columns_of(one, step.query)]
+        finally:
+            cursor.close()
+        return []
 
     def leave_out(self, failed: Mapping[str, Problem]) -> None:
         """Take views that failed, and those that read them, out of what is made."""

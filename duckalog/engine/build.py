@@ -122,7 +122,8 @@ def build(plan: Plan, options: BuildOptions = DEFAULTS) -> BuildReport:
             remove_leftovers(path)
         report = _earlier_report(path, plan, options)
         report = report or _publish(path, plan, options, patience, start)
-    logger.info("built %s: %d views", plan.database, len(report.views))
+    count = len(report.views)
+    logger.info("built %s: %d %s", plan.database, count, "view" if count == 1 else "views")
     return report
 
 
@@ -166,7 +167,8 @@ def _publish(
     with file_to_build(path, options.publish, patience, is_current) as file:
         if file.published != "none":
             with closing(file.connection) as connection:
-                memory = memory if memory.is_prepared else read_memory(connection, plan.database)
+                if file.published != "new" and not memory.is_prepared:
+                    memory = read_memory(connection, plan.database)
                 with _saying_that_nothing_changed():
                     done = _build(connection, chosen, memory, options, whole=plan)
         is_written = any(
@@ -223,11 +225,10 @@ def _saying_that_nothing_changed() -> Iterator[None]:
     try:
         yield
     except EngineError as error:
-        *first, last = error.problems
-        remedy = f"{last.remedy}\nThe catalog was left as it was.".lstrip()
+        problems = error.problems
     else:
         return
-    raise EngineError([*first, last._replace(remedy=remedy)])
+    raise EngineError(problems, note="The catalog was left as it was.")
 
 
 def _with_columns(

@@ -148,7 +148,7 @@ class _Catalog:
         if outcome.lacks:
             reasons = "\n".join(str(one) for one in self.outcomes[outcome.lacks].problems)
             message = f"it needs the {outcome.lacks.replace(':', ' ')}, which cannot be had"
-            problem = Problem(step.origin, message, reasons, step.name)
+            problem = Problem(step.origin, message, name=step.name, cause=reasons)
         return Verdict(
             subject=step.key,
             name="reachable",
@@ -221,9 +221,9 @@ class _Catalog:
             found = {one.name: one for one in verdicts_of(cursor, can_run, self.looking)}
         except EngineError as error:  # a setting, of which the report tells
             reason = str(error)
-            found = {check.name: not_run(check, _NO_SESSION, reason) for check in can_run}
+            found = {check.name: not_run(check, _NO_SESSION, cause=reason) for check in can_run}
         return [
-            found.get(check.name) or not_run(check, _out_of_reach(lacking[check.name]), "")
+            found.get(check.name) or not_run(check, _out_of_reach(lacking[check.name]))
             for check in checks
         ]
 

@@ -16,9 +16,10 @@ from duckalog.changes import drift
 from duckalog.check_sql import aggregate, first_row, sample_of
 from duckalog.checks.columns import SchemaCheck
 from duckalog.engine.execution import is_abandoned, within
+from duckalog.engine.probe import no_such_column
 from duckalog.engine.verdicts import Sample, Status, Verdict
 from duckalog.entry import MAIN_SCHEMA
-from duckalog.errors import Problem, nearest, sentences
+from duckalog.errors import Problem
 from duckalog.plan import CheckStep
 from duckalog.sql import describe, literal, reset_option, search_path, select_all, set_option
 from duckalog.values import execute_with
@@ -102,9 +103,9 @@ def verdict_on(check: CheckStep, status: Status) -> Verdict:
     )
 
 
-def not_run(check: CheckStep, message: str, reason: str) -> Verdict:
+def not_run(check: CheckStep, message: str, remedy: str = "", cause: str = "") -> Verdict:
     """Return the verdict on a check that could not be run."""
-    problem = Problem(check.origin, message, reason, f"{check.view}: {check.name}")
+    problem = Problem(check.origin, message, remedy, f"{check.view}: {check.name}", cause)
     problem = check.redact.problem(problem)
     return verdict_on(check, "not run")._replace(message=problem.message, problem=problem)
 
@@ -204,9 +205,9 @@ class _OneView:
         elif isinstance(check.check, SchemaCheck) and _ALTERED in problem:
             self._failed(check, "the source has other columns than the last build found", seconds)
         elif check.kind == "answers":
-            self._not_run(check, "the view does not answer", problem, seconds)
+            self._not_run(check, "the view does not answer", cause=problem, seconds=seconds)
         else:
-            self._not_run(check, "the view does not answer", problem)
+            self._not_run(check, "the view does not answer", cause=problem)
 
     def _judge_columns(
         self,
@@ -219,7 +220,7 @@ class _OneView:
         try:
             wrong = _differences(self.connection, declared, columns)
         except _Failed as failure:
-            self._not_run(check, str(failure), "")
+            self._not_run(check, str(failure))
             return
         if built:
             wrong += [f"since the last build: {one}" for one in drift(built, columns)]
@@ -253,7 +254,7 @@ class _OneView:
                     self._scan([check])
                 return
             for check in group:
-                self._not_run(check, "DuckDB cannot run it", str(failure))
+                self._not_run(check, "DuckDB cannot run it", cause=str(failure))
             return
         seconds = time.perf_counter() - start
         values = dict(zip(dict.fromkeys(aggregates), row, strict=True))
@@ -286,8 +287,17 @@ class _OneView:
             seconds=seconds,
         )
 
-    def _not_run(self, check: CheckStep, message: str, reason: str, seconds: float = 0.0) -> None:
-        self.found[check.name] = not_run(check, message, reason)._replace(seconds=seconds)
+    def _not_run(
+        self,
+        check: CheckStep,
+        message: str,
+        remedy: str = "",
+        *,
+        cause: str = "",
+        seconds: float = 0.0,
+    ) -> None:
+        verdict = not_run(check, message, remedy, cause)
+        self.found[check.name] = verdict._replace(seconds=seconds)
 
     def _tell(self, check: CheckStep, status: Status, **found: Any) -> None:
         self.found[check.name] = verdict_on(check, status)._replace(**found)
@@ -343,9 +353,7 @@ def _unknown_column(check: CheckStep, columns: Sequence[Column]) -> tuple[str, s
     unknown = [name for name in check.check.names_columns if name.lower() not in known]
     if not unknown:
         return None
-    names = [column.name for column in columns]
-    listed = f"columns: {', '.join(names)}"
-    return f'the view has no column "{unknown[0]}"', sentences(nearest(unknown[0], names), listed)
+    return no_such_column(unknown[0], [column.name for column in columns])
 
 
 def _differences(

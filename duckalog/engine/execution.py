@@ -6,16 +6,16 @@ import contextlib
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
 from duckalog.engine.versions import READS_DELTA_VERSIONS
-from duckalog.environment import Redactor
 from duckalog.errors import EngineError, Origin, Problem
 from duckalog.plan import Step, ViewStep
-from duckalog.sql import Statement
+from duckalog.redaction import Redactor
+from duckalog.sql import Statement, literal, set_option
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -74,8 +74,16 @@ def refused(step: Step, error: BaseException, redact: Redactor) -> Problem:
     if step.kind == "pragma" or step.origin.path[-1:] == (name,):  # the place says it already
         name = ""
     if step.kind == "extension":  # the place is that of what needs it, and has a name of its own
-        return Problem(step.origin, f'the extension "{name}" cannot be had', text)
-    return Problem(step.origin, _REFUSALS[step.kind], text, name)
+        return Problem(step.origin, f'the extension "{name}" cannot be had', cause=text)
+    if step.kind in ("setting", "pragma") and _ONLY_AT_OPENING.search(text):
+        message = "DuckDB takes this setting only where it opens a database"
+        remedy = "Take it away: a session has the catalog open already when it sets anything."
+        return Problem(step.origin, message, remedy, name, text)
+    return Problem(step.origin, _REFUSALS[step.kind], name=name, cause=text)
+
+
+_ONLY_AT_OPENING = re.compile(r"while database is running|set at startup")
+"""What DuckDB says of such settings, 1.4 to 2.0."""
 
 
 def _reads_delta_version(step: ViewStep) -> bool:
@@ -156,6 +164,24 @@ def closing(connection: DuckDBPyConnection) -> Iterator[DuckDBPyConnection]:
         close(connection)
 
 
-def at_file(file: str, message: str, remedy: str = "") -> EngineError:
+def at_file(file: str, message: str, remedy: str = "", cause: str = "") -> EngineError:
     """Return the error for a catalog file."""
-    return EngineError(Problem(Origin(file), message, remedy))
+    return EngineError(Problem(Origin(file), message, remedy, cause=cause))
+
+
+@contextlib.contextmanager
+def options_set(connection: DuckDBPyConnection, options: Mapping[str, object]) -> Iterator[None]:
+    """Set options of DuckDB's while the block runs, as far as the session lets them be set."""
+    before = {}
+    for name, value in options.items():
+        ((before[name],),) = connection.execute(
+            f"SELECT current_setting({literal(name)})"
+        ).fetchall()
+        with contextlib.suppress(duckdb.Error):  # a pragma may have locked the configuration
+            execute(connection, set_option(name, literal(value)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            with contextlib.suppress(duckdb.Error):
+                execute(connection, set_option(name, literal(value)))

@@ -115,6 +115,6 @@ def refusal(file: str, text: str) -> EngineError:
             "Close its other connections first: they are read-only, or have other settings.",
         )
     if "version number" in text:
-        remedy = f"{first}\nUpgrade duckdb here, or build the catalog anew with this version."
-        return at_file(file, "a newer DuckDB made this catalog", remedy)
-    return at_file(file, "DuckDB cannot open the catalog", first)
+        remedy = "Upgrade duckdb here, or build the catalog anew with this version."
+        return at_file(file, "a newer DuckDB made this catalog", remedy, first)
+    return at_file(file, "DuckDB cannot open the catalog", cause=first)

@@ -6,10 +6,9 @@ view is to be made: the listing, with sizes and times, is as it was otherwise.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import duckdb
@@ -18,7 +17,7 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column, File, Memory, remembered_files
 from duckalog.changes import Diff, file_changes
-from duckalog.engine.execution import closing, execute, refused
+from duckalog.engine.execution import closing, options_set, refused
 from duckalog.engine.pin_files import files_of, pinned_files
 from duckalog.engine.pin_kinds import Inquiry, Kinds, inquiries, kinds_known, kinds_of
 from duckalog.engine.pin_tables import current_snapshot, current_version
@@ -28,7 +27,7 @@ from duckalog.engine.session import try_session
 from duckalog.entry import Scan
 from duckalog.errors import Problem
 from duckalog.plan import DatabaseStep, Plan, ViewStep
-from duckalog.sql import create_view, literal, set_option
+from duckalog.sql import create_view
 from duckalog.views.pinned import PinnedDelta, PinnedFiles, PinnedIceberg, Unpinnable
 
 
@@ -172,7 +171,7 @@ def pin_views(
         source, problem = sources[step.key], problems.get(step.key)
         return _pin(cursor, step, source, problem or kinds[step.key], plan)
 
-    with _opening_many_files(connection, pinned, jobs):
+    with options_set(connection, _options_for(connection, pinned, jobs)):
         found = in_parallel(connection, plan, to_ask, ask_kinds, jobs=jobs, progress=progress)
         for (step, _, _), result in zip(to_ask, found, strict=True):
             if isinstance(result, Problem):
@@ -188,26 +187,18 @@ def pin_views(
     )
 
 
-@contextlib.contextmanager
-def _opening_many_files(
+def _options_for(
     connection: DuckDBPyConnection, steps: Sequence[ViewStep], jobs: int
-) -> Iterator[None]:
-    """Let DuckDB open files as it is best for those of `steps`, while the block runs.
+) -> dict[str, object]:
+    """Return the options with which DuckDB opens the files of `steps` soonest.
 
-    Remote ones are opened on its threads, which only wait: `jobs` at a time.
-    Of local ones it would keep what it read, 8 KiB of each (1.4 to 2.0).
+    Remote ones it opens on its threads, which only wait: `jobs` at a time. Of
+    local ones it would keep what it read, 8 KiB of each (1.4 to 2.0).
     """
-    is_remote = any(step.scan and step.scan.is_remote for step in steps)
-    option = "threads" if is_remote else "enable_external_file_cache"
-    ((before,),) = connection.execute(f"SELECT current_setting({literal(option)})").fetchall()
-    with contextlib.suppress(duckdb.Error):  # a pragma may have locked the configuration
-        value = max(jobs, before) if is_remote else False
-        execute(connection, set_option(option, literal(value)))
-    try:
-        yield
-    finally:
-        with contextlib.suppress(duckdb.Error):
-            execute(connection, set_option(option, literal(before)))
+    if not any(step.scan and step.scan.is_remote for step in steps):
+        return {"enable_external_file_cache": False}
+    ((threads,),) = connection.execute("SELECT current_setting('threads')").fetchall()
+    return {"threads": max(jobs, threads)}
 
 
 def _find(cursor: DuckDBPyConnection, step: ViewStep, plan: Plan) -> Source:

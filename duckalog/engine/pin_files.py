@@ -13,6 +13,7 @@ from duckalog.engine.pin_kinds import Kinds, columns_of_kind, escaped
 from duckalog.engine.probe import columns_of
 from duckalog.engine.versions import DEFAULT_PARTITION_IS_NULL, NULL_PARTITION_IS_NULL
 from duckalog.entry import Scan
+from duckalog.values import execute_with
 from duckalog.views.pinned import Columns, Group, PinnedFiles, Unpinnable, partitions_in
 
 Found = tuple[str, "Scan | None", tuple[Column, ...]]
@@ -38,14 +39,13 @@ def files_of(cursor: DuckDBPyConnection, pin: PinnedFiles) -> tuple[File, ...]:
 
 def _remote(cursor: DuckDBPyConnection, uri: str) -> list[File]:
     # One request for a thousand files: the content is not selected, so it is not read (1.4 to 2.0).
-    found = cursor.execute(
-        "SELECT filename, size, epoch_us(last_modified) FROM read_blob($1)", [uri]
-    ).fetchall()
+    asked = "SELECT filename, size, epoch_us(last_modified) FROM read_blob($1)"
+    found = execute_with(cursor, asked, [uri]).fetchall()
     return [File(path, size or 0, modified or 0) for path, size, modified in found]
 
 
 def _local(cursor: DuckDBPyConnection, uri: str) -> list[File]:
-    found = cursor.execute("SELECT file FROM glob($1)", [uri]).fetchall()
+    found = execute_with(cursor, "SELECT file FROM glob($1)", [uri]).fetchall()
     files = []
     for (path,) in found:
         try:

@@ -9,6 +9,7 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.decode import is_remote
 from duckalog.engine.versions import READS_DELTA_VERSIONS
+from duckalog.values import execute_with
 from duckalog.views.pinned import PinnedDelta, PinnedIceberg, Unpinnable
 
 _COMMIT = re.compile(r"(\d{20})\.(?:json|checkpoint\..*parquet)\Z")
@@ -24,7 +25,7 @@ def current_version(cursor: DuckDBPyConnection, pin: PinnedDelta) -> int:
         )
     uri = pin.uri.rstrip("/")
     log = f"{uri if is_remote(uri) else glob.escape(uri)}/_delta_log/*"
-    found = cursor.execute("SELECT file FROM glob($1)", [log]).fetchall()
+    found = execute_with(cursor, "SELECT file FROM glob($1)", [log]).fetchall()
     versions = [int(match[1]) for (file,) in found if (match := _COMMIT.search(file))]
     if not versions:
         raise Unpinnable(f'"{pin.uri}" is not a Delta table: it has no log')

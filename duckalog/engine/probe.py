@@ -19,14 +19,16 @@ from duckdb import DuckDBPyConnection
 from duckalog.bookkeeping import Column
 from duckalog.engine.execution import abandon, close, execute, refused
 from duckalog.engine.progress import Progress, untold
-from duckalog.engine.session import impatient, prepare_cursor
-from duckalog.errors import Problem
+from duckalog.engine.session import be_impatient, http_limits, prepare_cursor
+from duckalog.errors import Problem, nearest, sentences, shown
 from duckalog.plan import Plan, ViewStep
 from duckalog.sql import describe, drop_stub, stub_of_function
 
 logger = logging.getLogger("duckalog.engine")
 
 JOBS = 32
+_LISTED = 30
+"""Names of columns that a message lists."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,7 +53,7 @@ def probe(
     """Return the answer of each view over remote files that is not pinned, by the step's key.
 
     `jobs` sources are asked at a time. One that hangs fails within the time
-    limit of `impatient`; the others are not kept waiting.
+    limit of `be_impatient`; the others are not kept waiting.
     """
     remote = [step for step in steps if step.scan and step.scan.is_remote and step.pin is None]
 
@@ -79,8 +81,10 @@ def in_parallel(
     workers = min(jobs, len(items))
     cursors = [connection.cursor() for _ in range(workers)]
     try:
+        known = http_limits(connection)
         for cursor in cursors:
             prepare_cursor(cursor, plan)
+            be_impatient(cursor, known)
         idle = list(cursors)
 
         def ask_on_a_cursor(item: Item) -> Result:
@@ -90,22 +94,19 @@ def in_parallel(
             finally:
                 idle.append(cursor)
 
-        with contextlib.ExitStack() as stack:
-            for cursor in cursors:
-                stack.enter_context(impatient(cursor))
-            pool = ThreadPoolExecutor(workers, thread_name_prefix="duckalog-probe")
-            try:
-                asked = [pool.submit(ask_on_a_cursor, item) for item in items]
-                progress("probe", 0, len(items))
-                for done, _ in enumerate(as_completed(asked), 1):
-                    progress("probe", done, len(items))
-                answers = [one.result() for one in asked]
-            except BaseException:  # Ctrl-C: what is being asked cannot be waited for
-                for one in (connection, *cursors):
-                    abandon(one)
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-            pool.shutdown()
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="duckalog-probe")
+        try:
+            asked = [pool.submit(ask_on_a_cursor, item) for item in items]
+            progress("probe", 0, len(items))
+            for done, _ in enumerate(as_completed(asked), 1):
+                progress("probe", done, len(items))
+            answers = [one.result() for one in asked]
+        except BaseException:  # Ctrl-C: what is being asked cannot be waited for
+            for one in (connection, *cursors):
+                abandon(one)
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
     finally:
         for cursor in cursors:
             close(cursor)
@@ -125,6 +126,13 @@ def columns_of(cursor: DuckDBPyConnection, query: str) -> tuple[Column, ...]:
     """Return the columns of a query, which is bound and not run."""
     execute(cursor, describe(query))
     return tuple(Column(row[0], row[1]) for row in cursor.fetchall())
+
+
+def no_such_column(name: str, names: Sequence[str]) -> tuple[str, str]:
+    """Return that a view has no such column, and what to take instead."""
+    listed = f"columns: {', '.join(names[:_LISTED])}{', …' if names[_LISTED:] else ''}"
+    message = f'the view has no column "{shown(name)}"'
+    return message, sentences(nearest(name, names), listed if names else "")
 
 
 @contextlib.contextmanager

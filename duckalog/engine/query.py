@@ -14,8 +14,8 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.engine.execution import within
 from duckalog.engine.versions import COMPUTES_PARAMETERS_AT_ONCE
-from duckalog.environment import Redactor
 from duckalog.errors import EngineError, Origin, Problem, nearest, sentences
+from duckalog.redaction import Redactor
 from duckalog.sql import copy_to, count_of, literal, rows_of, set_option
 from duckalog.user_sql import statements_in
 
@@ -272,4 +272,4 @@ def _refusals_told(script: Script, line: int, *, lines_before: int = 0) -> Itera
         text = script.redact(str(error)).strip()
     shift = line - 1 - lines_before
     text = _LINE.sub(lambda match: f"LINE {int(match[1]) + shift}:", text)
-    raise EngineError(Problem(script.origin, "DuckDB refused the query", text))
+    raise EngineError(Problem(script.origin, "DuckDB refused the query", cause=text))

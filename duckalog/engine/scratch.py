@@ -48,5 +48,5 @@ def _copy(plan: Plan, file: str) -> Memory:
             execute(source, detach(_SCRATCH))
             return memory
         except duckdb.Error as error:
-            reason = str(error)
-    raise at_file(plan.database, "DuckDB cannot copy what stands in the catalog", reason)
+            cause = str(error)
+    raise at_file(plan.database, "DuckDB cannot copy what stands in the catalog", cause=cause)

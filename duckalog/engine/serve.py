@@ -14,9 +14,9 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.engine.execution import closing
 from duckalog.engine.session import have_extension
-from duckalog.environment import Redactor
 from duckalog.errors import EngineError, Origin, Problem
 from duckalog.plan import ExtensionStep
+from duckalog.redaction import Redactor
 from duckalog.sql import call, install, literal, load
 
 _PROTOCOL = "quack"
@@ -55,7 +55,7 @@ def served(
         else:
             refusal = ""
         if refusal:
-            raise EngineError(Problem(Origin(), f"cannot serve at {address}", refusal))
+            raise EngineError(Problem(Origin(), f"cannot serve at {address}", cause=refusal))
         _wait_for(host, port)
         try:
             yield address

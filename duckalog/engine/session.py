@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from typing import NamedTuple
 
 import duckdb
@@ -14,10 +14,10 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.engine.execution import close, execute, is_abandoned, refused, run, within
 from duckalog.entry import shown_text
-from duckalog.environment import Redactor
 from duckalog.errors import EngineError, Problem
 from duckalog.extensions import obtain_extension, remedy_for
 from duckalog.plan import DatabaseStep, ExtensionStep, Plan, Step
+from duckalog.redaction import Redactor
 from duckalog.sql import literal, set_option
 from duckalog.values import execute_with
 
@@ -135,7 +135,7 @@ def have_extension(connection: DuckDBPyConnection, step: ExtensionStep, redact: 
         return
     except duckdb.Error as error:
         problem = refused(step, error, redact)
-    remedy = f"{problem.remedy}\n{remedy_for(step.name, redact(shown_text(step.repository)))}"
+    remedy = remedy_for(step.name, redact(shown_text(step.repository)))
     raise EngineError(problem._replace(remedy=remedy))
 
 
@@ -185,18 +185,28 @@ def _attach_and_ask(connection: DuckDBPyConnection, step: DatabaseStep) -> None:
 @contextlib.contextmanager
 def impatient(connection: DuckDBPyConnection) -> Iterator[None]:
     """Make HTTP give up within the probe's limit: by default DuckDB tries for two minutes."""
-    known = connection.execute(
-        "SELECT name, value FROM duckdb_settings() WHERE name IN ('http_timeout', 'http_retries')"
-    ).fetchall()
-    for name, value in known:
-        lower = min(int(value), _HTTP_LIMITS[name])
-        connection.execute(set_option(name, literal(lower)).text)
+    known = http_limits(connection)
+    be_impatient(connection, known)
     try:
         yield
     finally:
         if not is_abandoned(connection):
-            for name, value in known:
-                connection.execute(set_option(name, literal(int(value))).text)
+            for name, value in known.items():
+                connection.execute(set_option(name, literal(value)).text)
+
+
+def http_limits(connection: DuckDBPyConnection) -> dict[str, int]:
+    """Return how long and how often HTTP tries, by DuckDB's names; none without httpfs."""
+    found = connection.execute(
+        "SELECT name, value FROM duckdb_settings() WHERE name IN ('http_timeout', 'http_retries')"
+    ).fetchall()
+    return {name: int(value) for name, value in found}
+
+
+def be_impatient(cursor: DuckDBPyConnection, known: Mapping[str, int]) -> None:
+    """Lower the limits that are `known` to those of a probe."""
+    for name, value in known.items():
+        cursor.execute(set_option(name, literal(min(value, _HTTP_LIMITS[name]))).text)
 
 
 def _unfit_file(file: str, database_type: str) -> tuple[str, str] | None:

@@ -102,7 +102,7 @@ def read_catalog_file(file: str) -> StoredCatalog:
         except duckdb.Error as error:
             reason = str(error)
     if reason:
-        raise at_file(file, "DuckDB cannot tell what stands in it", reason)
+        raise at_file(file, "DuckDB cannot tell what stands in it", cause=reason)
     if not any(one.kind in ("macro", "type") and not one.sql for one in stored.objects):
         return stored
     known = _definitions(stored)

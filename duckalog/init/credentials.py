@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from duckalog.environment import looks_secret
+from duckalog.redaction import looks_secret
 from duckalog.user_sql import regions_of, replace_literals
 
 MIN_VALUE = 8

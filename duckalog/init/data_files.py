@@ -67,8 +67,8 @@ class _Collection:
             notes=self.notes,
         )
 
-    def _error(self, message: str, remedy: str = "") -> EngineError:
-        return EngineError(Problem(Origin(self.root), message, remedy))
+    def _error(self, message: str, remedy: str = "", cause: str = "") -> EngineError:
+        return EngineError(Problem(Origin(self.root), message, remedy, cause=cause))
 
     def _files(self) -> list[str]:
         """Return the paths of the files below the root, relative to it."""
@@ -109,10 +109,10 @@ class _Collection:
                 rows = connection.execute("FROM files").fetchall()
         except EngineError as error:
             # Their places, and the lines of SQL, are of a draft that nobody has seen.
-            said = [problem.remedy or problem.message for problem in error.problems]
+            said = [problem.explanation or problem.message for problem in error.problems]
             reasons = [one.partition("\n\nLINE ")[0] for one in said]
         if reasons:
-            raise self._error("the files cannot be listed", "\n".join(reasons))
+            raise self._error("the files cannot be listed", cause="\n".join(reasons))
         return [file[len(start) :] for (file,) in rows if file.startswith(start)]
 
     def _place(self, pattern: str) -> Place:

@@ -75,5 +75,5 @@ def _planned(draft: Draft) -> Iterator[Plan]:
 
 def _reason(problem: Problem) -> str:
     """Return a problem on one line, without its place in a file that is gone."""
-    said = [line for line in problem.remedy.splitlines() if line.strip()]
+    said = [line for line in problem.explanation.splitlines() if line.strip()]
     return said[0] if said else problem.message

@@ -16,7 +16,7 @@ import msgspec
 from duckalog.config import MEMORY, Config, catalog_name
 from duckalog.consistency import check
 from duckalog.entry import MAIN_SCHEMA, View
-from duckalog.environment import PLACEHOLDER, Redactor, is_unfilled
+from duckalog.environment import PLACEHOLDER, is_unfilled
 from duckalog.errors import ConfigError, KeyPath, Origin, Problem, nearest, sentences, shown
 from duckalog.parser import Parser
 from duckalog.plan.checks import CheckQueries
@@ -24,8 +24,9 @@ from duckalog.plan.paths import with_absolute_paths
 from duckalog.plan.session import session_steps
 from duckalog.plan.steps import CheckStep, DatabaseStep, ExtensionStep, Step, ViewStep
 from duckalog.plan.views import view_steps
+from duckalog.redaction import Redactor
 from duckalog.references import Reading, readings_of
-from duckalog.sql import Statement, create_schema
+from duckalog.sql import Statement, create_schema, joined_name
 from duckalog.views.select import SelectView
 
 __all__ = [
@@ -50,6 +51,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     views: tuple[ViewStep, ...]
     redact: Redactor
     extension_directory: str | None = None
+    warnings: tuple[Problem, ...] = ()
+    """What is right as it stands, and breaks when something else changes."""
 
     @property
     def is_in_memory(self) -> bool:
@@ -150,6 +153,7 @@ def plan(config: Config, database: str | None = None) -> Plan:
         views=tuple(draft.steps),
         redact=config.redact,
         extension_directory=config.duckdb.extension_directory,
+        warnings=tuple(draft.warnings),
     )
 
 
@@ -171,6 +175,8 @@ class _Draft:
 
     def __init__(self, config: Config, database: str | None = None) -> None:
         self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        stated_name = catalog_name(config.database)
         if database and database != config.database:
             section = msgspec.structs.replace(config.duckdb, database=database)
             config = msgspec.structs.replace(config, duckdb=section)
@@ -183,6 +189,9 @@ class _Draft:
             pragmas_that_write = list(_pragmas_that_write(config, parser))
         of_views = readings[: len(queries)]
         self.problems += _refused(config, queries, of_views)
+        naming = _naming_their_catalog(config, stated_name, queries, of_views)
+        is_called_so = catalog_name(config.database).lower() == stated_name.lower()
+        (self.warnings if is_called_so else self.problems).extend(naming)
         self.problems += checks.read(readings[len(queries) :])
         located = with_absolute_paths(config, queries, of_views)
         self.problems += (one for one in located if isinstance(one, Problem))
@@ -240,7 +249,26 @@ def _refused(
 ) -> Iterator[Problem]:
     for view, reading in zip(views, readings, strict=True):
         if reading.refusal and not is_unfilled(view.sql):
-            yield Problem(_place_of_query(config, view), reading.refusal, name=view.name)
+            place = _place_of_query(config, view)
+            yield Problem(place, reading.refusal, reading.remedy, view.name)
+
+
+def _naming_their_catalog(
+    config: Config, name: str, views: Sequence[SelectView], readings: Sequence[Reading]
+) -> Iterator[Problem]:
+    """Yield the views that name the catalog as its file is called in the config.
+
+    DuckDB stores the name, and the file may have another one: a copy's, or that
+    of --db-path.
+    """
+    for view, reading in zip(views, readings, strict=True):
+        for relation in sorted(reading.relations):
+            if len(relation) > 1 and relation[0].lower() == name.lower():
+                message = f'the query names its own catalog, "{shown(name)}"'
+                better = shown(joined_name(relation[1:]))
+                remedy = f"That breaks where the file is called otherwise. Write: {better}"
+                yield Problem(_place_of_query(config, view), message, remedy, view.name)
+                break
 
 
 def _place_of_query(config: Config, view: SelectView) -> Origin:

@@ -58,7 +58,8 @@ class CheckQueries:
             if reading.refusal:
                 # A check is refused for what a view is; only the subject is another.
                 refusal = reading.refusal.replace("a view ", "a check ", 1)
-                yield Problem(origin, refusal, name=name)
+                remedy = reading.remedy.replace("a view ", "a check ", 1)
+                yield Problem(origin, refusal, remedy, name)
                 continue
             try:
                 paths = () if keeps_paths else paths_of_files(reading, view.schema, views)
@@ -76,7 +77,7 @@ class CheckQueries:
         sensitive = frozenset(
             name.lower() for name, column in view.columns.items() if _is_sensitive(column.tags)
         )
-        named = list(zip(view.checks, names_of(view.checks), strict=True))
+        named = list(zip(view.checks, names_of(view.checks), strict=True)) if view.checks else []
         if not any(check.kind == _ANSWERS.kind for check in view.checks):
             answers = msgspec.structs.replace(_ANSWERS, origin=view.origin)
             named.insert(0, (answers, _ANSWERS.kind))

@@ -8,8 +8,8 @@ import msgspec
 
 from duckalog.check_sql import aggregate, first_row
 from duckalog.entry import MAIN_SCHEMA, Check, Column, Pin, Scan, Severity, Source
-from duckalog.environment import Redactor
 from duckalog.errors import NOWHERE, Origin
+from duckalog.redaction import Redactor
 from duckalog.sql import Statement, describe, qualified, select_all
 
 Kind = Literal["extension", "setting", "pragma", "secret", "attachment", "catalog", "view"]

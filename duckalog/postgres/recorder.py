@@ -10,7 +10,6 @@ import psycopg
 from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 
-from duckalog.environment import HIDDEN
 from duckalog.postgres.answers import said_of_bytes
 from duckalog.postgres.faces import Both, Faced, entered, settled
 from duckalog.postgres.intent import VOLATILE
@@ -28,6 +27,7 @@ from duckalog.postgres.questions import (
 from duckalog.postgres.recording import Recorder
 from duckalog.postgres.routed import CURRENT, REPLAYED, Routed, Work
 from duckalog.postgres.tape import Sent, Tape, redaction_of
+from duckalog.redaction import HIDDEN
 
 T = TypeVar("T")
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from duckalog.environment import HIDDEN
 from duckalog.errors import Origin, Problem, shown
 from duckalog.postgres.errors import SimulationError, UnrecordedError
 from duckalog.postgres.questions import Question, as_json, question_of
+from duckalog.redaction import HIDDEN
 
 logger = logging.getLogger("duckalog.postgres")
 

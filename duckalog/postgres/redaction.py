@@ -11,7 +11,8 @@ from functools import partial
 from itertools import takewhile
 from typing import Any
 
-from duckalog.environment import HIDDEN, Redactor, Secret, redactor_for
+from duckalog.environment import Secret, redactor_for
+from duckalog.redaction import HIDDEN, Redactor
 
 Redact = Callable[[str, Any], Any] | Collection[str]
 """A function of a column's or value's name and the value, or names of columns."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import psycopg
 
-from duckalog.environment import HIDDEN
 from duckalog.postgres.answers import said_of_columns, said_of_error, said_of_rows, zone_of
 from duckalog.postgres.config import PgConfig
 from duckalog.postgres.masking import Mask, parts_of
@@ -16,6 +15,7 @@ from duckalog.postgres.questions import BATCH, Question, as_json, question, show
 from duckalog.postgres.recording import Recorder
 from duckalog.postgres.redaction import Redaction
 from duckalog.postgres.rows import columns_of
+from duckalog.redaction import HIDDEN
 
 
 class Sent:

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import duckdb
@@ -66,12 +67,22 @@ def one_by_one(connection: duckdb.DuckDBPyConnection, config: Path) -> None:
     connection.execute("COMMIT")
 
 
-def measure(config: Path, s3: DistantS3, latency_ms: float) -> dict[str, Any]:
-    """Return the seconds of each way, the requests of the build, and their ratios."""
+def build_anew(config: Path) -> None:
+    """Build a catalog that is not there."""
+    config.with_name("catalog.duckdb").unlink(missing_ok=True)
+    duckalog.build(config, jobs=JOBS)
+
+
+def measure(config: Path, s3: DistantS3, latency_ms: float, rounds: int) -> dict[str, Any]:
+    """Return the seconds of each way, the requests of a build, and their ratios.
+
+    A first build is not counted: it loads modules.
+    """
+    build_anew(config)
     before = s3.requests()
-    build = seconds(lambda: duckalog.build(config, jobs=JOBS))
-    requests = s3.requests() - before
-    unchanged = seconds(lambda: duckalog.build(config, jobs=JOBS))
+    build = median(seconds(lambda: build_anew(config)) for _ in range(rounds))
+    requests = (s3.requests() - before) // rounds
+    unchanged = median(seconds(lambda: duckalog.build(config, jobs=JOBS)) for _ in range(rounds))
     with duckalog.connect(config, read_only=False) as connection:
         plain = seconds(lambda: one_by_one(connection, config))
     floor = requests * latency_ms / 1000 / JOBS
@@ -94,13 +105,15 @@ def main() -> None:
     )
     parser.add_argument("--views", type=int, default=200, help="views over S3 (default 200)")
     parser.add_argument("--latency", type=float, default=50, help="milliseconds (default 50)")
+    parser.add_argument("--rounds", type=int, default=5, help="builds (default 5)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     chosen = parser.parse_args()
     with (
         distant_s3(fill, chosen.views, chosen.latency) as s3,
         tempfile.TemporaryDirectory(prefix="duckalog-remote-") as folder,
     ):
-        measured = measure(config_of(Path(folder), chosen.views, s3), s3, chosen.latency)
+        config = config_of(Path(folder), chosen.views, s3)
+        measured = measure(config, s3, chosen.latency, chosen.rounds)
     measured |= {
         "views": chosen.views,
         "latency_ms": chosen.latency,

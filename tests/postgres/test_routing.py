@@ -54,6 +54,7 @@ class TestIntent:
             "(SELECT 1) ORDER BY 1",
             "SELECT 'INSERT INTO t'",
             "VALUES (1)",
+            "SELECT * FROM t WHERE i IN ($1,$2) AND f($1,$2)",
             "SELECT count(*), lower(a), coalesce(b, 1) FROM t GROUP BY 2",
         ],
     )

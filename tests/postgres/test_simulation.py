@@ -19,7 +19,6 @@ from psycopg.types.range import Range
 from pydantic import BaseModel
 
 from duckalog import ConfigError
-from duckalog.environment import HIDDEN
 from duckalog.postgres import (
     AsyncPgClient,
     CallableCredentials,
@@ -43,6 +42,7 @@ from duckalog.postgres import (
     mask_constant,
     mask_partial,
 )
+from duckalog.redaction import HIDDEN
 from tests.postgres.conftest import made_client
 from tests.postgres.faces import Awaited, Loop, MakeClient
 from tests.servers.postgres import Postgres

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.servers
         ("select -1.5e3::int, b'1', x'ff', 1_000", "select -?::int, ?", "SELECT"),
         ("SELECT 1 FROM t WHERE i IN (1, 2, $1, 3, 4)", "SELECT ? FROM t WHERE i IN (?, $1, ?)",
          "SELECT"),
+        ("SELECT f($1,$2), g($1,$2,'a')", "SELECT f($1,$2), g($1,$2,?)", "SELECT"),
         ("SELECT /* 'a' /* 'b' */ */ 1 -- 'c'\n  FROM t;", "SELECT ? FROM t", "SELECT"),
         ('SELECT "a ""b""".c FROM "t"', 'SELECT "a ""b""".c FROM "t"', "SELECT"),
         ("ALTER ROLE r PASSWORD 'hush'", "ALTER ROLE r PASSWORD ?", "ALTER"),
