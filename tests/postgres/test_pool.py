@@ -94,7 +94,7 @@ class TestSizes:
         name = "resized"
         small = make_client(application_name=name, pool=PoolConfig(min_size=1, max_size=1))
         small.resize(3, 5)
-        wait_until(lambda: client.query_scalar(BACKENDS, [name]) == 3)
+        wait_until(lambda: stats(small).available == 3)
         assert (stats(small).min_size, stats(small).max_size) == (3, 5)
         pids = "SELECT array_agg(pid) FROM pg_stat_activity WHERE application_name = $1"
         before = client.query_scalar(pids, [name])
