@@ -487,7 +487,6 @@ class TestOddNames:
         assert_carried_over(old(left_out=(f'table "{names[0]}.{names[1]}"',)), folder)
 
 
-@pytest.mark.servers
 def test_paths_in_sql_start_from_the_config_unless_they_are_compared_with(tmp_path: Path) -> None:
     file = tmp_path / "rows.parquet"
     duckdb.sql("SELECT 1 id").write_parquet(str(file))
@@ -506,6 +505,7 @@ def test_paths_in_sql_start_from_the_config_unless_they_are_compared_with(tmp_pa
         assert connection.execute("FROM plain UNION ALL FROM compared").fetchall() == [(2,), (2,)]
 
 
+@pytest.mark.servers
 class TestAttachedDatabases:
     def test_a_sqlite_file_is_told_by_its_first_bytes(self, tmp_path: Path) -> None:
         tables.write_sqlite(tmp_path / "crm.anything", "customers")

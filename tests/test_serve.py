@@ -162,6 +162,7 @@ def test_a_port_that_another_server_has_is_told(config: Path, run_cli: RunCli) -
     )
 
 
+@pytest.mark.servers
 def test_a_duckdb_without_the_protocol_says_how_to_get_it(
     write_config: WriteConfig, tmp_path: Path
 ) -> None:
