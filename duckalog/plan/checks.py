@@ -77,11 +77,26 @@ class CheckQueries:
         sensitive = frozenset(
             name.lower() for name, column in view.columns.items() if _is_sensitive(column.tags)
         )
-        named = list(zip(view.checks, names_of(view.checks), strict=True)) if view.checks else []
+        names = names_of(view.checks) if view.checks else ()
+        steps = [
+            self._step(view, check, name, needs, sensitive)
+            for check, name in zip(view.checks, names, strict=True)
+        ]
         if not any(check.kind == _ANSWERS.kind for check in view.checks):
-            answers = msgspec.structs.replace(_ANSWERS, origin=view.origin)
-            named.insert(0, (answers, _ANSWERS.kind))
-        return tuple(self._step(view, check, name, needs, sensitive) for check, name in named)
+            steps.insert(0, self._answers(view, sensitive))
+        return tuple(steps)
+
+    def _answers(self, view: View, sensitive: frozenset[str]) -> CheckStep:
+        return CheckStep(
+            schema=view.schema,
+            view=view.name,
+            name=_ANSWERS.kind,
+            check=_ANSWERS,
+            is_sensitive=bool(view.tags) and _is_sensitive(view.tags),
+            sensitive_columns=sensitive,
+            origin=view.origin,
+            redact=self.config.redact,
+        )
 
     def _step(
         self, view: View, check: Check, name: str, needs: Needs, sensitive: frozenset[str]
