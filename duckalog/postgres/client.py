@@ -218,7 +218,8 @@ class _Client(Operations[F]):
         if name not in self._databases:
             other = type(self)(self.config.with_database(name))
             await other._enter()
-            self._databases[name] = other
+            if self._databases.setdefault(name, other) is not other:
+                await other._leave(None)  # somebody else opened one meanwhile
         found: C = self._databases[name]
         return found
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import select
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
-from psycopg.pq import ConnStatus
+from psycopg.pq import ConnStatus, TransactionStatus
+from psycopg.waiting import wait_async
 
 from duckalog.postgres.faces import entered, finished, settled
 from duckalog.postgres.hooks import Operation, Server
@@ -49,6 +53,10 @@ class Limited:
     """The limit of each wait, where a statement has no limit as a whole."""
     is_over_limit: bool = False
     """Whether the time ended before the statement did."""
+    is_cancelled: bool = True
+    """Whether a statement over its limit is cancelled first, which keeps the connection."""
+    generation: int = 0
+    """How often its pool had been drained when it was asked for."""
     spare_cursors: list[Any]
     """Cursors whose statement is done, to be used again: one, unless its users share it."""
     watched: select.poll | None = None
@@ -61,7 +69,7 @@ class Limited:
     def limit(self, seconds: float | None) -> None:
         """Give the statements from now on that much time in all; None lifts the limit."""
         self.until = None if seconds is None else time.monotonic() + seconds
-        self.each_s, self.is_over_limit = None, False
+        self.each_s, self.is_over_limit, self.is_cancelled = None, False, True
 
     def limit_each(self, seconds: float | None) -> None:
         """Give each wait from now on that much time."""
@@ -89,23 +97,29 @@ class Limited:
         """Cancel what runs; where the server does not confirm it, end the connection."""
         self.until, self.each_s, self.is_over_limit = None, None, True
         try:
+            if not self.is_cancelled:
+                raise psycopg.OperationalError("the server did not answer in time")
             await settled(self.cancel_safe(timeout=CANCEL_GRACE_S))  # type: ignore[attr-defined]
             await settled(wait_again(CANCEL_GRACE_S))
         except psycopg.errors.QueryCanceled:
             raise
-        except psycopg.Error:
+        except BaseException:
             self.pgconn.finish()
             raise
 
 
+Connect = Callable[[str], Any]
+"""Returns what psycopg makes of a connection string, to be awaited or not."""
+
+
 class Home(Protocol):
-    """The pool of a connection, which is told of every attempt to connect."""
+    """The pool of a connection, which knows where it leads to."""
 
-    def connected(self, connection: AnyConnection) -> None:
-        """Take note of a new connection; what this raises fails it."""
+    async def connected(self, connect: Connect) -> AnyConnection:
+        """Return a new connection; raises psycopg.Error."""
 
-    def refused(self, error: psycopg.Error) -> None:
-        """Take note of why there is none."""
+    async def must_answer(self, connection: AnyConnection) -> None:
+        """Raise psycopg.OperationalError where the server does not answer on a connection."""
 
     async def release(self, connection: AnyConnection) -> None:
         """Take a connection back."""
@@ -117,15 +131,9 @@ class BlockingConnection(Limited, psycopg.Connection[Any]):
     is_async = False
 
     @classmethod
-    def connect(cls, *args: Any, **kwargs: Any) -> Any:
-        """Return a new connection, which its pool knows of."""
-        try:
-            made = super().connect(*args, **kwargs)
-            cls.home.connected(made)
-        except psycopg.Error as error:
-            cls.home.refused(error)
-            raise
-        return made
+    def connect(cls, conninfo: str = "", **kwargs: Any) -> Any:  # noqa: ARG003
+        """Return a new connection to where its pool says."""
+        return finished(cls.home.connected(partial(super().connect, **kwargs)))
 
     def wait(self, gen: PQGen[RV], interval: float = WAKE_UP_S, timeout: float | None = None) -> RV:
         """Return what a conversation with the server comes to."""
@@ -157,35 +165,32 @@ class AwaitingConnection(Limited, psycopg.AsyncConnection[Any]):
     is_async = True
 
     @classmethod
-    async def connect(cls, *args: Any, **kwargs: Any) -> Any:
-        """Return a new connection, which its pool knows of."""
-        try:
-            made = await super().connect(*args, **kwargs)
-            cls.home.connected(made)
-        except psycopg.Error as error:
-            cls.home.refused(error)
-            raise
-        return made
+    async def connect(cls, conninfo: str = "", **kwargs: Any) -> Any:  # noqa: ARG003
+        """Return a new connection to where its pool says."""
+        return await cls.home.connected(partial(super().connect, **kwargs))
 
     async def wait(
         self, gen: PQGen[RV], interval: float = WAKE_UP_S, timeout: float | None = None
     ) -> RV:
         """Return what a conversation with the server comes to."""
         until = self.end_of_wait()
-        if until is None:
-            return await super().wait(gen, interval, timeout)
-        left = max(0.0, until - time.monotonic())
-        try:
-            return await super().wait(gen, interval, left)
-        except psycopg.OperationalError as error:
-            if not self.is_time_out(error, until):
-                raise
+        left = timeout if until is None else max(0.0, until - time.monotonic())
         kept: list[RV] = []
-        again = super().wait
 
         async def wait_again(grace: float) -> None:
-            kept.append(await again(gen, WAKE_UP_S, grace))
+            kept.append(await wait_async(gen, self.pgconn.socket, WAKE_UP_S, grace))
 
+        try:
+            return await wait_async(gen, self.pgconn.socket, interval, left)
+        except asyncio.CancelledError:
+            # Not psycopg's own wait: in a black hole that one takes ten seconds to be cancelled.
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                with contextlib.suppress(psycopg.Error):
+                    await self.stop_statement(wait_again)
+            raise
+        except psycopg.OperationalError as error:
+            if until is None or not self.is_time_out(error, until):
+                raise
         await self.stop_statement(wait_again)
         return kept[0]
 
@@ -204,11 +209,12 @@ def is_quiet(connection: AnyConnection) -> bool:
     return not watched.poll(0)
 
 
-async def answers(connection: AnyConnection) -> bool:
-    """Say whether the server answers on a connection, soon."""
+async def answers(connection: AnyConnection, limit_s: float = CHECK_LIMIT_S) -> bool:
+    """Say whether the server answers on a connection in time; one that does not is closed."""
     if connection.closed:
         return False
-    connection.limit(CHECK_LIMIT_S)
+    connection.limit(limit_s)
+    connection.is_cancelled = False
     try:
         await settled(connection.execute(""))
     except psycopg.Error:

@@ -102,15 +102,15 @@ class CachedCredentials:
         """Return credentials that are good for at least the margin."""
         key = tuple(sorted(parameters.items()))
         with self._lock:
-            known = self._known.get(key)
+            kept = self._known
+            known = kept.get(key)
             if known is None or (
                 known.expires_at is not None
                 and time.monotonic() >= known.expires_at - self._margin_s
             ):
-                known = self._known[key] = self._provider.credentials(parameters)
+                known = kept[key] = self._provider.credentials(parameters)
             return replace(known)
 
     def forget(self) -> None:
         """Ask anew the next time: the password was rotated."""
-        with self._lock:
-            self._known.clear()
+        self._known = {}  # what somebody is asking for now is kept nowhere

@@ -8,6 +8,7 @@ to its end; where they are asynchronous, the event loop runs it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -93,20 +94,18 @@ class _Thread:
 
 class _Task:
     def __init__(self, name: str, body: Callable[[Pause], Coroutine[Any, Any, None]]) -> None:
-        self._is_stopped = False
+        self._stopped = asyncio.Event()
         self._task = asyncio.create_task(body(self._pause), name=name)
 
     async def _pause(self, seconds: float) -> bool:
-        if not self._is_stopped:
-            await asyncio.sleep(seconds)
-        return not self._is_stopped
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), seconds)
+        return not self._stopped.is_set()
 
     async def stop(self) -> None:
-        # Cancelling alone may be lost: asyncio.wait_for of Python 3.11 keeps it to itself
-        # where what it waits for is done at that moment.
-        self._is_stopped = True
+        # Not cancelled: psycopg's pool would lose the connections that it is checking.
+        self._stopped.set()
         if self._task is not asyncio.current_task():
-            self._task.cancel()
             await asyncio.wait([self._task])
 
 

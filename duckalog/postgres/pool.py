@@ -14,9 +14,11 @@ import psycopg_pool
 
 from duckalog.postgres.config import PgConfig
 from duckalog.postgres.connection import (
+    CHECK_LIMIT_S,
     AnyConnection,
     AwaitingConnection,
     BlockingConnection,
+    Connect,
     answers,
     is_quiet,
 )
@@ -33,6 +35,8 @@ logger = logging.getLogger("duckalog.postgres")
 
 MIN_SERVER_VERSION = 120000
 RECONNECT_TIMEOUT_S = 300.0
+IMPATIENCE_S = 0.1
+"""How long a connection may take to answer after another of its pool did not at all."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +81,14 @@ class Pool(Generic[F]):
         self._told_of_clear_link = False
         self._usage_s = 0.0
         self._given: set[AnyConnection] = set()
+        self._generation = 0
+        self._patience_s = CHECK_LIMIT_S
         self._credentials = CachedCredentials(config.credentials) if config.credentials else None
         self._pool = self._made()
 
     def _made(self) -> Any:
-        kind = self._connection_class()
-        if self.face is Awaiting:
-            return self._pool_of(psycopg_pool.AsyncConnectionPool, self._conninfo, kind)
-        conninfo = self._conninfo
-        return self._pool_of(psycopg_pool.ConnectionPool, lambda: finished(conninfo()), kind)
+        kind = _AwaitingPool if self.face is Awaiting else _BlockingPool
+        return self._pool_of(kind, self._connection_class())
 
     def _connection_class(self) -> Any:
         kind = AwaitingConnection if self.face is Awaiting else BlockingConnection
@@ -94,10 +97,9 @@ class Pool(Generic[F]):
     def _of_connections(self) -> dict[str, Any]:
         return {"home": self, "observing": self.observing, "masking": self.masking}
 
-    def _pool_of(self, kind: Any, conninfo: Any, connection_class: Any) -> Any:
+    def _pool_of(self, kind: Any, connection_class: Any) -> Any:
         sizes = self.config.pool
         return kind(
-            conninfo,
             connection_class=connection_class,
             kwargs={
                 "autocommit": True,
@@ -116,19 +118,48 @@ class Pool(Generic[F]):
             reconnect_timeout=RECONNECT_TIMEOUT_S,
         )
 
-    async def _conninfo(self) -> str:
-        parameters = dict(self.config.parameters)
+    async def _conninfo(self, parameters: dict[str, str]) -> str:
         secrets = {name: one.reveal() for name, one in self.config.secrets.items()}
         provider = self._credentials
         if provider is not None:
-            found = await self.face.in_thread(lambda: provider.credentials(parameters))
+            try:
+                found = await self.face.in_thread(lambda: provider.credentials(parameters))
+            except Exception as error:
+                self._failed(f"no credentials: {error}")
+                raise
             secrets["password"] = found.password.reveal()
             if found.username:
-                parameters["user"] = found.username
-        return psycopg.conninfo.make_conninfo("", **{**parameters, **secrets})
+                parameters = {**parameters, "user": found.username}
+        stated = {"client_encoding": "utf8", **parameters, **secrets}
+        return psycopg.conninfo.make_conninfo("", **stated)
 
-    def connected(self, connection: AnyConnection) -> None:
-        """Note a new connection; raises where its server is too old."""
+    async def connected(self, connect: Connect) -> AnyConnection:
+        """Return a new connection, to the first server that takes it; raises psycopg.Error."""
+        generation = self._generation
+        failures: list[psycopg.Error] = []
+        for parameters in self._places():
+            try:
+                made = await settled(connect(await self._conninfo(parameters)))
+                made.generation = generation
+                self._looked_at(made)
+            except psycopg.Error as error:
+                failures.append(error)
+            else:
+                return made
+        told = "; ".join(str(one).strip() for one in failures)
+        self._failed(told, failures[0].sqlstate)
+        raise failures[0] if len(failures) == 1 else psycopg.OperationalError(told)
+
+    def _places(self) -> list[dict[str, str]]:
+        """Return the parameters that lead to each server, where each has credentials of its own."""
+        parameters = dict(self.config.parameters)
+        servers = self.config.servers
+        if self._credentials is None or len(servers) == 1 or "hostaddr" in parameters:
+            return [parameters]
+        return [{**parameters, "host": host, "port": port} for host, port in servers]
+
+    def _looked_at(self, connection: AnyConnection) -> None:
+        """Make a new connection ready; raises where its server is too old."""
         self.last_failure = None
         connection.released_at = time.monotonic()
         connection.spare_cursors = []
@@ -155,10 +186,9 @@ class Pool(Generic[F]):
             self._told_of_clear_link = True
             logger.warning("the link to %s is in clear: set ssl_mode to verify-full", host)
 
-    def refused(self, error: psycopg.Error) -> None:
-        """Note why there is no new connection."""
+    def _failed(self, reason: str, sqlstate: str | None = None) -> None:
         self.last_failure = ConnectError(
-            f"no connection to {self.config.place}: {str(error).strip()}", sqlstate=error.sqlstate
+            f"no connection to {self.config.place}: {reason}", sqlstate=sqlstate
         )
 
     async def open(self) -> None:
@@ -179,9 +209,7 @@ class Pool(Generic[F]):
     async def connect(self) -> AnyConnection:
         """Return a connection that is not the pool's; raises ConnectError."""
         try:
-            return await settled(
-                self._pool.connection_class.connect(await self._conninfo(), **self._pool.kwargs)
-            )
+            return await settled(self._pool.connection_class.connect(**self._pool.kwargs))
         except psycopg.Error as error:
             reason = str(error).strip()
             raise ConnectError(f"no connection to {self.config.place}: {reason}") from None
@@ -224,8 +252,11 @@ class Pool(Generic[F]):
                 message = f"{self.name} is not open"
                 raise ClosedError(message, "Use the client in a with block.") from None
             now = time.monotonic()
+            if connection.generation != self._generation:
+                await self._discard(connection)  # it was being made when the pool was drained
+                continue
             is_fresh = now - connection.released_at < sizes.health_check_interval_s
-            if (is_fresh and is_quiet(connection)) or await self._is_sound(connection):
+            if (is_fresh and is_quiet(connection)) or await self._is_sound(connection, deadline):
                 connection.acquired_at = now
                 self._given.add(connection)
                 return connection
@@ -233,9 +264,10 @@ class Pool(Generic[F]):
                 self._lost += 1
             await self._discard(connection)
 
-    async def _is_sound(self, connection: AnyConnection) -> bool:
+    async def _is_sound(self, connection: AnyConnection, deadline: float) -> bool:
+        limit_s = min(CHECK_LIMIT_S, max(IMPATIENCE_S, deadline - time.monotonic()))
         try:
-            return await answers(connection)
+            return await answers(connection, limit_s)
         except BaseException:
             await self._discard(connection)
             raise
@@ -246,12 +278,15 @@ class Pool(Generic[F]):
 
     def _timed_out(self, allowed: float) -> AcquireTimeout:
         stats = self.stats()
-        if self.last_failure is not None:
+        if stats.in_use >= stats.max_size:
+            reason = f"all {stats.in_use} are in use and {stats.waiting} callers wait"
+            remedy = "Give connections back sooner, or raise max_size."
+        elif self.last_failure is not None:
             reason = self.last_failure.problems[0].message
             remedy = ""
         else:
-            reason = f"all {stats.size} are in use and {stats.waiting} callers wait"
-            remedy = "Give connections back sooner, or raise max_size."
+            reason = f"{self.config.place} did not answer in time"
+            remedy = "See whether it is up, and reached from here."
         return AcquireTimeout(f"{self.name}: no connection within {allowed:g} s: {reason}", remedy)
 
     async def release(self, connection: AnyConnection) -> None:
@@ -275,11 +310,21 @@ class Pool(Generic[F]):
             self._credentials.forget()
         if self.masking is not None:
             self.masking.forget()
+        self._generation += 1
         await settled(self._pool.drain())
 
     async def check(self) -> None:
         """Ask the server on every idle connection, and replace those that are dead."""
+        self._patience_s = CHECK_LIMIT_S
         await settled(self._pool.check())
+
+    async def must_answer(self, connection: AnyConnection) -> None:
+        """Raise psycopg.OperationalError where the server does not answer on a connection."""
+        limit_s, asked_at = self._patience_s, time.monotonic()
+        if not await answers(connection, limit_s):
+            if time.monotonic() - asked_at >= limit_s:
+                self._patience_s = IMPATIENCE_S
+            raise psycopg.OperationalError("the server does not answer")
 
     def stats(self) -> PoolStats:
         """Return what the pool has and did."""
@@ -300,6 +345,24 @@ class Pool(Generic[F]):
             connections_failed=found.get("connections_errors", 0),
             connections_lost=found.get("connections_lost", 0) + self._lost,
         )
+
+
+class _BlockingPool(psycopg_pool.ConnectionPool[Any]):
+    """psycopg's pool, whose check of a connection ends also where nobody answers."""
+
+    @staticmethod
+    def check_connection(conn: AnyConnection) -> None:
+        """Raise psycopg.OperationalError where the server does not answer."""
+        finished(conn.home.must_answer(conn))
+
+
+class _AwaitingPool(psycopg_pool.AsyncConnectionPool[Any]):
+    """The same, to be awaited."""
+
+    @staticmethod
+    async def check_connection(conn: AnyConnection) -> None:
+        """Raise psycopg.OperationalError where the server does not answer."""
+        await conn.home.must_answer(conn)
 
 
 def is_passing(failure: ConnectError) -> bool:

@@ -38,7 +38,8 @@ logger = logging.getLogger("duckalog.postgres")
 REPLICA_PATIENCE_S = 1.0
 """How long a read waits for a replica's connection before it goes elsewhere."""
 
-CURRENT = "SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::int8"
+# Not pg_current_wal_lsn(): with synchronous_commit off, a commit is answered before that.
+CURRENT = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8"
 REPLAYED = (
     "SELECT pg_is_in_recovery(), "
     "CASE WHEN pg_is_in_recovery() THEN (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::int8 END"
@@ -65,7 +66,8 @@ class Routed(Generic[F]):
         self._observing = config.observing
         self._lock = threading.Lock()
         self._volatile: dict[str, bool] = {}
-        self._wrote = False
+        self._writes = 0
+        self._writes_known = 0
         self._least_lsn = 0
         self._counts = dict.fromkeys(("reads_on_primary", "writes", "fallbacks", "refused"), 0)
 
@@ -76,7 +78,14 @@ class Routed(Generic[F]):
         return found + self.pools
 
     async def open(self) -> None:
-        """Open every pool; a replica that is down is none for now."""
+        """Open every pool, or none; a replica that is down is none for now."""
+        try:
+            await self._open()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open(self) -> None:
         await self.primary.open()
         for pool, replica in zip(self.pools, self.router.replicas, strict=True):
             try:
@@ -172,18 +181,28 @@ class Routed(Generic[F]):
             await self.primary.drain()
             return await self.on(self.primary, work)
         finally:
-            self._wrote = self._follows_writes
+            self.wrote()
 
     def wrote(self) -> None:
-        """Note that something was written some other way, by a transaction say."""
-        self._wrote = self._follows_writes
+        """Note that something was written, by a transaction say."""
+        with self._lock:
+            self._writes += self._follows_writes
+
+    async def _follow_writes(self) -> None:
+        """Ask how far a replica must be to have all that was written until now."""
+        writes = self._writes
+        if writes == self._writes_known or not self.pools:
+            return
+        # Not _ask: while the primary moves, this waits as a write does.
+        found = await self.on(self.primary, lambda one: run(one, CURRENT, (), self._limit_s))
+        with self._lock:
+            # Others may write, or ask, meanwhile: what they wrote is not in this answer.
+            if writes > self._writes_known:
+                self._writes_known, self._least_lsn = writes, found.rows[0][0]
 
     async def read(self, work: Work[T], max_lag_s: float | None = None) -> T:
         """Return what is read on a replica, or where none can, on the primary."""
-        if self._wrote and self.pools:
-            # Not _ask: while the primary moves, this waits as a write does.
-            found = await self.on(self.primary, lambda one: run(one, CURRENT, (), self._limit_s))
-            self._wrote, self._least_lsn = False, found.rows[0][0]
+        await self._follow_writes()
         for number in await self._candidates(max_lag_s):
             pool, replica = self.pools[number], self.router.replicas[number]
             try:
@@ -222,11 +241,10 @@ class Routed(Generic[F]):
     async def _on_replica(self, pool: Pool[F], replica: Replica, work: Work[T]) -> T:
         connection = await pool.acquire(REPLICA_PATIENCE_S)
         try:
-            if replica.replay_lsn < self._least_lsn:
-                (row,) = (await run(connection, REPLAYED, (), REPLICA_PATIENCE_S)).rows
-                replica.replay_lsn = row[1] or 0
-                if replica.replay_lsn < self._least_lsn:
-                    raise _Behind
+            if replica.replay_lsn < self._least_lsn and not await self._is_there(
+                connection, replica
+            ):
+                raise _Behind
             result = await work(connection)
         finally:
             await pool.release(connection)
@@ -234,6 +252,18 @@ class Routed(Generic[F]):
             replica.reads += 1
         self._observing.routed(Decision.READ_ON_REPLICA, pool.name)
         return result
+
+    async def _is_there(self, connection: AnyConnection, replica: Replica) -> bool:
+        """Say whether a replica has what was written; one that does not say is behind."""
+        least = self._least_lsn
+        try:
+            (row,) = (await run(connection, REPLAYED, (), REPLICA_PATIENCE_S)).rows
+        except QueryTimeout as error:
+            logger.warning("%s did not say where it is, and is left alone: %s", replica.name, error)
+            self._failed(replica)
+            return False
+        replica.replay_lsn = row[1] or 0
+        return replica.replay_lsn >= least
 
     def stats(self) -> RoutingStats:
         """Return where statements went."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from duckalog import ConfigError
 from duckalog.postgres import (
     AcquireTimeout,
+    AsyncPgClient,
     CallableCredentials,
     ConnectError,
     ConnectionLost,
@@ -28,7 +30,8 @@ from duckalog.postgres import (
 from duckalog.postgres.config import secret
 from duckalog.postgres.credentials import RDS_LIFETIME_S, CachedCredentials
 from duckalog.postgres.faces import Awaiting
-from tests.postgres.faces import MakeClient
+from tests.postgres.conftest import in_use
+from tests.postgres.faces import MakeClient, stated
 from tests.servers.postgres import Postgres, running_postgres
 from tests.servers.proxy import Proxy
 
@@ -127,6 +130,9 @@ class TestSizes:
         assert other.query_scalar("SELECT current_database()") == "postgres"
         assert client.query_scalar("SELECT current_database()") == "client"
         assert client.database("postgres").pool_stats() == other.pool_stats()
+        with ThreadPoolExecutor(4) as threads:
+            asked = threads.map(lambda _: client.database("template1"), range(4))
+            assert len({id(getattr(one, "_inner", one)) for one in asked}) == 1
         with pytest.raises(ConnectError, match='database "nope" does not exist'):
             client.database("nope")
         client.close()
@@ -149,6 +155,14 @@ class TestConnecting:
         with pytest.raises(ConnectError, match=f"no connection to {link.host}:{link.port}/"):
             make_client(port=link.port, retry=RetryConfig(first_delay_s=0.01))
         assert link.connections >= 3
+
+    def test_a_unix_socket_is_a_host(self, make_client: MakeClient, mortal: Postgres) -> None:
+        mortal.stop()
+        with (mortal.folder / "postgresql.auto.conf").open("a") as file:
+            file.write(f"unix_socket_directories = '{mortal.folder}'\n")
+        mortal.start()
+        client = make_client(mortal, host=str(mortal.folder))
+        assert client.query_scalar("SELECT inet_server_port()") is None
 
     def test_a_server_that_comes_up_meanwhile_is_found(
         self, make_client: MakeClient, mortal: Postgres
@@ -214,6 +228,79 @@ class TestCredentials:
         cached.credentials({"host": "a"})
         assert len(made) == 3
 
+    def test_each_of_several_servers_has_its_own(
+        self, make_client: MakeClient, postgres: Postgres
+    ) -> None:
+        asked: list[tuple[str, str]] = []
+
+        class OfOneServer:
+            def credentials(self, parameters: Mapping[str, str]) -> Credentials:
+                asked.append((parameters["host"], parameters["port"]))
+                return Credentials(secret(postgres.password))
+
+        client = make_client(
+            host=f"{postgres.host},{postgres.host}",
+            port=f"1,{postgres.port}",
+            password=None,
+            credentials=OfOneServer(),
+        )
+        assert client.query_scalar("SELECT 1") == 1
+        assert asked == [(postgres.host, "1"), (postgres.host, str(postgres.port))]
+
+    def test_a_provider_that_fails_later_is_told_of(
+        self, make_client: MakeClient, postgres: Postgres, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.CRITICAL)
+        found = [postgres.password]
+        client = make_client(
+            password=None,
+            credentials=CallableCredentials(lambda: found[0]),
+            pool=PoolConfig(min_size=1, max_size=1, acquire_timeout_s=0.3),
+        )
+        assert client.query_scalar("SELECT 1") == 1
+        del found[0]
+        client.drain()
+        with pytest.raises(AcquireTimeout, match="no credentials: list index out of range"):
+            client.query("SELECT 1")
+
+    def test_a_connection_that_is_being_made_is_drained_too(
+        self, make_client: MakeClient, postgres: Postgres
+    ) -> None:
+        for name in ("before", "after"):
+            postgres.create_role(name, name)
+        current, asked, goes_on = ["before"], threading.Event(), threading.Event()
+
+        def credentials() -> Credentials:
+            found = current[0]
+            if held:
+                asked.set()
+                goes_on.wait(10)
+            return Credentials(secret(found), found)
+
+        held: list[Any] = []
+        client = make_client(
+            username=None,
+            password=None,
+            credentials=_Each(credentials),
+            pool=PoolConfig(min_size=1, max_size=2),
+        )
+        wait_until(lambda: stats(client).available == 1)
+        held.append(client.begin())
+        users: list[str] = []
+        asker = threading.Thread(
+            target=lambda: users.append(client.query_scalar("SELECT current_user"))
+        )
+        asker.start()
+        assert asked.wait(10)
+        current[0] = "after"
+        client.drain()
+        goes_on.set()
+        asker.join(10)
+        held[0].rollback()
+        assert users == ["after"]
+        client.close()
+        postgres.run("DROP ROLE before; DROP ROLE after")
+
     def test_rds_tokens_are_signed_here_for_the_server_and_the_user(self) -> None:
         import boto3
 
@@ -226,6 +313,13 @@ class TestCredentials:
         assert found.expires_at is not None
         assert 0 < found.expires_at - time.monotonic() <= RDS_LIFETIME_S
         assert "X-Amz" not in repr(found)
+
+
+class _Each(CallableCredentials):
+    """Credentials of a function that is asked for every connection."""
+
+    def credentials(self, parameters: Mapping[str, str]) -> Credentials:
+        return replace(super().credentials(parameters), expires_at=0.0)
 
 
 class TestDeath:
@@ -331,19 +425,64 @@ class TestBlackHole:
         time.sleep(0.3)
         assert client.query_scalar("SELECT 1") == 1
 
+    def test_checks_and_closing_end(
+        self, make_client: MakeClient, link: Proxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("duckalog.postgres.pool.CHECK_LIMIT_S", 0.3)
+        client = make_client(
+            port=link.port,
+            connect_timeout_s=2,
+            pool=PoolConfig(min_size=1, max_size=1, health_check_interval_s=0.1),
+        )
+        assert client.check()
+        link.behave("black hole")
+        time.sleep(0.2)
+        started = time.monotonic()
+        assert not client.check()
+        client.close()
+        assert time.monotonic() - started < 5
 
-def test_what_runs_behind_ends_though_it_swallows_its_cancelling() -> None:
+    def test_a_task_is_cancelled_soon(
+        self, postgres: Postgres, link: Proxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("duckalog.postgres.connection.CANCEL_GRACE_S", 0.2)
+
+        async def main() -> None:
+            arguments = {**stated(postgres), "port": link.port}
+            async with AsyncPgClient("", **arguments) as client:
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(client.query("SELECT pg_sleep(9)"), 0.2)
+                assert await client.query_scalar("SELECT 1") == 1
+                assert stats(client).connections_lost == 0
+                link.behave("black hole")
+                started = time.monotonic()
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(client.query("SELECT 1"), 0.2)
+                assert time.monotonic() - started < 2
+                link.behave("reset")  # what is in the hole never comes out
+                link.behave("pass")
+                assert await client.query_scalar("SELECT 1") == 1
+                assert not in_use(client)
+
+        asyncio.run(main())
+
+
+def test_what_runs_behind_is_not_broken_off() -> None:
+    rounds: list[str] = []
+
     async def body(pause: Any) -> None:
         while await pause(0.001):
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.sleep(30)
+            rounds.append("begun")
+            await asyncio.sleep(0.1)
+            rounds.append("done")
 
     async def main() -> None:
-        background = Awaiting.spawn("swallows", body)
+        background = Awaiting.spawn("rounds", body)
         await asyncio.sleep(0.05)
         await asyncio.wait_for(background.stop(), 10)
 
     asyncio.run(main())
+    assert rounds == ["begun", "done"]
 
 
 def test_the_health_check_replaces_dead_connections_by_itself(

@@ -16,6 +16,7 @@ from duckalog import ConfigError
 from duckalog.postgres import (
     ConnectionLost,
     ConnectionRole,
+    PgClient,
     PgConfig,
     PgError,
     PoolConfig,
@@ -25,7 +26,7 @@ from duckalog.postgres import (
 from duckalog.postgres.intent import WRITE, Intent, intent_of
 from duckalog.postgres.routing import LagClock, Replica, Router
 from tests.postgres.conftest import in_use
-from tests.postgres.faces import MakeClient
+from tests.postgres.faces import MakeClient, stated
 from tests.servers.postgres import Postgres, running_postgres, running_replica
 from tests.servers.proxy import Proxy
 
@@ -285,6 +286,60 @@ class TestLag:
         assert routed.query_one(count, [202]) == (1, pair.primary.port)
         pair.replica.run("SELECT pg_wal_replay_resume()")
         wait_until(lambda: routed.query_one(count, [202]) == (1, pair.replica.port))
+
+    def test_so_is_a_commit_that_was_not_waited_for(
+        self, make_client: MakeClient, pair: Pair
+    ) -> None:
+        client = make_client(
+            pair.primary,
+            replicas=[CONNINFO.format(pair.replica)],
+            pool=SMALL,
+            options={"options": "-c synchronous_commit=off"},
+        )
+        for number in range(1000, 1100):
+            client.execute("INSERT INTO numbers VALUES ($1)", [number])
+            assert client.exists("SELECT 1 FROM numbers WHERE i = $1", [number])
+
+    def test_so_is_what_another_thread_writes_meanwhile(
+        self, pair: Pair, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        replicas = [CONNINFO.format(pair.replica)]
+        with PgClient("", **stated(pair.primary), replicas=replicas) as client:
+            servers = client._servers()
+            client.execute("INSERT INTO numbers VALUES (2000)")
+            ask = servers.on
+
+            async def slow(*args: Any) -> Any:
+                found = await ask(*args)
+                monkeypatch.setattr(servers, "on", ask)
+                wait_until(lambda: replayed(pair))
+                pair.replica.run("SELECT pg_wal_replay_pause()")
+                client.execute("INSERT INTO numbers VALUES (2001)")
+                return found
+
+            monkeypatch.setattr(servers, "on", slow)
+            for number in (2000, 2001):
+                assert client.exists("SELECT 1 FROM numbers WHERE i = $1", [number])
+            pair.replica.run("SELECT pg_wal_replay_resume()")
+
+    def test_a_replica_that_does_not_say_where_it_is_is_not_waited_for(
+        self,
+        make_client: MakeClient,
+        pair: Pair,
+        proxy: Callable[[str, int], Proxy],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        link = proxy(pair.replica.host, pair.replica.port)
+        client = make_client(
+            pair.primary, replicas=[f"{link.host}:{link.port}"], lag_check_interval_s=60
+        )
+        wait_until(lambda: client.query_scalar(WHERE) == pair.replica.port)
+        monkeypatch.setattr("duckalog.postgres.routed.REPLICA_PATIENCE_S", 0.2)
+        client.execute("INSERT INTO numbers VALUES (3000)")
+        link.behave("black hole")
+        assert client.query_scalar(WHERE) == pair.primary.port
+        assert client.get_routing_stats().replicas[0].failures == 1
+        link.behave("reset")
 
     def test_who_wrote_nothing_may_read_what_is_old(
         self, make_client: MakeClient, routed: Any, pair: Pair
