@@ -23,7 +23,7 @@ from duckalog.postgres.errors import QueryError
 from duckalog.postgres.execution import limited, run_own
 from duckalog.postgres.faces import Both, F, entered, settled
 from duckalog.postgres.hooks import OperationKind
-from duckalog.postgres.queries import Queries
+from duckalog.postgres.queries import Queries, within
 from duckalog.sql import split_name
 
 BATCH_ROWS = 10_000
@@ -87,7 +87,7 @@ class Bulk(Queries[F]):
         The source is a query; PostgreSQL takes no parameters in this one.
         `timeout_s` is how long nothing may move.
         """
-        query = SQL("({}\n)").format(SQL(source) if isinstance(source, str) else source)
+        query = SQL("({}\n)").format(within(source))
         statement = _copy(query, "TO STDOUT", format, header)
         async with self._copying(statement, timeout_s, query) as open_:
             with writable(target) as write:
@@ -145,6 +145,7 @@ class Bulk(Queries[F]):
     ) -> int:
         """Return how many rows were updated; `key` names the columns that find them."""
         _must_contain(columns, key)
+        _must_name_some(key)
         changed = [name for name in columns if name not in key]
         if not changed:
             raise ValueError("columns: there is none but those of the key")
@@ -165,6 +166,7 @@ class Bulk(Queries[F]):
         timeout_s: float | None = None,
     ) -> int:
         """Return how many rows were deleted, whose keys are given as rows."""
+        _must_name_some(key)
         statement = SQL("DELETE FROM {} AS old USING {} AS new WHERE {}")
 
         def built(source: Composable) -> Composable:
@@ -190,6 +192,7 @@ class Bulk(Queries[F]):
         only once in 10,000 rows: PostgreSQL refuses to touch a row twice.
         """
         _must_contain(columns, key)
+        _must_name_some(key)
         names = [one for one in columns if one not in key] if update is None else list(update)
         _must_contain(columns, names)
         action = SQL("UPDATE SET {}").format(_assignments(names, "excluded"))
@@ -369,10 +372,17 @@ def _must_contain(columns: Sequence[str], names: Sequence[str]) -> None:
         raise ValueError(f'columns: "{missing[0]}" is not among them')
 
 
+def _must_name_some(key: Sequence[str]) -> None:
+    if not key or isinstance(key, str):
+        raise ValueError("key: expected the names of one column or more, in a list")
+
+
 def _texts(transformer: Any, rows: Iterable[Sequence[Any]], width: int) -> list[list[str | None]]:
     """Return the columns of rows, each value as the text that PostgreSQL reads."""
     arrays: list[list[str | None]] = [[] for _ in range(width)]
     for row in rows:
+        if len(row) != width:
+            raise ValueError(f"rows: expected {width} values in each, got {len(row)}")
         for array, value in zip(arrays, row, strict=True):
             if isinstance(value, str) or value is None:
                 array.append(value)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from random import uniform
 from typing import Any
 
 from duckalog.environment import Secret, read_environment
-from duckalog.errors import NOWHERE, Problem, Problems
+from duckalog.errors import Problems
 from duckalog.libpq import CONNECT_TIMEOUT_S, DEFAULT_PORT, SECRETS
 from duckalog.postgres.credentials import CredentialProvider
 from duckalog.postgres.hooks import Hook
@@ -30,6 +29,7 @@ from duckalog.postgres.parameters import (
 from duckalog.postgres.redaction import Redact
 from duckalog.postgres.routing import RoutingPolicy
 from duckalog.postgres.simulation import Simulation, SimulationMode, problems_of, simulation_of
+from duckalog.postgres.variables import OF_THE_POOL, arguments_of
 
 DEFAULT_APPLICATION = "duckalog"
 MAX_CONNECTIONS = 10_000
@@ -187,12 +187,18 @@ class PgConfig:
         ):
             if limit is not None:
                 check_number(problems, name, limit, above=0)
-        _check_masks(problems, masks or {})
+        for name, given, kind in (("pool", pool, PoolConfig), ("retry", retry, RetryConfig)):
+            if given is not None and not isinstance(given, kind):
+                problem(problems, name, f"expected a {kind.__name__}, got {type(given).__name__}")
+        _check_masks(problems, {} if masks is None else masks)
         check_number(problems, "lag_check_interval_s", lag_check_interval_s, above=0)
         if routing_policy not in list(RoutingPolicy):
             known = ", ".join(one.value for one in RoutingPolicy)
             message = f'there is no policy "{routing_policy}"'
             problem(problems, "routing_policy", message, f"Policies: {known}.")
+        if isinstance(replicas, str):
+            problem(problems, "replicas", "expected several servers, got a text", "Give a list.")
+            replicas = ()
         others = [
             replica(text, number, problems, parameters, require_tls)
             for number, text in enumerate(replicas)
@@ -296,24 +302,8 @@ class PgConfig:
         that is missing or wrong.
         """
         found = read_environment() if environment is None else environment
-        problems = Problems()
-        mode = stated.get("simulation", found.get("PG_SIMULATION_MODE"))
-        for name, key in _REQUIRED.items() if mode != SimulationMode.REPLAY else ():
-            if not found.get(name) and key not in stated and not _is_provided(key, stated):
-                problems.append(
-                    Problem(
-                        NOWHERE, f"{name}: the variable is not set", f'Export it, or state "{key}".'
-                    )
-                )
-        arguments: dict[str, Any] = {}
-        for name, (key, read) in _VARIABLES.items():
-            if found.get(name):
-                try:
-                    arguments[key] = read(found[name])
-                except ValueError as error:
-                    problems.append(Problem(NOWHERE, f"{name}: {error}"))
-        raise_all(problems)
-        sizes = {key: arguments.pop(key) for key in _OF_THE_POOL if key in arguments}
+        arguments = arguments_of(found, stated)
+        sizes = {key: arguments.pop(key) for key in OF_THE_POOL if key in arguments}
         if sizes and "pool" not in stated:
             arguments["pool"] = PoolConfig(**{**_fitting(sizes), **sizes})
         return cls(**{**arguments, **stated})
@@ -325,10 +315,6 @@ def _fitting(sizes: Mapping[str, Any]) -> dict[str, Any]:
     return {"min_size": min(default.min_size, sizes.get("max_size", default.max_size))}
 
 
-def _is_provided(key: str, stated: Mapping[str, Any]) -> bool:
-    return key in ("username", "password") and stated.get("credentials") is not None
-
-
 def secret(value: Any) -> Secret:
     """Return a value as a Secret; it may be one, or have pydantic's `get_secret_value()`."""
     if isinstance(value, Secret):
@@ -337,66 +323,10 @@ def secret(value: Any) -> Secret:
     return Secret(str(reveal() if reveal else value))
 
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h)?\Z")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, None: 1.0}
-
-
-def duration(text: str) -> float:
-    """Return the seconds of `30`, `30s`, `500ms`, `2m` or `1h`; raises ValueError."""
-    match = _DURATION.match(text.strip())
-    if not match:
-        raise ValueError("expected a time, 30s or 500ms say")
-    return float(match[1]) * _UNITS[match[2]]
-
-
-def whole_number(text: str) -> int:
-    """Return a number in digits; raises ValueError."""
-    if not text.strip().isdigit():
-        raise ValueError("expected a whole number")
-    return int(text)
-
-
-def yes_or_no(text: str) -> bool:
-    """Return what `true` or `false` says, or 1 or 0; raises ValueError."""
-    found = {"true": True, "1": True, "false": False, "0": False}.get(text.strip().lower())
-    if found is None:
-        raise ValueError("expected true or false")
-    return found
-
-
-def comma_separated(text: str) -> list[str]:
-    """Return the parts between commas, without blanks."""
-    return [one.strip() for one in text.split(",") if one.strip()]
-
-
-_REQUIRED = {
-    "PG_HOST": "host",
-    "PG_DATABASE": "database",
-    "PG_USERNAME": "username",
-    "PG_PASSWORD": "password",
-}
-_OF_THE_POOL = ("min_size", "max_size", "acquire_timeout_s")
-_VARIABLES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
-    **{name: (key, str) for name, key in _REQUIRED.items() if key != "password"},
-    "PG_PASSWORD": ("password", Secret),
-    "PG_PORT": ("port", whole_number),
-    "PG_SSLMODE": ("ssl_mode", str),
-    "PG_SSLCERT": ("ssl_cert", str),
-    "PG_SSLKEY": ("ssl_key", str),
-    "PG_SSLROOTCERT": ("ssl_root_cert", str),
-    "PG_POOL_MIN": ("min_size", whole_number),
-    "PG_POOL_MAX": ("max_size", whole_number),
-    "PG_ACQUIRE_TIMEOUT": ("acquire_timeout_s", duration),
-    "PG_QUERY_TIMEOUT": ("query_timeout_s", duration),
-    "PG_REPLICA_HOSTS": ("replicas", comma_separated),
-    "PG_REQUIRE_TLS": ("require_tls", yes_or_no),
-    "PG_SLOW_STATEMENT": ("slow_statement_s", duration),
-    "PG_SIMULATION_MODE": ("simulation", str),
-    "PG_SIMULATION_FILE": ("simulation_file", str),
-}
-
-
 def _check_masks(problems: Problems, masks: Mapping[str, Any]) -> None:
+    if not isinstance(masks, Mapping):
+        message = f"expected masks by their columns' names, got {type(masks).__name__}"
+        return problem(problems, "masks", message)
     for name, mask in masks.items():
         try:
             parts_of(name)
@@ -405,3 +335,4 @@ def _check_masks(problems: Problems, masks: Mapping[str, Any]) -> None:
         if not callable(mask):
             remedy = "mask_constant(), mask_partial() and mask_hash(key) return some."
             problem(problems, f"masks[{name!r}]", "expected a function of the value", remedy)
+    return None

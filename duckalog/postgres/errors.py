@@ -173,4 +173,6 @@ def translated(error: Any, *, is_lost: bool) -> PgError:
         )
     if error.sqlstate:
         return refusal(error)
+    if str(error).startswith("COPY cannot be used"):
+        return QueryError("COPY is not run like other statements", None, "Use copy_in or copy_out.")
     return QueryError(f"the statement could not be sent: {error}")

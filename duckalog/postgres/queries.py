@@ -29,6 +29,14 @@ else:
 R = TypeVar("R", default=Row)
 
 
+def within(sql: str | Composable) -> Composable:
+    """Return a statement to be a part of another: a semicolon at its end goes."""
+    from psycopg.sql import SQL
+
+    text = sql if isinstance(sql, str) else sql.as_string(None)
+    return SQL(text.rstrip().rstrip(";"))
+
+
 class Queries(Scope[F]):
     """Statements with `$1`, `$2` and so on for their values, which never become text.
 
@@ -154,8 +162,7 @@ class Queries(Scope[F]):
         """Say whether a query has any row; the server stops at the first."""
         from psycopg.sql import SQL
 
-        text = SQL(sql) if isinstance(sql, str) else sql
-        found = SQL("SELECT EXISTS ({}\n)").format(text)
+        found = SQL("SELECT EXISTS ({}\n)").format(within(sql))
         return bool(only_value(await self._run(found, params, timeout_s, prepare)))
 
     @Both
@@ -170,6 +177,8 @@ class Queries(Scope[F]):
         All are sent before the first answer is waited for. `timeout_s` is for
         the whole batch.
         """
+        if isinstance(statements, str):
+            raise TypeError("statements is a str: pass them in a list")
         pairs = [(one, ()) if isinstance(one, str) else one for one in statements]
         limit_s = self._limit(timeout_s)
         connection = await self._acquire()

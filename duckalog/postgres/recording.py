@@ -9,6 +9,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -50,11 +51,7 @@ class Recorder:
         with _LOCK:
             if self._opened is None:
                 is_new = not self._lines or not os.path.exists(self.file)
-                try:
-                    self._opened = open(self.file, "ab", buffering=0)  # noqa: SIM115
-                    _lock(self._opened)
-                except OSError as error:
-                    raise _unwritable(self.file, error) from None
+                self._opened = _locked(self.file)
                 if is_new:
                     self._opened.truncate(0)
                     self._lines = 0
@@ -79,9 +76,16 @@ class Recorder:
             return self._lines
 
 
-def _lock(file: Any) -> None:
-    """Keep other processes out of a file; raises BlockingIOError."""
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def _locked(path: str) -> Any:
+    """Return a file that other processes are kept out of; raises SimulationError."""
+    with ExitStack() as unless_locked:
+        try:
+            file = unless_locked.enter_context(open(path, "ab", buffering=0))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise _unwritable(path, error) from None
+        unless_locked.pop_all()
+    return file
 
 
 @dataclass

@@ -22,7 +22,7 @@ from duckalog.postgres.execution import Loads, Params, checked, failure, limited
 from duckalog.postgres.execution import run_own as run
 from duckalog.postgres.faces import Blocking, Both, F, Scope, finished, settled
 from duckalog.postgres.hooks import Operation, OperationKind
-from duckalog.postgres.queries import Queries
+from duckalog.postgres.queries import Queries, within
 from duckalog.postgres.rows import Column, Row, columns_of, maker, names_of
 from duckalog.postgres.values import unloaded
 
@@ -246,7 +246,7 @@ class Streams(Queries[F]):
         """
         if size < 1 or not key:
             raise ValueError("a page has at least one row, and a key at least one column")
-        text = SQL(sql) if isinstance(sql, str) else sql
+        text = within(sql)
         mark = _mark(text, key, descending)
         values: list[str] = [] if after is None else _read_token(after, mark, len(key))
         statement = _page(text, key, len(params), size, descending, is_first=after is None)

@@ -50,6 +50,9 @@ class TransactionOptions:
     timeout_s: float | None = None
     warn_after_s: float | None = 60.0
 
+    def __post_init__(self) -> None:
+        limit_of(self.timeout_s, None)
+
     def begin(self, server_version: int) -> SQL:
         """Return the statements that begin it."""
         parts = ["BEGIN"]
@@ -215,6 +218,11 @@ class Transaction(Operations[F]):
         await self._rollback()
         if status == TransactionStatus.UNKNOWN:
             raise ConnectionLost("the connection was lost before COMMIT: nothing was done")
+        if status == TransactionStatus.IDLE:
+            raise TransactionError(
+                "one of the statements had ended the transaction already",
+                "Leave COMMIT and ROLLBACK to the block, or call commit() and rollback().",
+            )
         raise TransactionError(
             "the transaction was rolled back: one of its statements had failed",
             "Go back to a savepoint after an error, or let the error leave the block.",

@@ -14,6 +14,8 @@ from typing import Any
 
 import pyarrow
 import pytest
+from hypothesis import HealthCheck, given, settings
+from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
 from duckalog.postgres import (
@@ -24,7 +26,7 @@ from duckalog.postgres import (
     QueryError,
     QueryTimeout,
 )
-from tests.hostile import HOSTILE
+from tests.hostile import HOSTILE, NAME, TEXT
 from tests.postgres.faces import MakeClient
 from tests.servers.postgres import Postgres
 from tests.servers.proxy import Proxy
@@ -234,6 +236,35 @@ class TestRows:
         assert client.upsert(table, ["i", "t"], swapped, key=["i"]) == len(HOSTILE)
         assert rows(client, table) == swapped
 
+    @settings(
+        max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    )
+    @given(NAME, NAME, TEXT)
+    def test_any_name_and_any_text_stay_data(
+        self, client: Any, table: str, column: str, channel: str, text: str
+    ) -> None:
+        column, channel = (one.encode()[:60].decode(errors="ignore") for one in (column, channel))
+        kept = f'{table}"."{column}'[:40].encode()[:60].decode(errors="ignore")
+        name = Identifier(kept).as_string(None)
+        with client.transaction() as all_:
+            all_.execute(
+                SQL("CREATE TABLE {} (i int PRIMARY KEY, {} text)").format(
+                    Identifier(kept), Identifier(f"c{column}")
+                )
+            )
+            columns = ["i", f"c{column}"]
+            assert all_.batch_insert(name, columns, [(1, text), (2, text)]) == 2
+            assert all_.upsert(name, columns, [(1, text + "'")], key=["i"]) == 1
+            assert all_.batch_update(name, columns, [(2, text + ";")], key=["i"]) == 1
+            out = io.StringIO()
+            assert all_.copy_out(SQL("SELECT * FROM {}").format(Identifier(kept)), out) == 2
+            assert all_.batch_delete(name, ["i"], [[3]]) == 0
+            found = all_.query(SQL("SELECT * FROM {} ORDER BY i").format(Identifier(kept)))
+            assert found == [(1, text + "'"), (2, text + ";")]
+            assert found[0].keys() == tuple(columns)
+            all_.notify(channel, text[:1000])
+            all_.rollback()
+
 
 class TestBatches:
     def test_upsert_inserts_or_updates(self, client: Any, table: str) -> None:
@@ -285,3 +316,8 @@ class TestBatches:
             client.upsert(table, ["i"], [], key=["x"])
         with pytest.raises(ValueError, match="none but those of the key"):
             client.batch_update(table, ["i"], [], key=["i"])
+        for key in ([], "i"):
+            with pytest.raises(ValueError, match="key: expected the names"):
+                client.upsert(table, ["i", "t"], [(1, "a")], key=key)
+        with pytest.raises(ValueError, match="rows: expected 2 values in each, got 1"):
+            client.upsert(table, ["i", "t"], [(1,)], key=["i"])

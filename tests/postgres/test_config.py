@@ -136,6 +136,10 @@ class TestProblems:
             ({"options": {"host": "x"}}, "options.host: this has an argument of its own"),
             ({"options": {"client_encoding": "latin1"}}, "the client speaks UTF-8 only"),
             ({"host": "a\0b"}, "host: text cannot contain NUL"),
+            ({"replicas": "a:5432"}, "replicas: expected several servers, got a text"),
+            ({"pool": {"max_size": 1}}, "pool: expected a PoolConfig, got dict"),
+            ({"retry": 3}, "retry: expected a RetryConfig, got int"),
+            ({"masks": ["email"]}, "masks: expected masks by their columns' names, got list"),
         ],
     )
     def test_each_names_its_field(self, stated: dict[str, Any], message: str) -> None:

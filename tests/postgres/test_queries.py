@@ -128,6 +128,20 @@ class TestStatements:
         assert not client.exists(TWO, [2])
         assert client.exists("SELECT 1 / (2 - i) FROM generate_series(1, 2) i -- one is enough")
 
+    def test_a_semicolon_at_the_end_is_allowed_everywhere(self, client: Any) -> None:
+        sql = "SELECT 1 AS i; \n"
+        assert client.query(sql) == list(client.query_stream(sql)) == [(1,)]
+        assert client.exists(sql)
+        assert client.exists(SQL("SELECT {};").format(1))
+        assert client.query_page(sql, key=["i"]).rows == [(1,)]
+        assert client.copy_out(sql, lambda _: None) == 1
+
+    def test_copy_is_told_to_be_done_otherwise(self, client: Any, table: str) -> None:
+        for sql in (f"COPY {table} FROM STDIN", f"COPY {table} TO STDOUT"):
+            with pytest.raises(QueryError, match="COPY is not run like other statements"):
+                client.execute(sql)
+        assert client.query_scalar("SELECT 1") == 1
+
     def test_a_batch_is_done_whole_or_not_at_all(self, client: Any, table: str) -> None:
         insert = f"INSERT INTO {table} VALUES ($1, $2)"
         done = client.execute_batch(
@@ -138,6 +152,10 @@ class TestStatements:
             client.execute_batch([(insert, [3, "a"]), (insert, [1, "again"]), (insert, [4, "b"])])
         assert caught.value.constraint == f"{table}_pkey"
         assert client.query(f"SELECT i FROM {table} ORDER BY i") == [(1,), (2,)]
+
+    def test_a_batch_is_no_text(self, client: Any) -> None:
+        with pytest.raises(TypeError, match="pass them in a list"):
+            client.execute_batch("SELECT 1")
 
     @pytest.mark.parametrize("params", ["ab", b"ab", {"i": 1}])
     def test_parameters_that_are_no_sequence_are_refused(self, client: Any, params: Any) -> None:
@@ -252,6 +270,21 @@ class TestCursors:
             assert cursor._query is None
             assert cursor._tx.pgresult.ntuples == 0
             finished(client._release(connection))
+
+
+def test_the_client_speaks_utf_8_whatever_the_database_s_encoding(
+    make_client: MakeClient, postgres: Postgres, face: str
+) -> None:
+    name = f"latin_{face}"
+    how = "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    postgres.run(f"CREATE DATABASE {name} {how}")
+    client = make_client(database=name)
+    assert client.query_one("SELECT 'é' AS \"é\"").to_dict() == {"é": "é"}
+    assert client.query_arrow("SELECT 'é' AS \"é\"").to_pylist() == [{"é": "é"}]
+    with pytest.raises(QueryError, match="has no equivalent in encoding"):
+        client.query("SELECT $1::text", ["日本"])
+    client.close()
+    postgres.run(f"DROP DATABASE {name}")
 
 
 class TestInjection:

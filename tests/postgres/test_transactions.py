@@ -71,6 +71,15 @@ class TestBlocks:
             transaction.rollback()
         assert rows(client, table) == []
 
+    def test_one_that_its_statements_ended_says_so(self, client: Any, table: str) -> None:
+        with (
+            pytest.raises(TransactionError, match="had ended the transaction already"),
+            client.transaction() as transaction,
+        ):
+            transaction.execute(f"INSERT INTO {table} VALUES (1)")
+            transaction.execute("COMMIT")
+        assert rows(client, table) == [1]
+
     def test_a_batch_in_a_transaction_is_undone_with_it(self, client: Any, table: str) -> None:
         with pytest.raises(ZeroDivisionError), client.transaction() as transaction:
             assert transaction.execute_batch([f"INSERT INTO {table} VALUES (1), (2)"]) == [2]
@@ -164,6 +173,10 @@ class TestLimits:
             transaction.execute("SELECT 1")
         with pytest.raises(ConnectionLost):
             transaction.commit()
+
+    def test_a_limit_is_more_than_nothing(self, client: Any) -> None:
+        with pytest.raises(ValueError, match="expected more than 0"):
+            client.transaction(timeout_s=-1)
 
     def test_a_long_one_is_warned_of_once(
         self, client: Any, caplog: pytest.LogCaptureFixture
