@@ -96,6 +96,9 @@ class NotificationStream(Scope[F]):
             except (PgError, psycopg.Error):
                 await self.face.sleep(_delay(retry, number))
                 continue
+            if self._is_closed:  # by another thread or task, meanwhile
+                await settled(connection.close())
+                return
             self._connection = connection
             self._found.append(Gap(time.monotonic() - lost_at))
             return

@@ -10,9 +10,16 @@ from typing import Any
 
 import pytest
 
-from duckalog.postgres import ClosedError, Gap, Notification, PoolConfig, QueryError
+from duckalog.postgres import (
+    ClosedError,
+    Gap,
+    Notification,
+    PgClient,
+    PoolConfig,
+    QueryError,
+)
 from tests.hostile import HOSTILE
-from tests.postgres.faces import MakeClient
+from tests.postgres.faces import MakeClient, stated
 from tests.servers.postgres import Postgres
 from tests.servers.proxy import Proxy
 
@@ -91,6 +98,23 @@ class TestChannels:
 
 
 class TestReconnecting:
+    def test_one_that_is_closed_meanwhile_leaves_no_connection(
+        self, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with PgClient("", **stated(postgres)) as client:
+            stream = client.listen("meanwhile")
+            connect, made = stream._connected, []
+
+            async def connected() -> Any:
+                made.append(await connect())
+                stream.close()
+                return made[0]
+
+            monkeypatch.setattr(stream, "_connected", connected)
+            stream._connection.pgconn.finish()
+            assert stream.next(timeout_s=10) is None
+            assert made[0].closed
+
     def test_a_connection_that_is_ended_is_made_again_and_told_of(
         self, client: Any, caplog: pytest.LogCaptureFixture
     ) -> None:

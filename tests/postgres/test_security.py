@@ -100,6 +100,20 @@ class TestTls:
         with pytest.raises(ConnectError):
             make_client(port=front.port, ssl_mode="disable", retry=ONCE)
 
+    def test_a_client_shows_its_certificate_where_it_is_asked_for_one(
+        self, make_client: MakeClient, postgres: Postgres, tmp_path: Path
+    ) -> None:
+        target = (postgres.host, postgres.port)
+        with tls_front(target, "localhost", tmp_path, asks_clients=True) as front:
+            stated = {"host": "localhost", "port": front.port, "ssl_mode": "verify-full"}
+            stated |= {"ssl_root_cert": str(front.authority), "retry": ONCE}
+            key = str(tmp_path / "client.key")
+            client = make_client(ssl_cert=str(tmp_path / "client.pem"), ssl_key=key, **stated)
+            assert client.query_scalar("SELECT 1") == 1
+            client.close()
+            with pytest.raises(ConnectError):
+                make_client(**stated)
+
 
 class TestRequireTls:
     @pytest.mark.parametrize(

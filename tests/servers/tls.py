@@ -48,14 +48,27 @@ def _serve(client: socket.socket, context: ssl.SSLContext, target: tuple[str, in
 
 
 @contextlib.contextmanager
-def tls_front(target: tuple[str, int], name: str, folder: Path) -> Iterator[TlsFront]:
-    """Run it until the block ends, with a certificate for `name` alone."""
+def tls_front(
+    target: tuple[str, int], name: str, folder: Path, *, asks_clients: bool = False
+) -> Iterator[TlsFront]:
+    """Run it until the block ends, with a certificate for `name` alone.
+
+    Where it asks clients for one of theirs, `client.pem` and `client.key` of
+    the folder are such.
+    """
     import trustme
 
     authority, stranger = trustme.CA(), trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     authority.issue_cert(name).configure_cert(context)
+    if asks_clients:
+        context.verify_mode = ssl.CERT_REQUIRED
+        authority.configure_trust(context)
+        known = authority.issue_cert("client@example.com")
+        known.cert_chain_pems[0].write_to_path(folder / "client.pem")
+        known.private_key_pem.write_to_path(folder / "client.key")
+        (folder / "client.key").chmod(0o600)  # libpq takes no key that others can read
     paths = folder / "authority.pem", folder / "stranger.pem"
     for one, path in zip((authority, stranger), paths, strict=True):
         one.cert_pem.write_to_path(path)
