@@ -83,6 +83,7 @@ class Pool(Generic[F]):
         self._given: set[AnyConnection] = set()
         self._generation = 0
         self._patience_s = CHECK_LIMIT_S
+        self._doubted_at = 0.0
         self._credentials = CachedCredentials(config.credentials) if config.credentials else None
         self._pool = self._made()
 
@@ -161,6 +162,7 @@ class Pool(Generic[F]):
     def _looked_at(self, connection: AnyConnection) -> None:
         """Make a new connection ready; raises where its server is too old."""
         self.last_failure = None
+        self._patience_s = CHECK_LIMIT_S
         connection.released_at = time.monotonic()
         connection.spare_cursors = []
         connection.server_cursor_factory = (
@@ -255,7 +257,8 @@ class Pool(Generic[F]):
             if connection.generation != self._generation:
                 await self._discard(connection)  # it was being made when the pool was drained
                 continue
-            is_fresh = now - connection.released_at < sizes.health_check_interval_s
+            trusted_from = max(self._doubted_at, now - sizes.health_check_interval_s)
+            is_fresh = connection.released_at > trusted_from
             if (is_fresh and is_quiet(connection)) or await self._is_sound(connection, deadline):
                 connection.acquired_at = now
                 self._given.add(connection)
@@ -265,9 +268,8 @@ class Pool(Generic[F]):
             await self._discard(connection)
 
     async def _is_sound(self, connection: AnyConnection, deadline: float) -> bool:
-        limit_s = min(CHECK_LIMIT_S, max(IMPATIENCE_S, deadline - time.monotonic()))
         try:
-            return await answers(connection, limit_s)
+            return await self._answers(connection, deadline - time.monotonic())
         except BaseException:
             await self._discard(connection)
             raise
@@ -293,6 +295,8 @@ class Pool(Generic[F]):
         """Take a connection back; one that is broken is replaced."""
         connection.released_at = now = time.monotonic()
         connection.within = None
+        if connection.closed:
+            self._doubted_at = now  # others may be dead as well: they are asked first
         self._usage_s += now - connection.acquired_at
         self._given.discard(connection)
         returned = self._pool.putconn(connection)
@@ -320,11 +324,19 @@ class Pool(Generic[F]):
 
     async def must_answer(self, connection: AnyConnection) -> None:
         """Raise psycopg.OperationalError where the server does not answer on a connection."""
-        limit_s, asked_at = self._patience_s, time.monotonic()
-        if not await answers(connection, limit_s):
-            if time.monotonic() - asked_at >= limit_s:
-                self._patience_s = IMPATIENCE_S
+        if not await self._answers(connection, CHECK_LIMIT_S):
             raise psycopg.OperationalError("the server does not answer")
+
+    async def _answers(self, connection: AnyConnection, most_s: float) -> bool:
+        """Say whether the server answers; where it is silent on one, others get little time."""
+        limit_s = max(IMPATIENCE_S, min(self._patience_s, most_s))
+        asked_at = time.monotonic()
+        is_sound = await answers(connection, limit_s)
+        if is_sound:
+            self._patience_s = CHECK_LIMIT_S
+        elif time.monotonic() - asked_at >= limit_s:
+            self._patience_s = IMPATIENCE_S
+        return is_sound
 
     def stats(self) -> PoolStats:
         """Return what the pool has and did."""

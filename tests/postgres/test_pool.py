@@ -425,6 +425,20 @@ class TestBlackHole:
         time.sleep(0.3)
         assert client.query_scalar("SELECT 1") == 1
 
+    def test_idle_connections_are_asked_after_one_was_lost(
+        self, make_client: MakeClient, link: Proxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("duckalog.postgres.pool.CHECK_LIMIT_S", 0.3)
+        monkeypatch.setattr("duckalog.postgres.connection.CANCEL_GRACE_S", 0.2)
+        size = PoolConfig(min_size=4, max_size=4, acquire_timeout_s=9)
+        client = make_client(port=link.port, connect_timeout_s=2, pool=size)
+        wait_until(lambda: stats(client).available == 4)
+        link.behave("black hole")
+        threading.Timer(1, lambda: (link.behave("reset"), link.behave("pass"))).start()
+        with pytest.raises(QueryTimeout):
+            client.query("SELECT 1", timeout_s=0.3)
+        assert client.query_scalar("SELECT 1", timeout_s=0.3) == 1
+
     def test_checks_and_closing_end(
         self, make_client: MakeClient, link: Proxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:

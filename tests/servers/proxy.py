@@ -61,15 +61,16 @@ class Proxy:
 
     async def _behave(self, mode: Mode, cut_after_bytes: int | None, latency_ms: float) -> None:
         self.mode, self._left, self.latency_ms = mode, cut_after_bytes, latency_ms
+        if mode == "refuse" and self._listener is not None:
+            self._listener.close()
+            self._listener = None
         if mode in ("refuse", "reset"):
+            await asyncio.sleep(0)  # for those that are being accepted
             links = list(self._links)
             for link in links:
                 link.cancel()
             await asyncio.gather(*links, return_exceptions=True)
-        if mode == "refuse" and self._listener is not None:
-            self._listener.close()
-            self._listener = None
-        elif mode != "refuse" and self._listener is None:
+        if mode != "refuse" and self._listener is None:
             await self._listen()
 
     async def _listen(self) -> None:
@@ -80,12 +81,14 @@ class Proxy:
         link = self._loop.create_task(self._link(reader, writer))
         self._links.add(link)
         link.add_done_callback(self._links.discard)
+        # A task that is cancelled before its first step closes nothing.
+        link.add_done_callback(lambda _: writer.transport.abort())
 
     async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection until either side ends it or the mode breaks it."""
         ends = [writer]
         try:
-            if self.mode == "reset":
+            if self.mode in ("refuse", "reset"):
                 raise ConnectionResetError
             target_reader, target_writer = await asyncio.open_connection(*self.target)
             ends.append(target_writer)
