@@ -128,7 +128,9 @@ class Transaction(Operations[F]):
 
     async def _begun(self, operation: Operation | None) -> AnyConnection:
         """Return a connection with a transaction; where it is lost, nothing was done: another."""
+        attempts = self._pool.config.retry.attempts
         while True:
+            attempts -= 1
             connection = await self._pool.acquire()
             if operation is not None:
                 place(operation, connection)
@@ -138,6 +140,8 @@ class Transaction(Operations[F]):
                 await run(connection, begin, (), self.query_timeout_s)
             except ConnectionLost:
                 await self._pool.release(connection)
+                if not attempts:
+                    raise
             except BaseException:
                 await self._pool.release(connection)
                 raise

@@ -18,6 +18,7 @@ from duckalog.postgres import (
     QueryError,
     QueryTimeout,
     ReadOnlyError,
+    RetryConfig,
     SerializationError,
     TransactionError,
     TransactionOptions,
@@ -85,6 +86,22 @@ class TestBlocks:
             assert transaction.execute_batch([f"INSERT INTO {table} VALUES (1), (2)"]) == [2]
             raise ZeroDivisionError
         assert rows(client, table) == []
+
+    def test_a_beginning_that_is_lost_again_and_again_is_told(
+        self, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        client = make_client(retry=RetryConfig(attempts=3))
+        begun: list[str] = []
+
+        async def lost(connection: Any, *statement: Any) -> None:
+            connection.pgconn.finish()
+            begun.append(repr(statement[0]))
+            raise ConnectionLost("the connection was lost")
+
+        monkeypatch.setattr("duckalog.postgres.transactions.run", lost)
+        with pytest.raises(ConnectionLost):
+            client.begin()
+        assert len(begun) == 3
 
 
 class TestOptions:
