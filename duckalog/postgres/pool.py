@@ -257,8 +257,10 @@ class Pool(Generic[F]):
             if connection.generation != self._generation:
                 await self._discard(connection)  # it was being made when the pool was drained
                 continue
-            trusted_from = max(self._doubted_at, now - sizes.health_check_interval_s)
-            is_fresh = connection.released_at > trusted_from
+            released_at = connection.released_at
+            is_fresh = (
+                released_at > self._doubted_at and now - released_at < sizes.health_check_interval_s
+            )
             if (is_fresh and is_quiet(connection)) or await self._is_sound(connection, deadline):
                 connection.acquired_at = now
                 self._given.add(connection)

@@ -14,7 +14,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a result; `type_name` is as PostgreSQL writes it, with its modifiers."""
+    """A column of a result; `type_name` is as PostgreSQL writes it, with its modifiers.
+
+    A type that is not part of PostgreSQL, an enum say, has its OID for a name.
+    """
 
     name: str
     type_oid: int

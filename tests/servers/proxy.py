@@ -13,6 +13,8 @@ import pytest
 Mode = Literal["pass", "black hole", "refuse", "reset"]
 
 CHUNK = 65536
+ACCEPTING_S = 0.005
+"""After this time a connection that the event loop has accepted is a link."""
 # SO_LINGER with a time of 0: close() sends RST in place of FIN.
 RESET = struct.pack("ii", 1, 0)
 
@@ -55,6 +57,7 @@ class Proxy:
         """Reset what is open and free the port."""
         if not self._loop.is_closed():
             self.behave("refuse")
+            asyncio.run_coroutine_threadsafe(self._ended(), self._loop).result()
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
@@ -65,13 +68,18 @@ class Proxy:
             self._listener.close()
             self._listener = None
         if mode in ("refuse", "reset"):
-            await asyncio.sleep(0)  # for those that are being accepted
+            await asyncio.sleep(ACCEPTING_S)
             links = list(self._links)
             for link in links:
                 link.cancel()
             await asyncio.gather(*links, return_exceptions=True)
         if mode != "refuse" and self._listener is None:
             await self._listen()
+
+    async def _ended(self) -> None:
+        while self._links:
+            await asyncio.wait(list(self._links))
+        await asyncio.sleep(ACCEPTING_S)  # transports close a turn later
 
     async def _listen(self) -> None:
         self._listener = await asyncio.start_server(self._accept, self.host, self.port)
