@@ -82,7 +82,7 @@ class Routed(Generic[F]):
         try:
             await self._open()
         except BaseException:
-            await self.close()
+            await self._close_pools()
             raise
 
     async def _open(self) -> None:
@@ -98,6 +98,9 @@ class Routed(Generic[F]):
 
     async def close(self) -> None:
         """Close every pool."""
+        await self._close_pools()
+
+    async def _close_pools(self) -> None:
         for pool in self.all_pools:
             await pool.close()
 

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pytest
@@ -16,6 +16,7 @@ from duckalog import ConfigError
 from duckalog.postgres import (
     ConnectionLost,
     ConnectionRole,
+    Credentials,
     PgClient,
     PgConfig,
     PgError,
@@ -23,6 +24,7 @@ from duckalog.postgres import (
     QueryError,
     RoutingPolicy,
 )
+from duckalog.postgres.config import secret
 from duckalog.postgres.intent import WRITE, Intent, intent_of
 from duckalog.postgres.routing import LagClock, Replica, Router
 from tests.postgres.conftest import in_use
@@ -416,6 +418,28 @@ class TestReplicaFaults:
         assert client.query_scalar(WHERE) == pair.primary.port
         link.behave("pass")
         wait_until(lambda: client.query_scalar(WHERE) == pair.replica.port)
+
+    def test_a_client_that_cannot_be_opened_leaves_no_connection(
+        self, make_client: MakeClient, pair: Pair
+    ) -> None:
+        class OfThePrimary:
+            def credentials(self, parameters: Mapping[str, str]) -> Credentials:
+                if parameters["port"] == str(pair.replica.port):
+                    raise LookupError("there are none for the replica")
+                return Credentials(secret(pair.primary.password))
+
+        with pytest.raises(LookupError):
+            make_client(
+                pair.primary,
+                is_open=False,
+                password=None,
+                application_name="unopened",
+                credentials=OfThePrimary(),
+                replicas=[CONNINFO.format(pair.replica)],
+            ).open()
+        count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'unopened'"
+        with pair.primary.connect() as other:
+            wait_until(lambda: other.execute(count).fetchone() == (0,))
 
     def test_a_read_under_way_is_done_again_elsewhere(
         self, make_client: MakeClient, pair: Pair

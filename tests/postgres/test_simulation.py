@@ -645,6 +645,8 @@ class TestFile:
         with pytest.raises(ConnectError):
             simulated.record(port=1, retry=RetryConfig(attempts=1)).open()
         simulated.both(lambda client: client.query("SELECT 1"))
+        with open(simulated.file) as other:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where somebody has it
 
     def test_what_comes_after_the_client_is_closed_is_not_recorded(
         self, simulated: Simulated
