@@ -34,13 +34,12 @@ from duckalog.engine.refusals import all_or_nothing, every_refusal
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import EngineError, Origin, Problem
 from duckalog.plan import Plan, ViewStep
-from duckalog.sql import (
-    Statement,
+from duckalog.sql import Statement, qualified
+from duckalog.statements import (
     comment_on_column,
     create_schema,
     drop_schema,
     drop_view,
-    qualified,
     reset_option,
 )
 from duckalog.version import __version__

@@ -22,7 +22,8 @@ from duckalog.engine.progress import Progress, untold
 from duckalog.engine.session import be_impatient, http_limits, prepare_cursor
 from duckalog.errors import Problem, nearest, sentences, shown
 from duckalog.plan import Plan, ViewStep
-from duckalog.sql import Statement, describe, drop_stub, stub_of_function
+from duckalog.sql import Statement
+from duckalog.statements import describe, drop_stub, stub_of_function
 
 logger = logging.getLogger("duckalog.engine")
 
