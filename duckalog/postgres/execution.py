@@ -100,6 +100,7 @@ async def run_own(
 ) -> Outcome:
     """Return what a statement of the client's own came to, of which no hook hears."""
     connection.limit(limit_s)
+    until = connection.until
     is_async = connection.is_async  # not settled(): here a small query's microseconds are
     rows: Any = []
     cursor: Any = None
@@ -120,7 +121,8 @@ async def run_own(
     except psycopg.Error as error:
         raise unloaded(error, cursor) or failure(error, connection, limit_s) from None
     finally:
-        connection.until = None
+        if connection.until is until:  # else it is of a statement that waits for this one
+            connection.until = None
     outcome = Outcome(columns, rows, max(0, cursor.rowcount))
     if loads is None:
         keep(connection, cursor)

@@ -249,6 +249,19 @@ class TestLimits:
         with pytest.raises(ValueError, match="expected more than 0"):
             client.query("SELECT 1", timeout_s=limit)
 
+    def test_a_statement_that_waits_for_another_on_its_connection_keeps_its_limit(
+        self, client: Any
+    ) -> None:
+        started = time.monotonic()
+        with client.transaction() as shared, ThreadPoolExecutor(1) as threads:
+            first = threads.submit(shared.query, "SELECT pg_sleep(0.3)")
+            time.sleep(0.1)
+            with pytest.raises(QueryTimeout):
+                shared.query("SELECT pg_sleep(5)", timeout_s=0.5)
+            assert len(first.result()) == 1
+            shared.rollback()
+        assert time.monotonic() - started < 3
+
 
 class TestCursors:
     def test_statements_that_share_a_connection_do_not_mix(self, client: Any) -> None:
