@@ -68,6 +68,9 @@ class _Client(Operations[F]):
             return
         routed: Routed[F] = routed_of(self.config)(self.face, self.config)
         await routed.open()
+        if self._routed is not None:
+            await routed.close()  # somebody else opened it meanwhile
+            return
         self._routed = routed
         self.config.observing.opened(self)
         self._watches = [self.face.spawn("duckalog.postgres watch", self._watched)]

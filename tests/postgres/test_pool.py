@@ -140,6 +140,17 @@ class TestSizes:
 
 
 class TestConnecting:
+    def test_a_client_that_several_open_is_opened_once(
+        self, make_client: MakeClient, client: Any
+    ) -> None:
+        name = "opened"
+        several = make_client(application_name=name, is_open=False)
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(lambda _: several.open(), range(4)))
+        assert several.query_scalar("SELECT 1") == 1
+        several.close()
+        wait_until(lambda: client.query_scalar(BACKENDS, [name]) == 0)
+
     def test_a_wrong_password_is_told_at_once(self, make_client: MakeClient) -> None:
         started = time.monotonic()
         with pytest.raises(ConnectError, match="password authentication failed") as caught:
