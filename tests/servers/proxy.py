@@ -111,8 +111,9 @@ class Proxy:
                     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 end.transport.abort()
         finally:
-            for end in ends:
+            for end in ends:  # all of them first: waiting may be cancelled
                 end.close()
+            for end in ends:
                 with contextlib.suppress(OSError):
                     await end.wait_closed()
 
