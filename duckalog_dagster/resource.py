@@ -34,6 +34,7 @@ class DuckalogResource(DuckDBResource):
     )
     variables: dict[str, str] = Field(
         default={},
+        repr=False,  # filled when a run has it
         description="Values for the config's ${env:NAME} placeholders, before the environment's.",
     )
     env_file: str = Field(default="", description="A file with more environment variables.")

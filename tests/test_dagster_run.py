@@ -23,6 +23,7 @@ from dagster import (
     ExecuteInProcessResult,
     RetryPolicy,
     asset,
+    build_resources,
     materialize,
 )
 
@@ -480,6 +481,13 @@ views:
 
 
 class TestSecrets:
+    def test_are_not_in_what_the_resource_prints(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PROD_PASSWORD", "zqxzqxzqx")
+        stated = DuckalogResource(config="c.yaml", variables={"P": EnvVar("PROD_PASSWORD")})
+        with build_resources({"duckalog": stated}) as resources:
+            assert resources.duckalog.variables == {"P": "zqxzqxzqx"}
+            assert "zqxzqxzqx" not in f"{resources.duckalog!r} {resources.duckalog}"
+
     @pytest.mark.parametrize("keys", [(), ("shop/fine",), ("shop/attachments/dw",)])
     def test_are_in_no_event_also_of_runs_that_fail(
         self,
