@@ -51,6 +51,7 @@ def duckalog_assets(
     Catalogs of several hundred views are better made by `build_duckalog_assets`.
     """
     found = catalog_specs(config, translator).chosen(select, exclude)
+    found.fit_in_one_op()
 
     def decorate(compute: Compute) -> AssetsDefinition:
         @functools.wraps(compute)
@@ -138,10 +139,9 @@ def assets_of(
     compute.__annotations__["context"] = AssetExecutionContext
     base = op_name(name or f"build_{found.name}")
     ops = []
-    for start in range(0, len(found.specs), assets_per_op):
-        part = found.specs[start : start + assets_per_op]
+    for number, part in enumerate(found.parts(found.specs, assets_per_op), 1):
         decorate = multi_asset(
-            name=f"{base}_{start // assets_per_op + 1}" if start else base,
+            name=f"{base}_{number}" if number > 1 else base,
             specs=part,
             check_specs=found.checks_of([spec.key for spec in part]),
             can_subset=True,

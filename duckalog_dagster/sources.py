@@ -34,10 +34,9 @@ def source_assets(
     base = op_name(name or f"observe_{found.name}")
     look = _observer(found, resource_key)
     ops = []
-    for start in range(0, len(found.sources), assets_per_op):
-        part = found.sources[start : start + assets_per_op]
-        number = f"_{start // assets_per_op + 1}" if start else ""
-        ops.append(multi_observable(part, f"{base}{number}", resource_key)(look))
+    for number, part in enumerate(found.parts(found.sources, assets_per_op), 1):
+        op = f"{base}_{number}" if number > 1 else base
+        ops.append(multi_observable(part, op, resource_key)(look))
     return ops
 
 

@@ -103,6 +103,42 @@ class CatalogSpecs:
         found = (check for key in keys for check in self._checks_by_asset.get(key, ()))
         return [with_deps_among(check, before) for check in found]
 
+    def parts(self, specs: Sequence[AssetSpec], size: int) -> Iterator[list[AssetSpec]]:
+        """Yield assets in their order, at most `size` at a time, no two outputs of one name."""
+        part: list[AssetSpec] = []
+        taken: set[str] = set()
+        for spec in specs:
+            names = self._outputs_of(spec)
+            if len(part) == size or not taken.isdisjoint(names):
+                yield part
+                part, taken = [], set()
+            part.append(spec)
+            taken.update(names)
+        if part:
+            yield part
+
+    def fit_in_one_op(self) -> None:
+        """Raise ValueError where Dagster would call two outputs of one op the same."""
+        taken: dict[str, str] = {}
+        for spec in self.specs:
+            for name, what in self._outputs_of(spec).items():
+                if name in taken:
+                    raise ValueError(
+                        f"{self.steps[spec.key].origin}: {what} and {taken[name]} cannot be made by"
+                        f' one op, in which Dagster would call both "{name}": name one otherwise'
+                        " (a check by its name, a view by meta.dagster.asset_key), or take"
+                        " build_duckalog_assets"
+                    )
+                taken[name] = what
+
+    def _outputs_of(self, spec: AssetSpec) -> dict[str, str]:
+        """Return what an asset and its checks are, by what Dagster calls them in an op."""
+        key = spec.key.to_user_string()
+        names = {spec.key.to_python_identifier(): f"the asset {key}"}
+        for check in self._checks_by_asset.get(spec.key, ()):
+            names[check.get_python_identifier()] = f'the check "{check.name}" of {key}'
+        return names
+
     @cached_property
     def _places(self) -> dict[AssetKey, int]:
         return {spec.key: place for place, spec in enumerate(self.specs)}

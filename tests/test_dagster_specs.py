@@ -23,6 +23,7 @@ from duckalog_dagster import (
     build_duckalog_assets,
     build_duckalog_check_specs,
     build_duckalog_definitions,
+    duckalog_assets,
     duckalog_view_condition,
     get_asset_key_for_view,
 )
@@ -204,6 +205,29 @@ class TestWhatASpecSays:
         assert spec.key == AssetKey(["s", "gr_e_x"])
         assert spec.metadata["dagster/table_name"] == "s.main.größe / x"
 
+    def test_names_in_other_letters_stay_different(self, write_config: WriteConfig) -> None:
+        config = write_config(
+            "version: 1\nduckdb: {database: s.duckdb}\n"
+            "views: [{name: 订单, sql: SELECT 1}, {name: 客户, sql: SELECT 1}]\n"
+        )
+        assert len({spec.key for spec in build_duckalog_asset_specs(config)}) == 2
+
+    def test_what_dagster_would_call_the_same_is_made_by_different_ops(
+        self, write_config: WriteConfig
+    ) -> None:
+        config = write_config(
+            "version: 1\nduckdb: {database: s.duckdb}\nviews:\n"
+            "  - {name: a, sql: SELECT 1 AS i, checks: [{type: row_count, min: 1, name: rows}]}\n"
+            "  - {name: a_rows, sql: SELECT i FROM a}\n"
+            "  - {name: a-rows, sql: SELECT i FROM a_rows}\n"
+        )
+        defs = build_duckalog_definitions(config)
+        Definitions.validate_loadable(defs)
+        ops = [[key.path[-1] for key in one.keys] for one in defs.assets or ()]
+        assert ops == [["a"], ["a_rows"], ["a-rows"]]
+        with pytest.raises(ValueError, match='the asset s/a_rows and the check "rows"'):
+            duckalog_assets(config=config)
+
     def test_every_view_and_database_has_a_check(self, write_config: WriteConfig) -> None:
         found = build_duckalog_check_specs(write_config(EVERYTHING))
         assert [(one.asset_key.path[-1], one.name) for one in found] == [
@@ -296,9 +320,31 @@ class TestMetaDagster:
             "c": None,
         }
 
-    def test_an_automation_that_is_unknown_is_refused(self, write_config: WriteConfig) -> None:
-        with pytest.raises(ValueError, match="automation is one of eager, on_missing, view"):
-            view(write_config, automation="hourly")
+    @pytest.mark.parametrize(
+        ("said", "message"),
+        [
+            ({"automation": "hourly"}, "automation is one of eager, on_missing, view"),
+            ({"automation": {"on_cron": "daily"}}, "Invalid cron schedule: daily"),
+            (
+                {"automation": {"on_cron": "0 6 * * *", "timezone": "Mars/Base"}},
+                'there is no time zone "Mars/Base"',
+            ),
+            ({"deps": {"a": 1}}, r'meta.dagster.deps: expected "text \| list", got "map"'),
+            ({"deps": ["a b"]}, 'the key "a b" has other characters'),
+            ({"tags": "gold"}, r'meta.dagster.tags: expected "map \| list", got "text"'),
+            ({"group": "my group"}, '"my group" is not a valid asset group name'),
+            ({"asset_keys": "a"}, 'unknown key "asset_keys"; known are asset_key, deps, group'),
+        ],
+    )
+    def test_what_dagster_cannot_be_told_is_refused_with_its_place(
+        self, write_config: WriteConfig, said: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(ValueError, match=rf'catalog.yaml:\d+: views\[0\] "v": .*{message}'):
+            view(write_config, **said)
+
+    def test_one_dep_needs_no_list(self, write_config: WriteConfig) -> None:
+        (dep,) = view(write_config, deps="dbt/stg_orders").deps
+        assert dep.asset_key == AssetKey(["dbt", "stg_orders"])
 
     def test_two_assets_of_one_key_are_refused_with_their_place(
         self, write_config: WriteConfig
