@@ -81,13 +81,19 @@ class CatalogSpecs:
     def chosen(self, select: str, exclude: str = "") -> CatalogSpecs:
         """Return the part of the catalog that words choose, with the sources that it reads.
 
-        What it needs of the rest are assets that somebody else makes.
+        What it needs of the rest are assets that somebody else makes. Sources are
+        left out by their keys only.
         """
         if select == "*" and not exclude:
             return self
-        keys = chosen_keys(self.specs, select) - chosen_keys(self.specs, exclude)
+        words = exclude.split()
+        by_key = " ".join(word for word in words if word.startswith("key:"))
+        others = " ".join(word for word in words if not word.startswith("key:"))
+        left_out = chosen_keys((*self.sources, *self.specs), by_key)
+        left_out |= chosen_keys(self.specs, others)
+        keys = chosen_keys(self.specs, select) - left_out
         specs = tuple(spec for spec in self.specs if spec.key in keys)
-        read = {dep.asset_key for spec in specs for dep in spec.deps}
+        read = {dep.asset_key for spec in specs for dep in spec.deps} - left_out
         return replace(
             self,
             specs=specs,
@@ -225,16 +231,3 @@ def build_duckalog_check_specs(
 ) -> list[AssetCheckSpec]:
     """Return the specs of the checks that a config's databases and views have."""
     return list(catalog_specs(config, translator).checks)
-
-
-def get_asset_key_for_view(
-    config: ConfigPath, view: str, translator: DuckalogTranslator | None = None
-) -> AssetKey:
-    """Return the asset key of a view, by its name (`orders`, `analytics.orders`).
-
-    So that other assets may need it. Raises ConfigError for one that is not in
-    the config.
-    """
-    found = catalog_specs(config, translator)
-    (step,) = found.plan.chosen([view]).views
-    return found.keys[step.key]

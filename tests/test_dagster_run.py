@@ -17,6 +17,7 @@ from dagster import (
     AssetKey,
     AssetsDefinition,
     AssetSelection,
+    AssetSpec,
     DagsterInstance,
     Definitions,
     EnvVar,
@@ -25,11 +26,15 @@ from dagster import (
     asset,
     build_resources,
     materialize,
+    multi_asset,
 )
 
 import duckalog
 from duckalog_dagster import (
     DuckalogResource,
+    DuckalogTranslator,
+    DuckalogTranslatorData,
+    build_duckalog_asset_specs,
     build_duckalog_assets,
     build_duckalog_definitions,
     duckalog_assets,
@@ -399,6 +404,27 @@ class TestTheDecorator:
         told = materialized(run(defs))
         assert told["shop/orders"]["dagster/row_count"] == 2
         assert ours.op.name == "our_shop"
+
+    def test_an_op_over_specs_states_their_translator(self, shop: Path, run: Run) -> None:
+        class Ours(DuckalogTranslator):
+            def get_asset_spec(self, data: DuckalogTranslatorData) -> AssetSpec:
+                spec = super().get_asset_spec(data)
+                return spec.replace_attributes(key=spec.key.with_prefix("ours"))
+
+        def defs(*stated: DuckalogTranslator) -> Definitions:
+            specs = [spec for spec in build_duckalog_asset_specs(shop, Ours()) if spec.code_version]
+
+            @multi_asset(specs=specs, required_resource_keys={"duckalog"})
+            def op(context):  # type: ignore[no-untyped-def]  # Dagster reads no text
+                yield from context.resources.duckalog.build(context, *stated)
+
+            resource = DuckalogResource(config=str(shop))
+            return Definitions(assets=[op], resources={"duckalog": resource})
+
+        assert "ours/shop/orders" in materialized(run(defs(Ours())))
+        refused = run(defs(), raise_on_error=False)
+        (event,) = [one for one in refused.all_events if one.is_step_failure]
+        assert "has no assets called ours/" in str(event.step_failure_data.error)
 
     def test_parts_of_a_catalog_are_built_in_one_run(self, shop: Path, run: Run) -> None:
         def part(name: str, **chosen: str) -> AssetsDefinition:

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("dagster")
 
-from dagster import AssetKey, AssetSpec, AutomationCondition, Definitions
+from dagster import AssetKey, AssetSpec, AutomationCondition, Definitions, asset
 
 import duckalog
 from duckalog_dagster import (
@@ -25,6 +25,7 @@ from duckalog_dagster import (
     build_duckalog_definitions,
     duckalog_assets,
     duckalog_view_condition,
+    get_asset_key_for_source,
     get_asset_key_for_view,
 )
 from tests.conftest import ROOT, WriteConfig
@@ -396,6 +397,7 @@ class TestChoosing:
             ("kind:parquet", "", {"events"}),
             ("attachment:dw", "", {"dw"}),
             ("+facts", "", {"dw", "facts"}),
+            ("key:catalog/marts/*", "", {"report"}),
             ("events+ orders", "", {"events", "report", "orders"}),
             ("*", "tag:core orders", {"crm", "dw", "ice", "events", "facts"}),
         ],
@@ -426,7 +428,7 @@ class TestChoosing:
 
     def test_a_word_that_matches_nothing_is_refused(self, write_config: WriteConfig) -> None:
         assets = build_duckalog_assets(write_config(EVERYTHING))
-        with pytest.raises(ValueError, match='no view, attachment, tag or kind matches "ordrs"'):
+        with pytest.raises(ValueError, match='kind or key matches "ordrs"'):
             build_duckalog_asset_selection(assets, "ordrs")
 
     def test_the_key_of_a_view(self, write_config: WriteConfig) -> None:
@@ -434,6 +436,36 @@ class TestChoosing:
         assert get_asset_key_for_view(config, "marts.report").path == ["catalog", "marts", "report"]
         with pytest.raises(duckalog.ConfigError, match=r'Did you mean "orders"\?'):
             get_asset_key_for_view(config, "ordrs")
+
+    def test_the_key_of_a_view_of_assets_is_as_their_translator_made_it(
+        self, write_config: WriteConfig
+    ) -> None:
+        class Ours(DuckalogTranslator):
+            def get_asset_spec(self, data: DuckalogTranslatorData) -> AssetSpec:
+                spec = super().get_asset_spec(data)
+                return spec.replace_attributes(key=spec.key.with_prefix("ours"))
+
+        assets = build_duckalog_assets(write_config(EVERYTHING), translator=Ours())
+        assert get_asset_key_for_view(assets, "Orders").path == ["ours", "catalog", "orders"]
+        for nothing in ("ordrs", "attachment:dw"):
+            with pytest.raises(ValueError, match=f'no view is called "{nothing}"'):
+                get_asset_key_for_view(assets, nothing)
+
+    def test_a_source_may_be_what_an_asset_writes(self, write_config: WriteConfig) -> None:
+        config = write_config(EVERYTHING)
+        written = get_asset_key_for_source(config, "data/a.parquet")
+        assert get_asset_key_for_source(config, "crm.customers").path[-1] == "customers"
+        with pytest.raises(ValueError, match=r'no view reads "a\.parquet"; read are "s3://'):
+            get_asset_key_for_source(config, "a.parquet")
+
+        @asset(key=written)
+        def writes() -> None: ...
+
+        catalog = build_duckalog_definitions(config, exclude=f"key:{written.to_user_string()}")
+        graph = Definitions.merge(catalog, Definitions(assets=[writes])).resolve_asset_graph()
+        assert graph.get(written).is_materializable
+        assert written in graph.get(AssetKey(["catalog", "events"])).parent_keys
+        assert graph.has(get_asset_key_for_source(config, "s3://bucket/events/**/*.parquet"))
 
 
 def test_the_example_has_all_its_assets() -> None:
