@@ -86,6 +86,7 @@ class CatalogModel(Model, Resolvable):
     adopt: bool = False
     refresh: bool = False
     keep_going: bool = False
+    publish: Literal["auto", "in-place", "swap"] = "auto"
     jobs: int = 32
     lock_timeout_s: float = LOCK_TIMEOUT_S
 

@@ -48,7 +48,7 @@ def _observer(found: CatalogSpecs, resource_key: str) -> Any:
             plan = resource.plan()
             of_source = found.sources_in(plan)
             asked = [source for source, key in of_source.items() if key in selected]
-            reports = observe(plan, sources=asked)
+            reports = observe(plan, sources=asked, jobs=resource.jobs)
         except DuckalogError as error:
             failure = Failure(description=str(error))
         else:

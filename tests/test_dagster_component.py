@@ -84,7 +84,8 @@ class TestTheComponent:
 
     def test_what_the_catalog_overrides_holds(self, tmp_path: Path) -> None:
         database = str(tmp_path / "other.duckdb")
-        with loaded({"catalog": {"variables": {"SHOP_DATABASE": database}}}) as (_, defs, _):
+        catalog = {"variables": {"SHOP_DATABASE": database}, "publish": "swap"}
+        with loaded({"catalog": catalog}) as (_, defs, _):
             assert materialize(list(defs.assets or ()), resources=defs.resources).success
         assert Path(database).exists()
 
