@@ -56,7 +56,9 @@ def _observer(found: CatalogSpecs, resource_key: str) -> Any:
             for report in reports:
                 by_key.setdefault(of_source[report.source.key], []).append(report)
             for key, several in by_key.items():
-                yield _result(key, several)
+                # An observation without a version would be a change of what reads the source.
+                if not any(one.problem for one in several):
+                    yield _result(key, several)
             problems = [f"{one.source.key}: {one.problem}" for one in reports if one.problem]
             if not problems:
                 return

@@ -160,11 +160,15 @@ def test_a_source_that_cannot_be_asked_fails_the_observation(
         "version: 1\nduckdb:\n  database: shop.duckdb\n  settings: {http_retries: 0}\n  secrets:\n"
         f"    - {{type: s3, key_id: {s3.key_id}, secret: wrong-secret-key, region: {s3.region},\n"
         f"       endpoint: '{s3.endpoint}', url_style: path, use_ssl: false}}\n"
-        "views: [{name: v, source: csv, uri: 's3://dagster-nowhere/*.csv'}]"
+        "views:\n  - {name: v, source: csv, uri: 's3://dagster-nowhere/*.csv'}\n"
+        "  - {name: w, source: csv, uri: 'local.csv'}\n"
     )
     defs = with_jobs(build_duckalog_definitions(config))
     result = look(defs, instance, raise_on_error=False)
     assert not result.success
+    # The other is observed; an observation of this one would say that its data moved.
+    (event,) = result.get_asset_observation_events()
+    assert event.asset_key == AssetKey(["shop", "files", "local_csv"])
     assert "wrong-secret-key" not in repr(result.all_events)
 
 
