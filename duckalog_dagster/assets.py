@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
 from dagster import (
     AssetExecutionContext,
@@ -19,11 +19,23 @@ from duckalog_dagster.resource import DuckalogResource
 from duckalog_dagster.specs import RESOURCE_KEY, CatalogSpecs, ConfigPath, catalog_specs, op_name
 from duckalog_dagster.translator import DuckalogTranslator
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 ASSETS_PER_OP = 150
 """What Dagster does for an op grows faster than the number of its assets."""
 
 Compute = Callable[..., Iterator[Any]]
 Execute = Callable[[AssetExecutionContext, DuckalogResource], Iterator[Any]]
+
+
+class OpOptions(TypedDict, total=False):
+    """What each op of a catalog may have, in the words of `dagster.multi_asset`."""
+
+    op_tags: Mapping[str, Any] | None
+    pool: str | None
+    retry_policy: RetryPolicy | None
+    backfill_policy: BackfillPolicy | None
 
 
 def duckalog_assets(
@@ -33,10 +45,7 @@ def duckalog_assets(
     select: str = "*",
     exclude: str = "",
     name: str | None = None,
-    op_tags: Mapping[str, Any] | None = None,
-    pool: str | None = None,
-    retry_policy: RetryPolicy | None = None,
-    backfill_policy: BackfillPolicy | None = None,
+    **op_options: Unpack[OpOptions],
 ) -> Callable[[Compute], AssetsDefinition]:
     """Return a decorator that makes one op of a catalog's databases and views.
 
@@ -47,7 +56,8 @@ def duckalog_assets(
         def shop(context: AssetExecutionContext, duckalog: DuckalogResource):
             yield from duckalog.build(context)
 
-    `select` and `exclude` are words as `build_duckalog_asset_selection` has them.
+    `select` and `exclude` are words as `build_duckalog_asset_selection` has them;
+    `op_tags`, `pool`, `retry_policy` and `backfill_policy` are as for `multi_asset`.
     Catalogs of several hundred views are better made by `build_duckalog_assets`.
     """
     found = catalog_specs(config, translator).chosen(select, exclude)
@@ -69,10 +79,7 @@ def duckalog_assets(
             specs=found.specs,
             check_specs=found.checks,
             can_subset=True,
-            op_tags=op_tags,
-            pool=pool,
-            retry_policy=retry_policy,
-            backfill_policy=backfill_policy,
+            **op_options,
         )(bound)
 
     return decorate
@@ -88,17 +95,14 @@ def build_duckalog_assets(
     resource_key: str = RESOURCE_KEY,
     assets_per_op: int = ASSETS_PER_OP,
     row_counts: bool = False,
-    op_tags: Mapping[str, Any] | None = None,
-    pool: str | None = None,
-    retry_policy: RetryPolicy | None = None,
+    **op_options: Unpack[OpOptions],
 ) -> list[AssetsDefinition]:
     """Return the assets of a catalog's databases and views, in ops of at most `assets_per_op`.
 
     The first op of a run builds all that the run is about, in one transaction;
     the others tell what was done with their own. They need a DuckalogResource
     under `resource_key`. With `row_counts` every view that is made is counted,
-    which reads it. `select` and `exclude` are words as
-    `build_duckalog_asset_selection` has them.
+    which reads it. All else is as for `duckalog_assets`.
     """
     return assets_of(
         catalog_specs(config, translator).chosen(select, exclude),
@@ -106,9 +110,7 @@ def build_duckalog_assets(
         name,
         assets_per_op,
         resource_key,
-        op_tags=op_tags,
-        pool=pool,
-        retry_policy=retry_policy,
+        **op_options,
     )
 
 
@@ -128,7 +130,7 @@ def assets_of(
     name: str | None,
     assets_per_op: int,
     resource_key: str,
-    **options: Any,
+    **op_options: Unpack[OpOptions],
 ) -> list[AssetsDefinition]:
     """Return a catalog's assets in ops of at most `assets_per_op`, each of which runs `execute`."""
 
@@ -146,7 +148,7 @@ def assets_of(
             check_specs=found.checks_of([spec.key for spec in part]),
             can_subset=True,
             required_resource_keys={resource_key},
-            **options,
+            **op_options,
         )
         ops.append(decorate(compute))
     return ops

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 from dagster import (
     AssetsDefinition,
@@ -12,17 +12,19 @@ from dagster import (
     DefaultScheduleStatus,
     DefaultSensorStatus,
     Definitions,
-    RetryPolicy,
     ScheduleDefinition,
     SensorDefinition,
 )
 
-from duckalog_dagster.assets import ASSETS_PER_OP, assets_of, execution
+from duckalog_dagster.assets import ASSETS_PER_OP, OpOptions, assets_of, execution
 from duckalog_dagster.io_manager import build_duckalog_io_manager
 from duckalog_dagster.resource import DuckalogResource
 from duckalog_dagster.sources import build_duckalog_observation_schedule, source_assets
 from duckalog_dagster.specs import RESOURCE_KEY, CatalogSpecs, ConfigPath, catalog_specs
 from duckalog_dagster.translator import DuckalogTranslator
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Status = Literal["RUNNING", "STOPPED"]
 
@@ -38,19 +40,17 @@ def build_duckalog_definitions(
     resource_key: str = RESOURCE_KEY,
     assets_per_op: int = ASSETS_PER_OP,
     row_counts: bool = False,
-    op_tags: Mapping[str, Any] | None = None,
-    pool: str | None = None,
-    retry_policy: RetryPolicy | None = None,
     observation_cron_schedule: str | None = None,
     default_status: Status = "STOPPED",
+    **op_options: Unpack[OpOptions],
 ) -> Definitions:
     """Return the definitions of a catalog: its assets, their sources, checks and resource.
 
     They load without environment variables, and without opening a database or the
-    network; placeholders are filled when a run builds. `select` and `exclude` are
-    words as `build_duckalog_asset_selection` has them. `resource` is by default
-    that of the config; a second catalog needs another `resource_key`. Under the same
-    key with `_views` is what reads views for other assets.
+    network; placeholders are filled when a run builds. The assets are those of
+    `build_duckalog_assets`. `resource` is by default that of the config; a second
+    catalog needs another `resource_key`. Under the same key with `_views` is what
+    reads views for other assets.
 
     With `observation_cron_schedule` a schedule looks whether sources moved. Where
     `default_status` is RUNNING nobody has to turn it on, nor the sensor that
@@ -63,9 +63,7 @@ def build_duckalog_definitions(
         name,
         assets_per_op,
         resource_key,
-        op_tags=op_tags,
-        pool=pool,
-        retry_policy=retry_policy,
+        **op_options,
     )
     return definitions_of(
         found,

@@ -11,7 +11,6 @@ pytest.importorskip("dagster")
 
 from dagster import (
     AssetKey,
-    AutomationCondition,
     DagsterInstance,
     Definitions,
     ExecuteInProcessResult,
@@ -19,10 +18,11 @@ from dagster import (
     evaluate_automation_conditions,
 )
 
-import duckalog
 from duckalog_dagster import (
     build_duckalog_definitions,
     build_duckalog_observation_schedule,
+    duckalog_view_condition,
+    get_asset_key_for_view,
 )
 from tests.conftest import WriteConfig
 from tests.servers.s3 import S3
@@ -172,15 +172,28 @@ def test_a_source_that_cannot_be_asked_fails_the_observation(
     assert "wrong-secret-key" not in repr(result.all_events)
 
 
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning")  # of Dagster's own evaluation
 def test_what_is_made_from_a_view_is_fresh_until_the_view_says_otherwise(
     local: Path, instance: DagsterInstance
 ) -> None:
-    @asset(deps=[AssetKey(["shop", "total"])], automation_condition=AutomationCondition.eager())
-    def report() -> None:
-        pass
+    total = get_asset_key_for_view(local, "total")
 
-    defs = Definitions.merge(build_duckalog_definitions(local), Definitions(assets=[report]))
-    first, second = versions(build(defs, instance)), versions(build(defs, instance))
-    assert first["total"] == second["total"]
-    with duckalog.connect(local) as connection:
-        assert connection.execute("FROM total").fetchall() == [(1,)]
+    @asset(deps=[total], automation_condition=duckalog_view_condition())
+    def report() -> None: ...
+
+    catalog = build_duckalog_definitions(local)
+    defs = Definitions.merge(catalog, Definitions(assets=[report]))
+    build(defs, instance)
+    cursor = None
+
+    def is_asked_for_after_a_build() -> bool:
+        nonlocal cursor
+        build(catalog, instance)
+        result = evaluate_automation_conditions(defs, instance, cursor=cursor)
+        cursor = result.cursor
+        return bool(result.get_num_requested(report.key))
+
+    assert not is_asked_for_after_a_build()  # the first tick of a sensor only looks
+    assert not is_asked_for_after_a_build()
+    (local.parent / "data" / "b.csv").write_text("i\n2\n")
+    assert is_asked_for_after_a_build()
