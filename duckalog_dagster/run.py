@@ -156,6 +156,7 @@ class CatalogRun:
         """Yield the assets, and take their checks out of `results`."""
         views = {(one.schema, one.name): one for report in reports for one in report.views}
         databases = {one.key: one for report in reports for one in report.databases}
+        session.without = {one.key for one in databases.values() if one.problem}
         own = [step.key for step in self.steps.values()]
         observed = observed_versions(self.context.instance, self.catalog, self.plan, own)
         lineages = self._lineages()
@@ -164,6 +165,9 @@ class CatalogRun:
             checks = results.pop(key, [])
             if isinstance(step, DatabaseStep):
                 found: DatabaseReport = databases[step.key]
+                if found.problem:
+                    yield from checks
+                    continue
                 yield database_result(key, found, self._spec_version(key), checks)
                 continue
             view = _with_version(views[step.schema, step.view], observed.get(step.key))
@@ -222,12 +226,15 @@ class _Session:
     def __init__(self, run: CatalogRun, stack: ExitStack) -> None:
         self.run = run
         self.stack = stack
+        self.without: set[str] = set()
 
     @cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
         """The connection, with what the op's assets need of the session."""
         run = self.run
-        chosen = run.plan.chosen(run.all_steps[key].key for key in run.steps)
+        keys = {step.key for step in run.steps.values()}
+        needing = {step.key for step in run.plan.readers_of(self.without)}
+        chosen = run.plan.chosen(keys - self.without - needing)
         connection = connect(chosen, lock_timeout_s=run.resource.lock_timeout_s)
         self.stack.callback(connection.close)
         return connection

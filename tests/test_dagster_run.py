@@ -348,6 +348,33 @@ class TestFailures:
         ]
         assert checks(result)["shop/marts/revenue:answers"] is False
 
+    def test_keep_going_makes_what_needs_no_database_that_is_gone(
+        self, shop: Path, run: Run
+    ) -> None:
+        run(build_duckalog_definitions(shop))
+        shop.with_name("crm.duckdb").unlink()
+        shop.write_text(shop.read_text().replace("order's number", "number of the order"))
+        resource = DuckalogResource(config=str(shop), keep_going=True)
+        defs = build_duckalog_definitions(shop, resource=resource, row_counts=True)
+        result = run(defs, raise_on_error=False)
+        assert not result.success
+        assert list(materialized(result)) == ["shop/orders"]
+        assert materialized(result)["shop/orders"]["duckalog/action"] == "replaced"
+        assert checks(result) == {
+            "shop/attachments/crm:reachable": False,
+            "shop/orders:answers": True,
+            "shop/customers:answers": False,
+            "shop/marts/revenue:answers": False,
+        }
+        (event,) = [one for one in result.all_events if one.is_step_failure]
+        message = event.step_failure_data.error.message
+        assert 'attachments.duckdb[0] "crm": there is no file' in message
+        assert 'views[1] "customers": the attachment "crm" cannot be reached' in message
+        assert 'views[2] "revenue": a view that it reads failed' in message
+        with duckdb.connect(str(shop.with_name("shop.duckdb"))) as catalog:
+            views = catalog.execute("SELECT count(*) FROM duckdb_views() WHERE NOT internal")
+            assert views.fetchone()[0] >= 3  # the others stand as they were
+
     def test_a_retry_builds_again_after_a_failure(self, shop: Path, run: Run) -> None:
         crm = shop.with_name("crm.duckdb")
         away = shop.with_name("away.duckdb")
