@@ -39,7 +39,7 @@ from duckalog.engine.publish import (
     file_to_build,
     remove_leftovers,
 )
-from duckalog.engine.reach import reach
+from duckalog.engine.reach import reach, with_failures
 from duckalog.engine.reports import DatabaseReport, data_versions, database_reports
 from duckalog.engine.scratch import scratch_catalog
 from duckalog.engine.session import apply_session
@@ -436,24 +436,7 @@ def _build(
         progress=options.progress,
     )
     databases = database_reports(connection, asked_for, seconds, options.select or (), out_of_reach)
-    return _Done(_with_failures(views, asked_for, out_of_reach), states, databases)
-
-
-def _with_failures(
-    views: list[ViewReport], plan: Plan, problems: Mapping[str, Problem]
-) -> list[ViewReport]:
-    """Return the reports with those of views that were not tried, in the order of the plan."""
-    if not problems:
-        return views
-    tried = {_key(view): view for view in views}
-    for step in plan.views:
-        problem = problems.get(step.key)
-        if problem:
-            tried[step.key] = ViewReport(
-                step.schema, step.view, "failed", origin=step.origin, problem=problem
-            )
-    places = {step.key: place for place, step in enumerate(plan.views)}
-    return sorted(tried.values(), key=lambda view: places.get(_key(view), len(places)))
+    return _Done(with_failures(views, asked_for, out_of_reach), states, databases)
 
 
 @contextlib.contextmanager

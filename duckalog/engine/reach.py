@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from duckdb import DuckDBPyConnection
 
+from duckalog.engine.apply import ViewReport
 from duckalog.engine.session import apply_session, try_session
 from duckalog.errors import EngineError, Problem
 from duckalog.plan import DatabaseStep, Plan
@@ -51,3 +52,16 @@ def reach(connection: DuckDBPyConnection, plan: Plan, *, keep_going: bool) -> Re
             problems[view.key] = Problem(view.origin, message, "", view.view)
     keys = [*databases, *(view.key for view in plan.views)]
     return Reach(plan.chosen(key for key in keys if key not in problems), seconds, problems)
+
+
+def with_failures(
+    views: Sequence[ViewReport], plan: Plan, problems: Mapping[str, Problem]
+) -> list[ViewReport]:
+    """Return the reports with those of views that were not tried, in the order of the plan."""
+    reports = list(views)
+    for place, step in enumerate(plan.views if problems else ()):
+        problem = problems.get(step.key)
+        if problem:
+            failed = ViewReport(step.schema, step.view, "failed", origin=step.origin)
+            reports.insert(place, failed._replace(problem=problem))
+    return reports
