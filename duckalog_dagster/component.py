@@ -114,7 +114,7 @@ class DuckalogComponent(Component, Resolvable):
         | None
     ) = None
     catalog: CatalogModel = field(default_factory=CatalogModel)
-    include_metadata: list[Literal["row_count"]] = field(default_factory=list)
+    include_metadata: list[Literal["column_metadata", "row_count"]] = field(default_factory=list)
     translation_settings: DuckalogTranslatorSettings = field(
         default_factory=DuckalogTranslatorSettings
     )

@@ -74,7 +74,7 @@ class TestTranslation(TestTranslationBatched):
 
 class TestTheComponent:
     def test_has_the_assets_of_its_config_and_builds_them(self) -> None:
-        with loaded({"include_metadata": ["row_count"]}) as (_, defs, path):
+        with loaded({"include_metadata": ["column_metadata", "row_count"]}) as (_, defs, path):
             result = materialize(list(defs.assets or ()), resources=defs.resources)
             events = result.get_asset_materialization_events()
             made = [one.step_materialization_data.materialization for one in events]
