@@ -14,6 +14,7 @@ pytest.importorskip("dagster")
 from dagster import AssetKey, AssetSpec, AutomationCondition, Definitions, asset
 
 import duckalog
+import duckalog_dagster
 from duckalog_dagster import (
     DuckalogTranslator,
     DuckalogTranslatorData,
@@ -472,3 +473,8 @@ def test_the_example_has_all_its_assets() -> None:
     found = build_duckalog_asset_specs(ROOT / "example_project" / "catalog.yaml")
     assert len([spec for spec in found if "view" in spec.kinds]) == 20
     assert {spec.group_name for spec in found} == {"talknshop"}
+
+
+def test_the_readme_has_every_public_name() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [name for name in duckalog_dagster.__all__ if f"{name}`" not in text] == []
