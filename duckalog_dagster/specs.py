@@ -115,7 +115,7 @@ class CatalogSpecs:
         taken: set[str] = set()
         for spec in specs:
             names = self._outputs_of(spec)
-            if len(part) == size or not taken.isdisjoint(names):
+            if part and (len(part) >= size or not taken.isdisjoint(names)):
                 yield part
                 part, taken = [], set()
             part.append(spec)
