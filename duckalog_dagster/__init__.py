@@ -16,7 +16,10 @@ from duckalog_dagster.selection import (
 )
 from duckalog_dagster.sensors import build_duckalog_config_sensor
 from duckalog_dagster.settings import DuckalogTranslatorSettings
-from duckalog_dagster.sources import build_duckalog_observation_schedule
+from duckalog_dagster.sources import (
+    build_duckalog_observation_schedule,
+    build_duckalog_source_assets,
+)
 from duckalog_dagster.specs import (
     build_duckalog_asset_specs,
     build_duckalog_check_specs,
@@ -41,6 +44,7 @@ __all__ = [
     "build_duckalog_definitions",
     "build_duckalog_io_manager",
     "build_duckalog_observation_schedule",
+    "build_duckalog_source_assets",
     "build_schedule_from_duckalog_selection",
     "duckalog_assets",
     "duckalog_view_condition",

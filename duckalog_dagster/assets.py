@@ -16,14 +16,18 @@ from dagster import (
 )
 
 from duckalog_dagster.resource import DuckalogResource
-from duckalog_dagster.specs import RESOURCE_KEY, CatalogSpecs, ConfigPath, catalog_specs, op_name
+from duckalog_dagster.specs import (
+    ASSETS_PER_OP,
+    RESOURCE_KEY,
+    CatalogSpecs,
+    ConfigPath,
+    catalog_specs,
+    op_name,
+)
 from duckalog_dagster.translator import DuckalogTranslator
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-ASSETS_PER_OP = 150
-"""What Dagster does for an op grows faster than the number of its assets."""
 
 Compute = Callable[..., Iterator[Any]]
 Execute = Callable[[AssetExecutionContext, DuckalogResource], Iterator[Any]]

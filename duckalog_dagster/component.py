@@ -35,13 +35,13 @@ from dagster.components.utils.translation import (
     create_component_translator_cls,
 )
 
-from duckalog_dagster.assets import ASSETS_PER_OP, assets_of
+from duckalog_dagster.assets import assets_of
 from duckalog_dagster.definitions import Status, definitions_of
 from duckalog_dagster.resource import LOCK_TIMEOUT_S, DuckalogResource
 from duckalog_dagster.selection import build_schedule_from_duckalog_selection
 from duckalog_dagster.sensors import build_duckalog_config_sensor
 from duckalog_dagster.settings import DuckalogTranslatorSettings
-from duckalog_dagster.specs import RESOURCE_KEY, catalog_specs, op_name
+from duckalog_dagster.specs import ASSETS_PER_OP, RESOURCE_KEY, catalog_specs, op_name
 from duckalog_dagster.translator import (
     DuckalogTranslator,
     DuckalogTranslatorData,

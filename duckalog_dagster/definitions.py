@@ -16,11 +16,17 @@ from dagster import (
     SensorDefinition,
 )
 
-from duckalog_dagster.assets import ASSETS_PER_OP, OpOptions, assets_of, execution
+from duckalog_dagster.assets import OpOptions, assets_of, execution
 from duckalog_dagster.io_manager import build_duckalog_io_manager
 from duckalog_dagster.resource import DuckalogResource
 from duckalog_dagster.sources import build_duckalog_observation_schedule, source_assets
-from duckalog_dagster.specs import RESOURCE_KEY, CatalogSpecs, ConfigPath, catalog_specs
+from duckalog_dagster.specs import (
+    ASSETS_PER_OP,
+    RESOURCE_KEY,
+    CatalogSpecs,
+    ConfigPath,
+    catalog_specs,
+)
 from duckalog_dagster.translator import DuckalogTranslator
 
 if TYPE_CHECKING:

@@ -43,8 +43,8 @@ def get_asset_key_for_source(
     """Return the asset key of what views read: files (`data/*.parquet`), or a table (`crm.leads`).
 
     So that an asset may have it that writes them, where the definitions of the
-    catalog are made with `exclude="key:…"` of that key. Paths start from the
-    config's folder, as in the config. Raises ValueError for what no view reads.
+    catalog are made with `exclude="key:…"` of that key. Paths are as in the config,
+    from its folder and with its placeholders. Raises ValueError for what no view reads.
     """
     found = catalog_specs(config, translator)
     sources = dict.fromkeys(one for view in found.plan.views for one in view.sources)

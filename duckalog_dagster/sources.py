@@ -21,10 +21,37 @@ from dagster import (
 
 from duckalog import DatabaseStep, DuckalogError, Plan, Source, SourceReport, observe
 from duckalog_dagster.beta import multi_observable
-from duckalog_dagster.specs import CatalogSpecs, op_name
+from duckalog_dagster.specs import (
+    ASSETS_PER_OP,
+    RESOURCE_KEY,
+    CatalogSpecs,
+    ConfigPath,
+    catalog_specs,
+    op_name,
+)
+from duckalog_dagster.translator import DuckalogTranslator
 
 if TYPE_CHECKING:
     from duckalog_dagster.resource import DuckalogResource
+
+
+def build_duckalog_source_assets(
+    config: ConfigPath,
+    *,
+    translator: DuckalogTranslator | None = None,
+    select: str = "*",
+    exclude: str = "",
+    name: str | None = None,
+    resource_key: str = RESOURCE_KEY,
+) -> list[AssetsDefinition]:
+    """Return what a catalog's views read as assets that can be observed.
+
+    They are among `build_duckalog_definitions`; beside `duckalog_assets` and
+    `build_duckalog_assets` they are made by this, of the same config, translator
+    and words. They need a DuckalogResource under `resource_key`.
+    """
+    found = catalog_specs(config, translator).chosen(select, exclude)
+    return source_assets(found, ASSETS_PER_OP, resource_key, name)
 
 
 def source_assets(
@@ -131,9 +158,13 @@ def build_duckalog_observation_schedule(
     """Return a schedule that observes the sources among some assets.
 
     So that conditions such as `duckalog_view_condition` make again what reads
-    them, when their data moved.
+    them, when their data moved. The sources are those of
+    `build_duckalog_definitions(…).assets` or `build_duckalog_source_assets`;
+    raises ValueError where there are none.
     """
     observable = [one for one in duckalog_assets if one.is_observable]
+    if not observable:
+        raise ValueError("no source is among these assets: add build_duckalog_source_assets(…)")
     job = define_asset_job(job_name, selection=AssetSelection.assets(*observable))
     return ScheduleDefinition(
         job=job,

@@ -18,6 +18,8 @@ from duckalog_dagster.translator import DuckalogTranslator, DuckalogTranslatorDa
 ConfigPath = str | os.PathLike[str]
 
 RESOURCE_KEY = "duckalog"
+ASSETS_PER_OP = 150
+"""What Dagster does for an op grows faster than the number of its assets."""
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,13 @@ from dagster import (
 )
 
 from duckalog_dagster import (
+    DuckalogResource,
+    build_duckalog_assets,
     build_duckalog_definitions,
     build_duckalog_observation_schedule,
+    build_duckalog_source_assets,
     duckalog_view_condition,
+    get_asset_key_for_source,
     get_asset_key_for_view,
 )
 from tests.conftest import WriteConfig
@@ -81,6 +85,17 @@ def test_an_observation_tells_what_lies_there(local: Path, instance: DagsterInst
     observation = event.asset_observation_data.asset_observation
     assert observation.metadata["duckalog/files"].value == 1
     assert observation.data_version
+
+
+def test_the_sources_go_beside_assets_of_ones_own(local: Path, instance: DagsterInstance) -> None:
+    assets = build_duckalog_assets(local, select="orders")
+    with pytest.raises(ValueError, match="no source is among these assets"):
+        build_duckalog_observation_schedule(assets, "@daily")
+    sources = build_duckalog_source_assets(local, select="orders")
+    resources = {"duckalog": DuckalogResource(config=str(local))}
+    defs = with_jobs(Definitions(assets=[*assets, *sources], resources=resources))
+    (event,) = look(defs, instance).get_asset_observation_events()
+    assert event.asset_key == get_asset_key_for_source(local, "${env:FOLDER:data}/*.csv")
 
 
 @pytest.mark.filterwarnings("ignore::dagster.BetaWarning")  # of Dagster's own evaluation

@@ -334,7 +334,7 @@ class TestMetaDagster:
             ({"deps": {"a": 1}}, r'meta.dagster.deps: expected "text \| list", got "map"'),
             ({"deps": ["a b"]}, 'the key "a b" has other characters'),
             ({"tags": "gold"}, r'meta.dagster.tags: expected "map \| list", got "text"'),
-            ({"group": "my group"}, '"my group" is not a valid asset group name'),
+            ({"group": "my group"}, '"my group" is not a valid'),
             ({"asset_keys": "a"}, 'unknown key "asset_keys"; known are asset_key, deps, group'),
         ],
     )
