@@ -142,7 +142,7 @@ class Config(Entry, frozen=True, kw_only=True):
 
     schema_uri: str | None = msgspec.field(default=None, name="$schema")
     """The JSON schema that an editor checks the file by. Example: `catalog.schema.json`"""
-    version: int
+    version: int = VERSION
     """The version of the config's format. A file that others import need not state it."""
     duckdb: DuckdbSection = DuckdbSection()
     """Where the catalog is, and what its sessions need."""
@@ -159,14 +159,6 @@ class Config(Entry, frozen=True, kw_only=True):
     Example: `[shared.yaml, "domains/*.yaml"]`"""
     documents: Annotated[dict[str, Document], Derived] = {}
     redact: Annotated[Redactor, Derived] = Redactor()
-
-    def __post_init__(self) -> None:
-        if self.version != VERSION:
-            raise Unfit(
-                f"version {self.version} is not supported",
-                f"This duckalog reads version {VERSION}.",
-                ("version",),
-            )
 
     @property
     def database(self) -> str:

@@ -246,10 +246,14 @@ class _Loader:
         )
         part: Config = INVALID
         if isinstance(data, dict):
-            if is_root and "version" not in data:
+            if is_root and data.get("version") is None:
                 message = 'the key "version" is missing'
                 context.problem((), message, f"A config starts with: version: {VERSION}")
-            part = decode(Config, {"version": VERSION, **data}, (), context)
+            part = decode(Config, data, (), context)
+            if part is not INVALID and part.version != VERSION:
+                message = f"version {part.version} is not supported"
+                remedy = f"This duckalog reads version {VERSION}."
+                context.problem(("version",), message, remedy)
         else:
             context.problem((), "a config is a map", f"It starts with: version: {VERSION}")
         self.problems += (one for one in context.problems if one.origin not in told)

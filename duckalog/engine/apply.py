@@ -6,6 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 import duckdb
@@ -25,7 +26,7 @@ from duckalog.bookkeeping import (
     unsettle,
 )
 from duckalog.changes import Action, Diff
-from duckalog.engine.execution import execute, options_set, refused
+from duckalog.engine.execution import execute, execute_together, options_set, refused
 from duckalog.engine.pin import NO_PINS, Pins
 from duckalog.engine.probe import Answer, columns_of, no_such_column, stubbed
 from duckalog.engine.progress import Progress, untold
@@ -155,8 +156,17 @@ def _opens_many_files(step: ViewStep) -> bool:
     return not is_plain or step.scan.is_remote or "union_by_name" in step.scan.options
 
 
+_MOST_TOGETHER = 64
+_NO_TIME_S = 0.05
+"""Views that are made together share their time: those that take longer have their own."""
+
+
 class _Refused(Exception):
     """Ends the transaction after a view was refused."""
+
+
+class _RefusedTogether(Exception):
+    """Ends the transaction after one of several views was refused."""
 
 
 class _Application:
@@ -199,8 +209,7 @@ class _Application:
         failure: str | None = None
         try:
             if not known:
-                options = _options_for(self.plan)
-                with options_set(self.connection, options), all_or_nothing(self.connection):
+                with options_set(self.connection, _options_for(self.plan)):
                     self._write(known, gone)
                 return {}
         except _Refused:
@@ -215,6 +224,16 @@ class _Application:
         return every_refusal(self.connection, self.steps, known, self._refusal_of)
 
     def _write(self, refused_views: dict[str, Problem], gone: list[tuple[str, str]]) -> None:
+        """Write it all or nothing; views one by one where DuckDB refuses one among several."""
+        with contextlib.suppress(_RefusedTogether), all_or_nothing(self.connection):
+            self._write_all(refused_views, gone, _MOST_TOGETHER)
+            return
+        with all_or_nothing(self.connection):
+            self._write_all(refused_views, gone, 1)
+
+    def _write_all(
+        self, refused_views: dict[str, Problem], gone: list[tuple[str, str]], most_together: int
+    ) -> None:
         connection = self.connection
         prepare(connection)
         for schema in dict.fromkeys(step.schema for step in self.steps):
@@ -223,14 +242,7 @@ class _Application:
                 remember_schema(connection, schema)
         for schema, name in self.wanted.removed:
             execute(connection, drop_view(qualified(schema, name)))
-        for done, step in enumerate(self.steps):
-            self.progress("apply", done, len(self.steps))
-            start = time.perf_counter()
-            problem = self._refusal_of(step)
-            if problem:
-                refused_views[step.key] = problem
-                raise _Refused
-            self.seconds[step.key] = time.perf_counter() - start
+        self._make(refused_views, most_together)
         made = {folded((step.schema, step.view)) for step in self.steps}
         made_again = self.memory.remembered.keys() & made
         forget(connection, [*self.wanted.removed, *gone, *made_again])
@@ -240,6 +252,38 @@ class _Application:
                 files, kinds = self.pins.sources[step.key].files, self.pins.kinds[step.key]
                 remember_files(connection, (step.schema, step.view), files, kinds)
         unsettle(connection, ((step.schema, step.view) for step in self.readers))
+
+    def _make(self, refused_views: dict[str, Problem], most_together: int) -> None:
+        """Make the views, those that take no time together: each call of DuckDB has its cost."""
+        done, together = 0, 1
+        while done < len(self.steps):
+            self.progress("apply", done, len(self.steps))
+            plain = takewhile(self._is_plain, self.steps[done : done + together])
+            steps = list(plain) or [self.steps[done]]
+            start = time.perf_counter()
+            if len(steps) == 1:
+                problem = self._refusal_of(steps[0])
+                if problem:
+                    refused_views[steps[0].key] = problem
+                    raise _Refused
+            else:
+                self._make_together(steps)
+            seconds = time.perf_counter() - start
+            self.seconds |= dict.fromkeys((step.key for step in steps), seconds / len(steps))
+            done += len(steps)
+            together = min(2 * together, most_together) if seconds < _NO_TIME_S else 1
+
+    def _is_plain(self, step: ViewStep) -> bool:
+        """Say whether a view is made by its statements alone, and any failure is its query's."""
+        has_comments = any(one.description is not None for one in step.columns.values())
+        return not (has_comments or step.key in self.pins.steps or step.key in self.answers)
+
+    def _make_together(self, steps: Sequence[ViewStep]) -> None:
+        try:
+            statements = [statement for step in steps for statement in step.statements]
+            execute_together(self.connection, statements)
+        except duckdb.Error:
+            raise _RefusedTogether from None
 
     def _refusal_of(self, step: ViewStep) -> Problem | None:
         """Return why DuckDB refuses a view, after trying to make it."""

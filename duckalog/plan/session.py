@@ -97,8 +97,10 @@ def session_steps(config: Config, readings: Iterable[tuple[Origin, Reading]]) ->
 
 
 def _steps(config: Config, readings: Iterable[tuple[Origin, Reading]]) -> Iterator[Step]:
+    settings = [(step.name.lower() in _OF_INSTALLING, step) for step in _setting_steps(config)]
+    yield from (step for is_of_installing, step in settings if is_of_installing)
     yield from _extension_steps(config, readings)
-    yield from _setting_steps(config)
+    yield from (step for is_of_installing, step in settings if not is_of_installing)
     for number, pragma in enumerate(config.duckdb.pragmas, 1):
         yield Step(
             kind="pragma",
@@ -145,6 +147,16 @@ _PATH_SETTINGS = frozenset(
     """.split()
 )
 """Settings of DuckDB whose value is a path, or a list of paths."""
+
+
+_OF_INSTALLING = frozenset(
+    """
+    allow_community_extensions autoinstall_extension_repository custom_extension_repository
+    extension_directories extension_directory home_directory http_proxy http_proxy_password
+    http_proxy_username
+    """.split()
+)
+"""Settings that say how extensions are had: the others may be an extension's own."""
 
 
 def _located(name: str, setting: Setting) -> object:

@@ -98,9 +98,10 @@ def _kind_of(file: str) -> str:
 def _in_order(steps: Sequence[ViewStep]) -> list[ViewStep]:
     """Return views after those they read, otherwise as the config has them."""
     position = {step.key: index for index, step in enumerate(steps)}
-    sorter = TopologicalSorter(
-        {step.key: [need for need in step.needs if need in position] for step in steps}
-    )
+    graph = {step.key: [need for need in step.needs if need in position] for step in steps}
+    if not any(graph.values()):
+        return list(steps)
+    sorter = TopologicalSorter(graph)
     try:
         sorter.prepare()
     except CycleError:

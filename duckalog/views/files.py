@@ -46,7 +46,7 @@ class FilesView(View, frozen=True, kw_only=True):
     @property
     def scan(self) -> Scan:
         """The table function over the files."""
-        local = tuple(uri for uri in self.uri if not is_remote(uri))
+        local = tuple([uri for uri in self.uri if not is_remote(uri)])
         options = tuple(self.rendered_options())
         return Scan(self.function, options, len(local) < len(self.uri), local, self.uri)
 
@@ -78,6 +78,8 @@ class ParquetView(FilesView, frozen=True, kw_only=True):
     source: Literal["parquet"]
 
     def __post_init__(self) -> None:
+        if not self.options:
+            return
         check_options({**self.options, "schema": None})
         schema = self.options.get("schema")
         if schema is None:
@@ -95,8 +97,10 @@ class ParquetView(FilesView, frozen=True, kw_only=True):
 
     def rendered_options(self) -> dict[str, str]:
         """Return the options as SQL; `schema` is the one that DuckDB takes as a MAP."""
-        schema = self.options.get("schema")
-        options = {name: value for name, value in self.options.items() if name != "schema"}
+        if "schema" not in self.options:
+            return rendered_options(self.options)
+        options = dict(self.options)
+        schema = options.pop("schema")
         rendered = rendered_options(options)
         if schema is not None:
             rendered["schema"] = map_literal(
