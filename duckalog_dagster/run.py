@@ -57,7 +57,13 @@ class CatalogRun:
         self.resource = resource
         self.catalog = catalog
         self.context = context
-        self.plan = _plan_of_run(resource, context)
+        failure: Failure | None = None
+        try:
+            self.plan = _plan_of_run(resource, context)
+        except DuckalogError as error:
+            failure = _failure(error)
+        if failure:
+            raise failure
         selected = context.selected_asset_keys
         self.all_steps = catalog.steps_in(self.plan)
         self.steps = {key: step for key, step in self.all_steps.items() if key in selected}

@@ -316,6 +316,20 @@ class TestSeveralOps:
 
 
 class TestFailures:
+    def test_a_config_that_cannot_be_filled_is_told_as_what_failed(
+        self, write_config: WriteConfig, run: Run
+    ) -> None:
+        config = write_config(
+            "version: 1\nduckdb: {database: '${env:SHOP_NOWHERE}'}\n"
+            "views: [{name: v, sql: SELECT 1}]\n"
+        )
+        result = run(build_duckalog_definitions(config), raise_on_error=False)
+        (event,) = [one for one in result.all_events if one.is_step_failure]
+        error = event.step_failure_data.error
+        assert "Failure: " in error.message
+        assert "duckdb.database: environment variable SHOP_NOWHERE is not set" in error.message
+        assert error.cause is None
+
     def test_the_failing_view_fails_its_check_and_names_its_line(
         self, shop: Path, run: Run
     ) -> None:
