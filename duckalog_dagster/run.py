@@ -121,7 +121,9 @@ class CatalogRun:
         steps = self.all_steps
         resource = self.resource
         select = [steps[key].key for key in keys if key in steps]
-        parts = [self.context.run.run_id, self.catalog.name, str(self.context.retry_number)]
+        # A build that failed left nothing that ops of the run share; one in part did.
+        attempt = self.context.retry_number if resource.keep_going else 0
+        parts = [self.context.run.run_id, self.catalog.name, str(attempt)]
         parts += [*sorted(key.to_user_string() for key in waited_for), *sorted(select)]
         return build(
             self.plan,
