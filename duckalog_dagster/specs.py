@@ -46,8 +46,11 @@ class CatalogSpecs:
 
     @cached_property
     def foreign(self) -> dict[AssetKey, frozenset[AssetKey]]:
-        """For each asset the keys outside of the catalog that it needs, directly or not."""
-        found: dict[AssetKey, frozenset[AssetKey]] = {}
+        """For each asset the keys outside of the catalog that it needs, directly or not.
+
+        Sources are of the catalog: a run that looks at them too is no less one build.
+        """
+        found = {spec.key: frozenset[AssetKey]() for spec in self.sources}
         for spec in self.specs:
             needed = frozenset[AssetKey]()
             for dep in spec.deps:

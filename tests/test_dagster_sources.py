@@ -11,10 +11,12 @@ pytest.importorskip("dagster")
 
 from dagster import (
     AssetKey,
+    AssetSelection,
     DagsterInstance,
     Definitions,
     ExecuteInProcessResult,
     asset,
+    define_asset_job,
     evaluate_automation_conditions,
 )
 
@@ -85,6 +87,24 @@ def test_an_observation_tells_what_lies_there(local: Path, instance: DagsterInst
     observation = event.asset_observation_data.asset_observation
     assert observation.metadata["duckalog/files"].value == 1
     assert observation.data_version
+
+
+def test_a_run_that_looks_at_sources_too_is_all_or_nothing(
+    local: Path, instance: DagsterInstance
+) -> None:
+    local.write_text(
+        local.read_text() + "  - {name: alone, sql: SELECT 1}\n  - {name: bad, sql: FROM nowhere}\n"
+    )
+    catalog = build_duckalog_definitions(local)
+    selection = AssetSelection.assets(*catalog.resolve_asset_graph().get_all_asset_keys())
+    everything = define_asset_job("everything", selection)
+    defs = Definitions.merge(catalog, Definitions(jobs=[everything]))
+    result = defs.resolve_job_def("everything").execute_in_process(
+        instance=instance, raise_on_error=False
+    )
+    assert not result.success
+    assert result.get_asset_observation_events()
+    assert not local.with_name("shop.duckdb").exists()
 
 
 def test_the_sources_go_beside_assets_of_ones_own(local: Path, instance: DagsterInstance) -> None:
