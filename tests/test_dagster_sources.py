@@ -93,7 +93,8 @@ def test_a_run_that_looks_at_sources_too_is_all_or_nothing(
     local: Path, instance: DagsterInstance
 ) -> None:
     local.write_text(
-        local.read_text() + "  - {name: alone, sql: SELECT 1}\n  - {name: bad, sql: FROM nowhere}\n"
+        local.read_text()
+        + "  - {name: alone, sql: SELECT 1}\n  - {name: bad, sql: SELECT nope FROM orders}\n"
     )
     catalog = build_duckalog_definitions(local)
     selection = AssetSelection.assets(*catalog.resolve_asset_graph().get_all_asset_keys())
