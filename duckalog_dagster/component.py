@@ -159,6 +159,7 @@ class DuckalogComponent(Component, Resolvable):
             pool=op.pool,
             backfill_policy=op.backfill_policy,
         )
+        schedules = [self.schedule] if self.schedule else []
         return definitions_of(
             found,
             assets,
@@ -167,16 +168,16 @@ class DuckalogComponent(Component, Resolvable):
             self.assets_per_op,
             self.observation_cron_schedule,
             self.default_status,
-            schedules=[self._schedule(self.schedule, assets)] if self.schedule else [],
+            schedules=[self._schedule(one, assets, op_name(name)) for one in schedules],
             sensors=[self._sensor(path, translator)] if self.rebuild_on_config_change else [],
         )
 
     def _schedule(
-        self, model: ScheduleModel, assets: Sequence[AssetsDefinition]
+        self, model: ScheduleModel, assets: Sequence[AssetsDefinition], job: str
     ) -> ScheduleDefinition:
         return build_schedule_from_duckalog_selection(
             assets,
-            model.job_name or f"{assets[0].op.name}_job",
+            model.job_name or f"{job}_job",
             model.cron_schedule,
             model.select,
             model.exclude,
