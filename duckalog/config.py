@@ -14,13 +14,7 @@ from duckalog.attachments.duckdb import DuckdbAttachment
 from duckalog.attachments.ducklake import DucklakeAttachment
 from duckalog.attachments.postgres import PostgresAttachment
 from duckalog.attachments.sqlite import SqliteAttachment
-from duckalog.decode import (
-    DatabasePath,
-    Derived,
-    LocalPath,
-    ShortForm,
-    Unfit,
-)
+from duckalog.decode import Derived, ShortForm, Unfit
 from duckalog.document import Document
 from duckalog.entry import (
     Attachment,
@@ -31,6 +25,7 @@ from duckalog.entry import (
     check_options,
 )
 from duckalog.errors import Origin
+from duckalog.locations import DatabasePath, LocalPath
 from duckalog.redaction import Redactor
 from duckalog.secrets import DuckdbSecret
 from duckalog.sql import is_option_name

@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from duckalog.sql import Statement, install, load
+from duckalog.sql import Statement
+from duckalog.statements import install, load
 from duckalog.values import execute_with
 
 if TYPE_CHECKING:

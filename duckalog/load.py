@@ -20,15 +20,7 @@ from duckalog.checks import check_type
 from duckalog.checks.queries import SqlCheck
 from duckalog.config import VERSION, Attachments, Config, DuckdbSection, Pragma, Setting
 from duckalog.consistency import check, doubts, secrets_in_views
-from duckalog.decode import (
-    INVALID,
-    Choice,
-    Context,
-    absolute_path,
-    decode,
-    is_relative,
-    is_remote,
-)
+from duckalog.decode import INVALID, Choice, Context, decode
 from duckalog.document import Data, Document, parse_document, read_document, read_text, unfit_text
 from duckalog.entry import (
     Catalog,
@@ -50,6 +42,7 @@ from duckalog.environment import (
     with_hidden_credentials,
 )
 from duckalog.errors import NOWHERE, ConfigError, Origin, Problem, without_credentials
+from duckalog.locations import absolute_path, is_relative, is_remote
 from duckalog.redaction import looks_secret
 from duckalog.remote import RemoteFiles
 from duckalog.secrets import DuckdbSecret, secret_type

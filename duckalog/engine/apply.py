@@ -6,7 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import NamedTuple
 
 import duckdb
@@ -28,19 +28,18 @@ from duckalog.bookkeeping import (
 from duckalog.changes import Action, Diff
 from duckalog.engine.execution import execute, execute_together, options_set, refused
 from duckalog.engine.pin import NO_PINS, Pins
-from duckalog.engine.probe import Answer, columns_of, no_such_column, stubbed
+from duckalog.engine.probe import Answer, columns_of, no_such_column, stubbed, stubs
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.refusals import all_or_nothing, every_refusal
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import EngineError, Origin, Problem
 from duckalog.plan import Plan, ViewStep
-from duckalog.sql import (
-    Statement,
+from duckalog.sql import Statement, qualified
+from duckalog.statements import (
     comment_on_column,
     create_schema,
     drop_schema,
     drop_view,
-    qualified,
     reset_option,
 )
 from duckalog.version import __version__
@@ -274,16 +273,19 @@ class _Application:
             together = min(2 * together, most_together) if seconds < _NO_TIME_S else 1
 
     def _is_plain(self, step: ViewStep) -> bool:
-        """Say whether a view is made by its statements alone, and any failure is its query's."""
+        """Say whether a view is made by its statements, and any failure is its query's."""
         has_comments = any(one.description is not None for one in step.columns.values())
-        return not (has_comments or step.key in self.pins.steps or step.key in self.answers)
+        return not (has_comments or step.key in self.pins.steps)
 
     def _make_together(self, steps: Sequence[ViewStep]) -> None:
         try:
-            statements = [statement for step in steps for statement in step.statements]
-            execute_together(self.connection, statements)
+            execute_together(self.connection, [*chain(*map(self._statements, steps))])
         except duckdb.Error:
             raise _RefusedTogether from None
+
+    def _statements(self, step: ViewStep) -> tuple[Statement, ...]:
+        before, after = stubs(step, self.answers)
+        return (*before, *step.statements, *after)
 
     def _refusal_of(self, step: ViewStep) -> Problem | None:
         """Return why DuckDB refuses a view, after trying to make it."""

@@ -15,7 +15,8 @@ from duckalog.engine.versions import READS_DELTA_VERSIONS
 from duckalog.errors import EngineError, Origin, Problem
 from duckalog.plan import Step, ViewStep
 from duckalog.redaction import Redactor
-from duckalog.sql import Statement, literal, set_option
+from duckalog.sql import Statement, literal
+from duckalog.statements import set_option
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

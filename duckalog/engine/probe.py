@@ -22,7 +22,8 @@ from duckalog.engine.progress import Progress, untold
 from duckalog.engine.session import be_impatient, http_limits, prepare_cursor
 from duckalog.errors import Problem, nearest, sentences, shown
 from duckalog.plan import Plan, ViewStep
-from duckalog.sql import describe, drop_stub, stub_of_function
+from duckalog.sql import Statement
+from duckalog.statements import describe, drop_stub, stub_of_function
 
 logger = logging.getLogger("duckalog.engine")
 
@@ -150,13 +151,24 @@ def stubbed(
     connection: DuckDBPyConnection, step: ViewStep, answers: Mapping[str, Answer]
 ) -> Iterator[None]:
     """Make a view's table function answer from its probe, while the block creates the view."""
-    answer = answers.get(step.key)
-    if answer is None or step.scan is None:
-        yield
-        return
-    execute(connection, stub_of_function(step.scan.function, step.scan.options, answer.columns))
+    before, after = stubs(step, answers)
+    for statement in before:
+        execute(connection, statement)
     try:
         yield
     finally:
         with contextlib.suppress(duckdb.Error):  # the transaction is over: so is the macro
-            execute(connection, drop_stub(step.scan.function))
+            for statement in after:
+                execute(connection, statement)
+
+
+def stubs(
+    step: ViewStep, answers: Mapping[str, Answer]
+) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
+    """Return the statements around a view's that have its function answer from its probe."""
+    answer = answers.get(step.key)
+    if answer is None or step.scan is None:
+        return (), ()
+    function = step.scan.function
+    stub = stub_of_function(function, step.scan.options, answer.columns)
+    return (stub,), (drop_stub(function),)

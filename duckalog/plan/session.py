@@ -10,7 +10,6 @@ from typing import Any, Literal
 import msgspec
 
 from duckalog.config import Config, Setting
-from duckalog.decode import absolute_path, is_remote
 from duckalog.entry import (
     Attachment,
     Catalog,
@@ -21,18 +20,12 @@ from duckalog.entry import (
 )
 from duckalog.environment import PLACEHOLDER, Filled, shell_expression
 from duckalog.errors import NOWHERE, Origin
+from duckalog.locations import absolute_path, is_remote
 from duckalog.plan.steps import DatabaseStep, ExtensionStep, Step
 from duckalog.references import Reading
 from duckalog.secrets import DuckdbSecret
-from duckalog.sql import (
-    Spliced,
-    Statement,
-    ended,
-    install,
-    load,
-    set_option,
-    statement,
-)
+from duckalog.sql import Spliced, Statement, ended, statement
+from duckalog.statements import install, load, set_option
 from duckalog.user_sql import with_expressions
 
 _EXTENSION_OF_FUNCTION = {

@@ -18,11 +18,7 @@ from duckalog.plan.needs import Needs
 from duckalog.plan.paths import names_of_views, stated_files
 from duckalog.plan.steps import CheckStep, ViewStep, relation_of
 from duckalog.references import Reading
-from duckalog.sql import (
-    comment_on_column,
-    comment_on_view,
-    create_view,
-)
+from duckalog.statements import comment_on_column, comment_on_view, create_view
 
 
 def view_steps(

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
-from duckalog.decode import Unfit, is_remote
+from duckalog.decode import Unfit
 from duckalog.entry import Scan, Uris, View, check_options, extension_of, rendered_options
+from duckalog.locations import is_remote
 from duckalog.sql import literal, map_literal, select_all, table_function
 from duckalog.views.pinned import PinnedFiles
 
