@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
 from dagster import (
@@ -108,14 +109,9 @@ def build_duckalog_assets(
     under `resource_key`. With `row_counts` every view that is made is counted,
     which reads it. All else is as for `duckalog_assets`.
     """
-    return assets_of(
-        catalog_specs(config, translator).chosen(select, exclude),
-        execution(row_counts),
-        name,
-        assets_per_op,
-        resource_key,
-        **op_options,
-    )
+    found = catalog_specs(config, translator).chosen(select, exclude)
+    ops = CatalogOps(found, name, assets_per_op, resource_key)
+    return ops.assets(execution(row_counts), **op_options)
 
 
 def execution(row_counts: bool) -> Execute:
@@ -128,31 +124,43 @@ def execution(row_counts: bool) -> Execute:
     return execute
 
 
-def assets_of(
-    found: CatalogSpecs,
-    execute: Execute,
-    name: str | None,
-    assets_per_op: int,
-    resource_key: str,
-    **op_options: Unpack[OpOptions],
-) -> list[AssetsDefinition]:
-    """Return a catalog's assets in ops of at most `assets_per_op`, each of which runs `execute`."""
+@dataclass(frozen=True)
+class CatalogOps:
+    """How a catalog's assets are put into ops: what these are called, hold and need."""
 
-    def compute(context: AssetExecutionContext) -> Iterator[Any]:
-        resource: DuckalogResource = getattr(context.resources, resource_key)
-        yield from execute(context, resource.bound_to(found))
+    found: CatalogSpecs
+    name: str | None = None
+    assets_per_op: int = ASSETS_PER_OP
+    resource_key: str = RESOURCE_KEY
 
-    compute.__annotations__["context"] = AssetExecutionContext
-    base = op_name(name or f"build_{found.name}")
-    ops = []
-    for number, part in enumerate(found.parts(found.specs, assets_per_op), 1):
-        decorate = multi_asset(
-            name=f"{base}_{number}" if number > 1 else base,
-            specs=part,
-            check_specs=found.checks_of([spec.key for spec in part]),
-            can_subset=True,
-            required_resource_keys={resource_key},
-            **op_options,
-        )
-        ops.append(decorate(compute))
-    return ops
+    @property
+    def build_name(self) -> str:
+        """The name of the first op that builds."""
+        return op_name(self.name or f"build_{self.found.name}")
+
+    @property
+    def observe_name(self) -> str:
+        """The name of the first op that observes."""
+        return op_name(f"observe_{self.name or self.found.name}")
+
+    def assets(self, execute: Execute, **op_options: Unpack[OpOptions]) -> list[AssetsDefinition]:
+        """Return the assets of databases and views, in ops each of which runs `execute`."""
+        found, key = self.found, self.resource_key
+
+        def compute(context: AssetExecutionContext) -> Iterator[Any]:
+            resource: DuckalogResource = getattr(context.resources, key)
+            yield from execute(context, resource.bound_to(found))
+
+        compute.__annotations__["context"] = AssetExecutionContext
+        ops = []
+        for number, part in enumerate(found.parts(found.specs, self.assets_per_op), 1):
+            decorate = multi_asset(
+                name=f"{self.build_name}_{number}" if number > 1 else self.build_name,
+                specs=part,
+                check_specs=found.checks_of([spec.key for spec in part]),
+                can_subset=True,
+                required_resource_keys={key},
+                **op_options,
+            )
+            ops.append(decorate(compute))
+        return ops

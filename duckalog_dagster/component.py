@@ -35,13 +35,13 @@ from dagster.components.utils.translation import (
     create_component_translator_cls,
 )
 
-from duckalog_dagster.assets import assets_of
+from duckalog_dagster.assets import CatalogOps
 from duckalog_dagster.definitions import Status, definitions_of
 from duckalog_dagster.resource import LOCK_TIMEOUT_S, DuckalogResource
 from duckalog_dagster.selection import build_schedule_from_duckalog_selection
 from duckalog_dagster.sensors import build_duckalog_config_sensor
 from duckalog_dagster.settings import DuckalogTranslatorSettings
-from duckalog_dagster.specs import ASSETS_PER_OP, RESOURCE_KEY, catalog_specs, op_name
+from duckalog_dagster.specs import ASSETS_PER_OP, RESOURCE_KEY, catalog_specs
 from duckalog_dagster.translator import (
     DuckalogTranslator,
     DuckalogTranslatorData,
@@ -147,28 +147,21 @@ class DuckalogComponent(Component, Resolvable):
         op = self.op or OpSpec()
         resource = DuckalogResource(config=str(path), **self.catalog.model_dump())
 
-        name = op.name or f"build_{found.name}"
-        resource_key = f"{RESOURCE_KEY}_{op_name(name)}"
-        assets = assets_of(
-            found,
-            self.execute,
-            name,
-            self.assets_per_op,
-            resource_key,
-            op_tags=op.tags,
-            pool=op.pool,
-            backfill_policy=op.backfill_policy,
+        build_name = CatalogOps(found, op.name).build_name
+        ops = CatalogOps(
+            found, op.name, self.assets_per_op, resource_key=f"{RESOURCE_KEY}_{build_name}"
+        )
+        assets = ops.assets(
+            self.execute, op_tags=op.tags, pool=op.pool, backfill_policy=op.backfill_policy
         )
         schedules = [self.schedule] if self.schedule else []
         return definitions_of(
-            found,
+            ops,
             assets,
             resource,
-            resource_key,
-            self.assets_per_op,
             self.observation_cron_schedule,
             self.default_status,
-            schedules=[self._schedule(one, assets, op_name(name)) for one in schedules],
+            schedules=[self._schedule(one, assets, build_name) for one in schedules],
             sensors=[self._sensor(path, translator)] if self.rebuild_on_config_change else [],
         )
 

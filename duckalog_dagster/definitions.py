@@ -16,14 +16,13 @@ from dagster import (
     SensorDefinition,
 )
 
-from duckalog_dagster.assets import OpOptions, assets_of, execution
+from duckalog_dagster.assets import CatalogOps, OpOptions, execution
 from duckalog_dagster.io_manager import build_duckalog_io_manager
 from duckalog_dagster.resource import DuckalogResource
 from duckalog_dagster.sources import build_duckalog_observation_schedule, source_assets
 from duckalog_dagster.specs import (
     ASSETS_PER_OP,
     RESOURCE_KEY,
-    CatalogSpecs,
     ConfigPath,
     catalog_specs,
 )
@@ -63,31 +62,20 @@ def build_duckalog_definitions(
     makes what has an automation condition.
     """
     found = catalog_specs(config, translator).chosen(select, exclude)
-    assets = assets_of(
-        found,
-        execution(row_counts),
-        name,
-        assets_per_op,
-        resource_key,
-        **op_options,
-    )
+    ops = CatalogOps(found, name, assets_per_op, resource_key)
     return definitions_of(
-        found,
-        assets,
+        ops,
+        ops.assets(execution(row_counts), **op_options),
         resource or DuckalogResource(config=found.plan.file),
-        resource_key,
-        assets_per_op,
         observation_cron_schedule,
         default_status,
     )
 
 
 def definitions_of(
-    found: CatalogSpecs,
+    ops: CatalogOps,
     assets: Sequence[AssetsDefinition],
     resource: DuckalogResource,
-    resource_key: str,
-    assets_per_op: int,
     observation_cron_schedule: str | None,
     default_status: Status,
     *,
@@ -95,14 +83,15 @@ def definitions_of(
     sensors: Sequence[SensorDefinition] = (),
 ) -> Definitions:
     """Return a catalog's assets as definitions, with what observes and makes them by itself."""
-    sources = source_assets(found, assets_per_op, resource_key)
+    found, resource_key = ops.found, ops.resource_key
+    sources = source_assets(found, ops.observe_name, ops.assets_per_op, resource_key)
     own_schedules, own_sensors = [*schedules], [*sensors]
     if observation_cron_schedule and sources:
         own_schedules.append(
             build_duckalog_observation_schedule(
                 sources,
                 observation_cron_schedule,
-                job_name=f"{sources[0].op.name}_job",
+                job_name=f"{ops.observe_name}_job",
                 default_status=DefaultScheduleStatus(default_status),
             )
         )
@@ -110,7 +99,7 @@ def definitions_of(
     if automated and default_status == "RUNNING":
         own_sensors.append(
             AutomationConditionSensorDefinition(
-                f"{assets[0].op.name}_automation",
+                f"{ops.build_name}_automation",
                 target=AssetSelection.assets(*automated),
                 default_status=DefaultSensorStatus.RUNNING,
             )

@@ -51,14 +51,14 @@ def build_duckalog_source_assets(
     and words. They need a DuckalogResource under `resource_key`.
     """
     found = catalog_specs(config, translator).chosen(select, exclude)
-    return source_assets(found, ASSETS_PER_OP, resource_key, name)
+    base = op_name(name or f"observe_{found.name}")
+    return source_assets(found, base, ASSETS_PER_OP, resource_key)
 
 
 def source_assets(
-    found: CatalogSpecs, assets_per_op: int, resource_key: str, name: str | None = None
+    found: CatalogSpecs, base: str, assets_per_op: int, resource_key: str
 ) -> list[AssetsDefinition]:
-    """Return the sources of a catalog as assets that can be observed."""
-    base = op_name(name or f"observe_{found.name}")
+    """Return the sources of a catalog as assets that can be observed, in ops from `base` on."""
     look = _observer(found, resource_key)
     ops = []
     for number, part in enumerate(found.parts(found.sources, assets_per_op), 1):
