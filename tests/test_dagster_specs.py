@@ -427,6 +427,20 @@ class TestChoosing:
         defs = build_duckalog_definitions(config, select=select, exclude=exclude)
         Definitions.validate_loadable(defs)
 
+    def test_parts_that_are_chosen_go_together(self, write_config: WriteConfig) -> None:
+        config = write_config(
+            "version: 1\nduckdb: {database: s.duckdb}\nviews:\n"
+            "  - {name: a, source: csv, uri: a.csv, tags: [core]}\n"
+            "  - {name: b, source: csv, uri: b.csv}\n"
+        )
+        core = build_duckalog_definitions(config, select="tag:core", name="core")
+        rest = build_duckalog_definitions(
+            config, exclude="tag:core", name="rest", resource_key="rest"
+        )
+        both = Definitions.merge(core, rest)
+        Definitions.validate_loadable(both)
+        assert len(both.resolve_asset_graph().get_all_asset_keys()) == 4
+
     def test_a_word_that_matches_nothing_is_refused(self, write_config: WriteConfig) -> None:
         assets = build_duckalog_assets(write_config(EVERYTHING))
         with pytest.raises(ValueError, match='kind or key matches "ordrs"'):
