@@ -17,6 +17,7 @@ from dagster import (
     DefaultScheduleStatus,
     DefaultSensorStatus,
     Definitions,
+    EnvVar,
     Model,
     Resolvable,
     Resolver,
@@ -77,10 +78,14 @@ class ScheduleModel(Model, Resolvable):
 
 
 class CatalogModel(Model, Resolvable):
-    """What the resource has besides the config."""
+    """What the resource has besides the config.
+
+    A variable may be `{env: NAME}`: another environment variable's value, which Dagster
+    fills in when a run starts, and does not show.
+    """
 
     database: str = ""
-    variables: dict[str, str] = {}
+    variables: dict[str, str | dict[Literal["env"], str]] = {}
     env_file: str = ""
     prune: bool = True
     adopt: bool = False
@@ -89,6 +94,16 @@ class CatalogModel(Model, Resolvable):
     publish: Literal["auto", "in-place", "swap"] = "auto"
     jobs: int = 32
     lock_timeout_s: float = LOCK_TIMEOUT_S
+
+    def resource(self, config: Path) -> DuckalogResource:
+        """Return the resource of a config."""
+        variables = {
+            name: EnvVar(value["env"]) if isinstance(value, dict) else value
+            for name, value in self.variables.items()
+        }
+        return DuckalogResource(
+            **{**self.model_dump(), "config": str(config), "variables": variables}
+        )
 
 
 @scaffold_with(DuckalogComponentScaffolder)
@@ -145,8 +160,6 @@ class DuckalogComponent(Component, Resolvable):
         translator = _Translator(self)
         found = catalog_specs(path, translator).chosen(self.select, self.exclude)
         op = self.op or OpSpec()
-        resource = DuckalogResource(config=str(path), **self.catalog.model_dump())
-
         build_name = CatalogOps(found, op.name).build_name
         ops = CatalogOps(
             found, op.name, self.assets_per_op, resource_key=f"{RESOURCE_KEY}_{build_name}"
@@ -158,7 +171,7 @@ class DuckalogComponent(Component, Resolvable):
         return definitions_of(
             ops,
             assets,
-            resource,
+            self.catalog.resource(path),
             self.observation_cron_schedule,
             self.default_status,
             schedules=[self._schedule(one, assets, build_name) for one in schedules],

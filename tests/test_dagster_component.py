@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("dagster")
 
-from dagster import AssetKey, AssetSpec, DefaultSensorStatus, Definitions, materialize
+from dagster import AssetKey, AssetSpec, DefaultSensorStatus, Definitions, EnvVar, materialize
 from dagster.components.testing import create_defs_folder_sandbox
 from dagster.components.testing.test_cases import TestTranslationBatched
 
@@ -88,6 +88,17 @@ class TestTheComponent:
         with loaded({"catalog": catalog}) as (_, defs, _):
             assert materialize(list(defs.assets or ()), resources=defs.resources).success
         assert Path(database).exists()
+
+    def test_a_variable_may_be_another_of_the_environment_which_is_not_shown(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        catalog = {"variables": {"SHOP_DATABASE": {"env": "PROD_DATABASE"}}}
+        with loaded({"catalog": catalog}) as (_, defs, _):  # it is not set yet
+            monkeypatch.setenv("PROD_DATABASE", str(tmp_path / "prod.duckdb"))
+            (resource,) = (one for key, one in defs.resources.items() if "views" not in key)
+            assert resource.variables == {"SHOP_DATABASE": EnvVar("PROD_DATABASE")}
+            assert materialize(list(defs.assets or ()), resources=defs.resources).success
+        assert (tmp_path / "prod.duckdb").exists()
 
     def test_has_a_schedule_and_a_sensor_where_they_are_asked_for(self) -> None:
         attributes = {
