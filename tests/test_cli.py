@@ -149,6 +149,26 @@ class TestBuild:
         assert "1 failed" in result.stdout
         assert views_in(tmp_path / "catalog.duckdb") == ["doubled", "größe"]
 
+    def test_keep_going_builds_what_needs_no_database_that_is_gone(
+        self, write_config: WriteConfig, invoke: Invoke, tmp_path: Path
+    ) -> None:
+        attachments = "attachments: {duckdb: [{alias: gone, path: gone.duckdb}]}\n"
+        config = write_config(
+            CATALOG.replace("views:", attachments + "views:")
+            + "  - {name: over_it, sql: FROM gone.t}\n  - {name: last, sql: FROM over_it}\n"
+        )
+        assert invoke("build", config).exit_code == 1
+        assert not (tmp_path / "catalog.duckdb").exists()
+        result = invoke("build", config, "--keep-going", "--json")
+        assert result.exit_code == 1
+        document = json.loads(result.stdout)
+        assert [one["name"] for one in document["problems"]] == ["gone", "over_it", "last"]
+        assert [one["action"] for one in document["views"]][2:] == ["failed", "failed"]
+        assert views_in(tmp_path / "catalog.duckdb") == ["doubled", "größe"]
+        again = invoke("build", config, "--keep-going")
+        assert 'attachments.duckdb[0] "gone": there is no file' in again.stderr
+        assert "2 unchanged, 2 failed" in again.stdout
+
     def test_lock_timeout_is_how_long_it_waits_for_another_process(
         self, config: Path, run_cli: RunCli, tmp_path: Path
     ) -> None:
@@ -313,7 +333,8 @@ class TestJson:
 
     def test_of_a_build(self, config: Path, invoke: Invoke, tmp_path: Path) -> None:
         document = self.document(invoke("build", config, "--json"))
-        assert list(document) == ["ok", "database", "seconds", "published", "views"]
+        keys = ["ok", "database", "seconds", "published", "views", "problems"]
+        assert list(document) == keys
         assert document["database"] == str(tmp_path / "catalog.duckdb")
         assert [list(view) for view in document["views"]] == [VIEW_KEYS, VIEW_KEYS]
         first = document["views"][0]

@@ -39,6 +39,7 @@ from duckalog.engine.publish import (
     file_to_build,
     remove_leftovers,
 )
+from duckalog.engine.reach import reach, with_failures
 from duckalog.engine.reports import DatabaseReport, data_versions, database_reports
 from duckalog.engine.scratch import scratch_catalog
 from duckalog.engine.session import apply_session
@@ -75,7 +76,8 @@ class BuildReport(NamedTuple):
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What failed in a build that was told to keep going."""
-        return tuple(view.problem for view in self.views if view.problem)
+        of_databases = [one.problem for one in self.databases]
+        return tuple(filter(None, [*of_databases, *(view.problem for view in self.views)]))
 
 
 class BuildOptions(NamedTuple):
@@ -346,7 +348,11 @@ def drift_of_sources(
     """
     with scratch_catalog(plan) as (connection, memory):
         options = BuildOptions(refresh=True, adopt=True, keep_going=True, progress=progress)
-        views = _build(connection, plan, memory, options).views
+        done = _build(connection, plan, memory, options)
+        gone = [database.problem for database in done.databases if database.problem]
+        if gone:
+            raise EngineError(gone)
+        views = done.views
         found: dict[str, tuple[str, ...]] = {}
         for step, view in zip(plan.views, views, strict=False):
             if view.action == "unchanged":
@@ -395,7 +401,8 @@ def _build(
     # Without this, a view could silently read a variable of the program that builds it.
     execute(connection, set_option("python_enable_replacements", literal(False)))
     options.progress("session", 0, 0)
-    seconds = apply_session(connection, plan)
+    asked_for = plan
+    plan, seconds, out_of_reach = reach(connection, plan, keep_going=options.keep_going)
     sources = find_sources(
         connection, plan, plan.views, jobs=options.jobs, progress=options.progress
     )
@@ -429,8 +436,8 @@ def _build(
         keep_going=options.keep_going,
         progress=options.progress,
     )
-    databases = database_reports(connection, plan, seconds, options.select or ())
-    return _Done(views, states, databases)
+    databases = database_reports(connection, asked_for, seconds, options.select or (), out_of_reach)
+    return _Done(with_failures(views, asked_for, out_of_reach), states, databases)
 
 
 @contextlib.contextmanager
