@@ -27,7 +27,14 @@ from duckalog.bookkeeping import (
 from duckalog.changes import Action, Diff
 from duckalog.engine.execution import execute, options_set, refused
 from duckalog.engine.pin import NO_PINS, Pins
-from duckalog.engine.probe import Answer, columns_of, no_such_column, stubbed
+from duckalog.engine.probe import (
+    Answer,
+    columns_of,
+    no_such_column,
+    reads_remote_files,
+    stand_in,
+    stubbed,
+)
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.refusals import all_or_nothing, every_refusal
 from duckalog.entry import MAIN_SCHEMA
@@ -140,7 +147,7 @@ def _options_for(plan: Plan) -> dict[str, object]:
     2.0): one is enough, unless a view opens many files.
     """
     options: dict[str, object] = {}
-    if not any(step.scan and step.scan.is_remote for step in plan.views):
+    if not any(map(reads_remote_files, plan.views)):
         options["enable_external_file_cache"] = False
     if not any(_opens_many_files(step) for step in plan.views):
         options["threads"] = 1
@@ -212,7 +219,25 @@ class _Application:
             message = "DuckDB cannot write the catalog"
             raise EngineError(Problem(Origin(self.plan.database), message, cause=failure))
         self.progress("refusals", 0, 0)
-        return every_refusal(self.connection, self.steps, known, self._refusal_of)
+        late = self._read_by_others()
+
+        def make(step: ViewStep) -> Problem | None:
+            problem = self._refusal_of(step)
+            if step.key in late and problem is None:
+                execute(self.connection, stand_in(step, late[step.key]))
+            return problem
+
+        return every_refusal(self.connection, self.steps, known, make)
+
+    def _read_by_others(self) -> dict[str, Answer]:
+        """Return the answers of the views that others are made over, by the steps' keys.
+
+        DuckDB binds them in each of those again, and so would ask their sources:
+        until the others are made, views that read nothing stand in for them.
+        """
+        read = {need for step in self.steps for need in step.needs}
+        found = {step.key: self.answers.get(step.key) for step in self.steps if step.key in read}
+        return {key: one for key, one in found.items() if one and one.columns}
 
     def _write(self, refused_views: dict[str, Problem], gone: list[tuple[str, str]]) -> None:
         connection = self.connection
@@ -223,7 +248,11 @@ class _Application:
                 remember_schema(connection, schema)
         for schema, name in self.wanted.removed:
             execute(connection, drop_view(qualified(schema, name)))
-        for done, step in enumerate(self.steps):
+        late = self._read_by_others()
+        for step in self.steps:
+            if step.key in late:
+                execute(connection, stand_in(step, late[step.key]))
+        for done, step in enumerate(sorted(self.steps, key=lambda step: step.key in late)):
             self.progress("apply", done, len(self.steps))
             start = time.perf_counter()
             problem = self._refusal_of(step)

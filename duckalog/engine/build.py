@@ -30,7 +30,7 @@ from duckalog.engine.execution import close, closing, execute
 from duckalog.engine.locks import Patience, builders_turn
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog, open_file
 from duckalog.engine.pin import find_sources, pin_views, sources_of, with_file_changes
-from duckalog.engine.probe import JOBS, probe
+from duckalog.engine.probe import JOBS, asking_remote_files, probe
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.publish import (
     Publish,
@@ -40,7 +40,7 @@ from duckalog.engine.publish import (
     remove_leftovers,
 )
 from duckalog.engine.reports import DatabaseReport, data_versions, database_reports
-from duckalog.engine.scratch import scratch_catalog
+from duckalog.engine.scratch import scratch_catalog, stored_columns
 from duckalog.engine.session import apply_session
 from duckalog.engine.source_state import states_of
 from duckalog.errors import ConfigError, EngineError, Origin, Problem
@@ -346,14 +346,13 @@ def drift_of_sources(
     with scratch_catalog(plan) as (connection, memory):
         options = BuildOptions(refresh=True, adopt=True, keep_going=True, progress=progress)
         views = _build(connection, plan, memory, options).views
-        found: dict[str, tuple[str, ...]] = {}
-        for step, view in zip(plan.views, views, strict=False):
-            if view.action == "unchanged":
-                rows = connection.execute(f"DESCRIBE {step.relation}").fetchall()
-                columns = tuple(Column(row[0], row[1]) for row in rows)
-                changes = drift(memory.columns.get(folded((step.schema, step.view)), ()), columns)
-                if changes:
-                    found[step.key] = changes
+        columns = stored_columns(connection, plan)
+    found: dict[str, tuple[str, ...]] = {}
+    for step, view in zip(plan.views, views, strict=False):
+        name = folded((step.schema, step.view))
+        changes = drift(memory.columns.get(name, ()), columns.get(name, ()))
+        if view.action == "unchanged" and changes:
+            found[step.key] = changes
     return found, [view for view in views if view.problem]
 
 
@@ -404,30 +403,31 @@ def _build(
     if is_look and not leaves_as_is(memory, wanted):
         raise _ToBeBuilt
     steps = [] if wanted.conflicts else wanted.steps
-    answers = probe(connection, plan, steps, jobs=options.jobs, progress=options.progress)
-    pins = pin_views(
-        connection,
-        plan,
-        steps,
-        sources,
-        NOTHING if options.refresh else memory,
-        jobs=options.jobs,
-        progress=options.progress,
-    )
-    made = [step.key for step in steps]
-    readers = [step for step in whole.readers_of(made) if step.key not in states]
-    views = apply_catalog(
-        connection,
-        plan,
-        memory,
-        wanted,
-        answers | pins.answers,
-        states,
-        pins=pins,
-        readers=readers,
-        keep_going=options.keep_going,
-        progress=options.progress,
-    )
+    with asking_remote_files(connection, plan, steps):
+        answers = probe(connection, plan, steps, jobs=options.jobs, progress=options.progress)
+        pins = pin_views(
+            connection,
+            plan,
+            steps,
+            sources,
+            NOTHING if options.refresh else memory,
+            jobs=options.jobs,
+            progress=options.progress,
+        )
+        made = [step.key for step in steps]
+        readers = [step for step in whole.readers_of(made) if step.key not in states]
+        views = apply_catalog(
+            connection,
+            plan,
+            memory,
+            wanted,
+            answers | pins.answers,
+            states,
+            pins=pins,
+            readers=readers,
+            keep_going=options.keep_going,
+            progress=options.progress,
+        )
     databases = database_reports(connection, plan, seconds, options.select or ())
     return _Done(views, states, databases)
 

@@ -2,7 +2,8 @@
 
 DuckDB binds a view when it is made, one after the other, and every bind waits
 for the network. So the views over remote files are bound here, on parallel
-cursors; `stubbed` then makes them without a second round trip.
+cursors; `stubbed` then makes them without a second round trip, and `stand_in`
+those that read them.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column
-from duckalog.engine.execution import abandon, close, execute, refused
+from duckalog.decode import is_remote
+from duckalog.engine.execution import abandon, close, execute, options_set, refused
 from duckalog.engine.progress import Progress, untold
-from duckalog.engine.session import be_impatient, http_limits, prepare_cursor
+from duckalog.engine.session import be_impatient, http_limits, impatient, prepare_cursor
 from duckalog.errors import Problem, nearest, sentences, shown
-from duckalog.plan import Plan, ViewStep
-from duckalog.sql import describe, drop_stub, stub_of_function
+from duckalog.plan import ExtensionStep, Plan, ViewStep
+from duckalog.sql import Statement, create_view, describe, drop_stub, no_rows_of, stub_of_function
 
 logger = logging.getLogger("duckalog.engine")
 
@@ -53,15 +55,42 @@ def probe(
     """Return the answer of each view over remote files that is not pinned, by the step's key.
 
     `jobs` sources are asked at a time. One that hangs fails within the time
-    limit of `be_impatient`; the others are not kept waiting.
+    limit of `be_impatient`; the others are not kept waiting. Raw SQL that reads
+    no other view to be made is asked too.
     """
-    remote = [step for step in steps if step.scan and step.scan.is_remote and step.pin is None]
+    made = {step.key for step in steps}
+    remote = [
+        step
+        for step in steps
+        if step.pin is None and reads_remote_files(step) and made.isdisjoint(step.needs)
+    ]
 
-    def ask(cursor: DuckDBPyConnection, step: ViewStep) -> Answer:
-        return _ask(cursor, step, plan)
+    def ask(cursor: DuckDBPyConnection, step: ViewStep) -> Answer | None:
+        return _ask(cursor, step, plan) if step.scan else _ask_sql(cursor, step, plan)
 
     answers = in_parallel(connection, plan, remote, ask, jobs=jobs, progress=progress)
-    return {step.key: answer for step, answer in zip(remote, answers, strict=True)}
+    return {step.key: answer for step, answer in zip(remote, answers, strict=True) if answer}
+
+
+def reads_remote_files(step: ViewStep) -> bool:
+    """Say whether a view reads files that are not on this machine."""
+    return step.scan.is_remote if step.scan else any(map(is_remote, step.stated_files))
+
+
+@contextlib.contextmanager
+def asking_remote_files(
+    connection: DuckDBPyConnection, plan: Plan, steps: Sequence[ViewStep]
+) -> Iterator[None]:
+    """Give up on HTTP soon while the block runs, and ask once for what raw SQL reads.
+
+    It is bound when it is probed, and again when its view is made.
+    """
+    with contextlib.ExitStack() as stack:
+        if steps and any(isinstance(step, ExtensionStep) for step in plan.session):
+            stack.enter_context(impatient(connection))
+        if any(step.scan is None and reads_remote_files(step) for step in steps):
+            stack.enter_context(options_set(connection, {"enable_http_metadata_cache": True}))
+        yield
 
 
 def in_parallel(
@@ -122,6 +151,23 @@ def _ask(cursor: DuckDBPyConnection, step: ViewStep, plan: Plan) -> Answer:
     return Answer((), problem, time.perf_counter() - start)
 
 
+def _ask_sql(cursor: DuckDBPyConnection, step: ViewStep, plan: Plan) -> Answer | None:
+    """Return the answer of raw SQL; None where only the making of its view can tell.
+
+    What is in its own schema is not found from here, for one.
+    """
+    start = time.perf_counter()
+    try:
+        columns = columns_of(cursor, step.query)
+        if columns_of(cursor, no_rows_of(columns)) == columns:
+            return Answer(columns, None, time.perf_counter() - start)
+    except duckdb.IOException as error:
+        return Answer((), refused(step, error, plan.redact), time.perf_counter() - start)
+    except duckdb.Error:
+        logger.debug("%s.%s is asked when it is made", step.schema, step.view)
+    return None
+
+
 def columns_of(cursor: DuckDBPyConnection, query: str) -> tuple[Column, ...]:
     """Return the columns of a query, which is bound and not run."""
     execute(cursor, describe(query))
@@ -150,3 +196,8 @@ def stubbed(
     finally:
         with contextlib.suppress(duckdb.Error):  # the transaction is over: so is the macro
             execute(connection, drop_stub(step.scan.function))
+
+
+def stand_in(step: ViewStep, answer: Answer) -> Statement:
+    """Return a view of the same columns that reads nothing, for others to be made over it."""
+    return create_view(step.relation, no_rows_of(answer.columns))
