@@ -163,8 +163,11 @@ class CatalogRun:
         for key, step in self.steps.items():
             checks = results.pop(key, [])
             if isinstance(step, DatabaseStep):
-                found: DatabaseReport = databases[step.key]
-                yield database_result(key, found, self._spec_version(key), checks)
+                found: DatabaseReport | None = databases.get(step.key)
+                if found:
+                    yield database_result(key, found, self._spec_version(key), checks)
+                else:  # with keep_going: that it cannot be reached is among its checks
+                    yield from checks
                 continue
             view = _with_version(views[step.schema, step.view], observed.get(step.key))
             if view.problem:

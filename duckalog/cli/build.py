@@ -112,9 +112,9 @@ def build(
 
 
 def _tell(report: BuildReport, *, verbose: bool) -> None:
+    for problem in report.problems:
+        tell_problem(problem)
     for view in report.views:
-        if view.problem:
-            tell_problem(view.problem)
         for change in view.drift:
             place = click.style(view.origin.location, bold=True)
             click.echo(f'{place}: the source of "{view.name}" changed: {change}')
@@ -142,6 +142,7 @@ def _as_document(report: BuildReport) -> dict[str, object]:
         "database": report.database,
         "seconds": round(report.seconds, 6),
         "published": report.published,
+        "unreachable": [problem_as_document(problem) for problem in report.unreachable],
         "views": [
             {
                 "schema": view.schema,

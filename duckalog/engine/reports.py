@@ -12,6 +12,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column, Memory, ViewName, folded
+from duckalog.engine.session import Outcome
 from duckalog.errors import Origin
 from duckalog.plan import DatabaseStep, Plan
 from duckalog.sql import literal
@@ -46,20 +47,22 @@ class DatabaseReport(NamedTuple):
 
 
 def database_reports(
-    connection: DuckDBPyConnection, plan: Plan, seconds: Mapping[str, float], asked: Sequence[str]
+    connection: DuckDBPyConnection,
+    plan: Plan,
+    outcomes: Mapping[str, Outcome],
+    asked: Sequence[str],
 ) -> tuple[DatabaseReport, ...]:
-    """Return a report for each database of a session.
+    """Return a report for each database of a session that could be reached.
 
     Those whose keys are in `asked` are asked about themselves.
     """
     found = []
     for step in plan.session:
-        if isinstance(step, DatabaseStep):
+        if isinstance(step, DatabaseStep) and outcomes[step.key].is_well:
+            seconds = outcomes[step.key].seconds
             version, tables = _about(connection, step) if step.key in asked else ("", None)
             found.append(
-                DatabaseReport(
-                    step.key, step.database_type, seconds[step.key], version, tables, step.origin
-                )
+                DatabaseReport(step.key, step.database_type, seconds, version, tables, step.origin)
             )
     return tuple(found)
 

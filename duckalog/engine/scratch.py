@@ -47,7 +47,8 @@ def stored_columns(
     """
     for step in plan.session:
         if isinstance(step, DatabaseStep):
-            execute(connection, detach(step.name))
+            with contextlib.suppress(duckdb.Error):  # it could not be attached
+                execute(connection, detach(step.name))
     return columns_in(connection)
 
 
