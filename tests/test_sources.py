@@ -183,7 +183,7 @@ views:
             build(readers + "  - {name: bad, sql: SELECT not_there FROM orders}")
         assert len(s3.requests) == before + alone
 
-    def test_raw_sql_finds_what_is_in_its_own_schema(
+    def test_raw_sql_finds_its_own_schema_and_the_names_of_files(
         self, s3: S3, tmp_path: Path, build: Build
     ) -> None:
         import duckdb
@@ -201,12 +201,15 @@ views:
   - name: few
     schema: mart
     sql: SELECT * FROM 's3://own-schema/one.parquet' JOIN wanted USING (id)
+  - {name: files, sql: "SELECT filename, id FROM read_parquet('s3://own-schema/*.parquet')"}
 """,
             KEY_ID=s3.key_id,
             SECRET_KEY=s3.secret,
         )
         with duckalog.connect(config) as connection:
             assert connection.execute("SELECT name FROM mart.few").fetchall() == [("bob",)]
+            named = connection.execute("SELECT DISTINCT filename FROM files").fetchall()
+        assert named == [("s3://own-schema/one.parquet",)]
 
     def test_sources_that_hang_are_told_together_whatever_reads_them(
         self,

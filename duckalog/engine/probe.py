@@ -19,6 +19,7 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column
 from duckalog.decode import is_remote
+from duckalog.engine.calls import Call, only_call_in
 from duckalog.engine.execution import abandon, close, execute, options_set, refused
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.session import be_impatient, http_limits, impatient, prepare_cursor
@@ -37,11 +38,12 @@ Result = TypeVar("Result")
 
 
 class Answer(NamedTuple):
-    """What a source said: its columns, or a problem."""
+    """What a source said: its columns, or a problem; of raw SQL also what its `call` returns."""
 
     columns: tuple[Column, ...]
     problem: Problem | None
     seconds: float
+    call: Call | None = None
 
 
 def probe(
@@ -81,14 +83,15 @@ def reads_remote_files(step: ViewStep) -> bool:
 def asking_remote_files(
     connection: DuckDBPyConnection, plan: Plan, steps: Sequence[ViewStep]
 ) -> Iterator[None]:
-    """Give up on HTTP soon while the block runs, and ask once for what raw SQL reads.
+    """Give up on HTTP soon while the block runs, and ask once for the sizes of files.
 
-    It is bound when it is probed, and again when its view is made.
+    Raw SQL is bound when it is probed, and again when its view is made; views that
+    are left alone are bound again in each view that is made over them.
     """
     with contextlib.ExitStack() as stack:
         if steps and any(isinstance(step, ExtensionStep) for step in plan.session):
             stack.enter_context(impatient(connection))
-        if any(step.scan is None and reads_remote_files(step) for step in steps):
+        if steps and any(map(reads_remote_files, plan.views)):
             stack.enter_context(options_set(connection, {"enable_http_metadata_cache": True}))
         yield
 
@@ -160,12 +163,29 @@ def _ask_sql(cursor: DuckDBPyConnection, step: ViewStep, plan: Plan) -> Answer |
     try:
         columns = columns_of(cursor, step.query)
         if columns_of(cursor, no_rows_of(columns)) == columns:
-            return Answer(columns, None, time.perf_counter() - start)
+            call = _call_of(cursor, step.query, columns)
+            return Answer(columns, None, time.perf_counter() - start, call)
     except duckdb.IOException as error:
         return Answer((), refused(step, error, plan.redact), time.perf_counter() - start)
     except duckdb.Error:
         logger.debug("%s.%s is asked when it is made", step.schema, step.view)
     return None
+
+
+def _call_of(cursor: DuckDBPyConnection, query: str, columns: tuple[Column, ...]) -> Call | None:
+    """Return the call of raw SQL that a stub can stand for: the query's columns are the same."""
+    found = only_call_in(cursor, query)
+    if found is None:
+        return None
+    call = found[0]._replace(columns=columns_of(cursor, found[1]))
+    execute(cursor, stub_of_function(*call))
+    try:
+        # It may read what is no column: the name of the file, say.
+        return call if columns_of(cursor, query) == columns else None
+    except duckdb.BinderException:
+        return None
+    finally:
+        execute(cursor, drop_stub(call.function))
 
 
 def columns_of(cursor: DuckDBPyConnection, query: str) -> tuple[Column, ...]:
@@ -187,15 +207,18 @@ def stubbed(
 ) -> Iterator[None]:
     """Make a view's table function answer from its probe, while the block creates the view."""
     answer = answers.get(step.key)
-    if answer is None or step.scan is None:
+    call = answer.call if answer else None
+    if answer and step.scan:
+        call = Call(step.scan.function, step.scan.options, answer.columns)
+    if call is None:
         yield
         return
-    execute(connection, stub_of_function(step.scan.function, step.scan.options, answer.columns))
+    execute(connection, stub_of_function(*call))
     try:
         yield
     finally:
         with contextlib.suppress(duckdb.Error):  # the transaction is over: so is the macro
-            execute(connection, drop_stub(step.scan.function))
+            execute(connection, drop_stub(call.function))
 
 
 def stand_in(step: ViewStep, answer: Answer) -> Statement:
