@@ -342,6 +342,20 @@ class TestFailures:
         ]
         assert checks(result)["shop/marts/revenue:answers"] is False
 
+    def test_keep_going_makes_what_reads_no_database_that_is_gone(
+        self, shop: Path, run: Run
+    ) -> None:
+        shop.with_name("crm.duckdb").unlink()
+        resource = DuckalogResource(config=str(shop), keep_going=True)
+        defs = build_duckalog_definitions(shop, resource=resource)
+        result = run(defs, raise_on_error=False)
+        assert not result.success
+        assert list(materialized(result)) == ["shop/orders"]
+        found = checks(result)
+        assert found["shop/orders:answers"] is True
+        assert found["shop/attachments/crm:reachable"] is False
+        assert found["shop/customers:answers"] is False
+
     def test_a_retry_builds_again_after_a_failure(self, shop: Path, run: Run) -> None:
         crm = shop.with_name("crm.duckdb")
         away = shop.with_name("away.duckdb")
