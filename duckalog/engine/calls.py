@@ -38,7 +38,7 @@ def only_call_in(cursor: DuckDBPyConnection, query: str) -> tuple[Call, str] | N
     if len(found) != 1:
         return None
     function = found[0].get("function", {})
-    name, arguments = str(function.get("function_name", "")).lower(), function.get("children", [])
+    name, arguments = str(function.get("function_name", "")).lower(), _arguments(function)
     if name not in _FUNCTIONS or function.get("schema") or function.get("catalog"):
         return None
     options = [_option(one) for one in arguments[1:]]
@@ -72,6 +72,12 @@ def _calls(tree: Any) -> Iterator[dict[str, Any]]:
             pending.extend(node.values())
         elif isinstance(node, list):
             pending.extend(node)
+
+
+def _arguments(function: dict[str, Any]) -> list[dict[str, Any]]:
+    if "arguments" in function:  # DuckDB 2.0
+        return [{**one["expression"], "alias": one["name"]} for one in function["arguments"]]
+    return list(function.get("children", []))
 
 
 def _option(argument: dict[str, Any]) -> str:

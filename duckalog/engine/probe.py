@@ -57,21 +57,29 @@ def probe(
     """Return the answer of each view over remote files that is not pinned, by the step's key.
 
     `jobs` sources are asked at a time. One that hangs fails within the time
-    limit of `be_impatient`; the others are not kept waiting. Raw SQL that reads
-    no other view to be made is asked too.
+    limit of `be_impatient`; the others are not kept waiting. Asked are, too, raw
+    SQL that reads no other view to be made, and views that others are made over
+    and that open all of their local files.
     """
     made = {step.key for step in steps}
-    remote = [
+    read = {need for step in steps for need in step.needs}
+    asked = [
         step
         for step in steps
-        if step.pin is None and reads_remote_files(step) and made.isdisjoint(step.needs)
+        if step.pin is None
+        and (reads_remote_files(step) or (step.key in read and _opens_every_file(step)))
+        and made.isdisjoint(step.needs)
     ]
 
     def ask(cursor: DuckDBPyConnection, step: ViewStep) -> Answer | None:
         return _ask(cursor, step, plan) if step.scan else _ask_sql(cursor, step, plan)
 
-    answers = in_parallel(connection, plan, remote, ask, jobs=jobs, progress=progress)
-    return {step.key: answer for step, answer in zip(remote, answers, strict=True) if answer}
+    answers = in_parallel(connection, plan, asked, ask, jobs=jobs, progress=progress)
+    return {step.key: answer for step, answer in zip(asked, answers, strict=True) if answer}
+
+
+def _opens_every_file(step: ViewStep) -> bool:
+    return step.scan is not None and "union_by_name" in step.scan.options
 
 
 def reads_remote_files(step: ViewStep) -> bool:
