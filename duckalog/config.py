@@ -14,13 +14,7 @@ from duckalog.attachments.duckdb import DuckdbAttachment
 from duckalog.attachments.ducklake import DucklakeAttachment
 from duckalog.attachments.postgres import PostgresAttachment
 from duckalog.attachments.sqlite import SqliteAttachment
-from duckalog.decode import (
-    DatabasePath,
-    Derived,
-    LocalPath,
-    ShortForm,
-    Unfit,
-)
+from duckalog.decode import Derived, ShortForm, Unfit
 from duckalog.document import Document
 from duckalog.entry import (
     Attachment,
@@ -31,6 +25,7 @@ from duckalog.entry import (
     check_options,
 )
 from duckalog.errors import Origin
+from duckalog.locations import DatabasePath, LocalPath
 from duckalog.redaction import Redactor
 from duckalog.secrets import DuckdbSecret
 from duckalog.sql import is_option_name
@@ -142,7 +137,7 @@ class Config(Entry, frozen=True, kw_only=True):
 
     schema_uri: str | None = msgspec.field(default=None, name="$schema")
     """The JSON schema that an editor checks the file by. Example: `catalog.schema.json`"""
-    version: int
+    version: int = VERSION
     """The version of the config's format. A file that others import need not state it."""
     duckdb: DuckdbSection = DuckdbSection()
     """Where the catalog is, and what its sessions need."""
@@ -159,14 +154,6 @@ class Config(Entry, frozen=True, kw_only=True):
     Example: `[shared.yaml, "domains/*.yaml"]`"""
     documents: Annotated[dict[str, Document], Derived] = {}
     redact: Annotated[Redactor, Derived] = Redactor()
-
-    def __post_init__(self) -> None:
-        if self.version != VERSION:
-            raise Unfit(
-                f"version {self.version} is not supported",
-                f"This duckalog reads version {VERSION}.",
-                ("version",),
-            )
 
     @property
     def database(self) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import glob
 import os
-import posixpath
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -29,32 +28,17 @@ from duckalog.errors import (
     sentences,
     shown,
 )
+from duckalog.locations import (
+    DatabasePath,
+    LocalPath,
+    TextFile,
+    Uri,
+    absolute_path,
+    is_relative,
+    is_remote,
+)
 
 S = TypeVar("S", bound=msgspec.Struct)
-
-
-class LocalPath(str):
-    """A path of a file, absolute; relative ones start from the folder of the config."""
-
-    __slots__ = ()
-
-
-class TextFile(str):
-    """The place of a text to read: a URL as it stands, or an absolute local path."""
-
-    __slots__ = ()
-
-
-class DatabasePath(str):
-    """The path of a DuckDB file to build, absolute, or `:memory:`."""
-
-    __slots__ = ()
-
-
-class Uri(str):
-    """The place of data: a URL as it stands, or an absolute local path (globs allowed)."""
-
-    __slots__ = ()
 
 
 class OneOrMany:
@@ -175,20 +159,18 @@ class _Field(NamedTuple):
 
 
 def _struct(struct: type[msgspec.Struct]) -> Decoder:
-    hints = typing.get_type_hints(struct, include_extras=True)
-    fields: dict[str, _Field] | None = None
+    @cache
+    def own_fields() -> tuple[dict[str, _Field], list[tuple[str, str]]]:
+        """Return the fields by their keys, and the keys and names of the required ones."""
+        hints = typing.get_type_hints(struct, include_extras=True)
+        known = {
+            field.encode_name: _Field(field.name, _decoder(hints[field.name]), field.required)
+            for field in msgspec.structs.fields(struct)
+            if not _is_derived(hints[field.name])
+        }
+        return known, [(key, field.name) for key, field in known.items() if field.is_required]
 
-    def own_fields() -> dict[str, _Field]:
-        nonlocal fields
-        if fields is None:
-            fields = {
-                field.encode_name: _Field(field.name, _decoder(hints[field.name]), field.required)
-                for field in msgspec.structs.fields(struct)
-                if not _is_derived(hints[field.name])
-            }
-        return fields
-
-    has_origin = "origin" in hints
+    has_origin = "origin" in struct.__struct_fields__
     is_section = getattr(struct, "is_section", False)
 
     def decode_struct(data: Data, path: KeyPath, context: Context) -> Any:
@@ -201,7 +183,7 @@ def _struct(struct: type[msgspec.Struct]) -> Decoder:
                 context.problem((*path, *chosen.origin.path), chosen.message, chosen.remedy)
                 return INVALID
             return _decoder(chosen)(data, path, context)
-        known = own_fields()
+        known, required = own_fields()
         values: dict[str, Any] = {}
         told = len(context.problems)
         for key, value in data.items():
@@ -213,12 +195,12 @@ def _struct(struct: type[msgspec.Struct]) -> Decoder:
                 decoded = field.decoder(value, (*path, key), context)
                 if decoded is not INVALID:
                     values[field.name] = decoded
-        for key, field in known.items():
-            if field.is_required and key not in data:
+        for key, _ in required:
+            if key not in data:
                 context.problem(path, f'the key "{key}" is missing')
         if len(context.problems) > told and not is_section:
             return INVALID
-        if any(field.is_required and field.name not in values for field in known.values()):
+        if not all(name in values for _, name in required):
             return INVALID
         if has_origin:
             values["origin"] = context.locate(path)
@@ -243,8 +225,8 @@ def _list_of(item: Decoder) -> Decoder:
     def decode_list(data: Data, path: KeyPath, context: Context) -> Any:
         if not isinstance(data, list):
             return _wrong(data, "a list", path, context)
-        items = (item(value, (*path, index), context) for index, value in enumerate(data))
-        return tuple(one for one in items if one is not INVALID)
+        items = [item(value, (*path, index), context) for index, value in enumerate(data)]
+        return tuple([one for one in items if one is not INVALID])
 
     return decode_list
 
@@ -253,7 +235,10 @@ def _one_or_many(items: Decoder) -> Decoder:
     def decode_one_or_many(data: Data, path: KeyPath, context: Context) -> Any:
         if isinstance(data, list):
             return items(data, path, context) if data else _wrong(data, "items", path, context)
-        return _told_at(path, context, lambda: items([data], path, context))
+        told = len(context.problems)
+        decoded = items([data], path, context)
+        _tell_at(path, context, told)
+        return decoded
 
     return decode_one_or_many
 
@@ -262,21 +247,21 @@ def _short_form(decoder: Decoder, key: str) -> Decoder:
     def decode_short_form(data: Data, path: KeyPath, context: Context) -> Any:
         if isinstance(data, dict):
             return decoder(data, path, context)
-        return _told_at(path, context, lambda: decoder({key: data}, path, context))
+        told = len(context.problems)
+        decoded = decoder({key: data}, path, context)
+        _tell_at(path, context, told)
+        return decoded
 
     return decode_short_form
 
 
-def _told_at(path: KeyPath, context: Context, decoding: Callable[[], Any]) -> Any:
-    """Return what `decoding` does, its problems told at `path`: the file has no keys below it."""
-    first = len(context.problems)
-    decoded = decoding()
+def _tell_at(path: KeyPath, context: Context, first: int) -> None:
+    """Move the problems from the `first` on to `path`: the file has no keys below it."""
     if len(context.problems) > first:
         origin = context.locate(path)
         context.problems[first:] = [
             problem._replace(origin=origin) for problem in context.problems[first:]
         ]
-    return decoded
 
 
 def _map_of(value_decoder: Decoder, *, are_names: bool) -> Decoder:
@@ -315,7 +300,7 @@ def _leaf(kind: Any) -> Decoder:
     is_text = kind is str
 
     def decode_leaf(data: Data, path: KeyPath, context: Context) -> Any:
-        if is_text and isinstance(data, str):
+        if (is_text and isinstance(data, str)) or (type(data) is str and data in choices):
             return data
         if isinstance(data, str) and not context.is_filled and PLACEHOLDER.search(data):
             return data
@@ -398,29 +383,6 @@ _SPECIAL: dict[Any, Decoder] = {
     DatabasePath: _database_path,
     Uri: _uri,
 }
-
-
-def is_remote(uri: str) -> bool:
-    """Say whether `uri` has a scheme that DuckDB opens over the network."""
-    scheme, separator, _ = uri.partition("://")
-    return bool(separator) and scheme.lower() != "file"
-
-
-def is_relative(path: str) -> bool:
-    """Say whether a path starts from the folder of the config."""
-    return not (is_remote(path) or os.path.isabs(path) or path.startswith(("~", "file://")))
-
-
-def absolute_path(path: str, directory: str) -> str:
-    """Return a path made absolute, a URL where `directory` is one; `~` is the home folder."""
-    if is_remote(directory) and is_relative(path):
-        scheme, _, folder = directory.partition("://")
-        host, _, folder = folder.partition("/")
-        # Two slashes at the beginning would stay two.
-        joined = posixpath.normpath("/" + f"{folder}/{path}".lstrip("/"))
-        return f"{scheme}://{host}{joined}"
-    path = path.removeprefix("file://")
-    return os.path.normpath(os.path.join(directory, os.path.expanduser(path)))
 
 
 def _in_words(kind: Any) -> str:

@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
-from duckalog.decode import is_remote
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import shown
 from duckalog.lineage import Field, Lineage, Relation, relation_of_view, relations_read
+from duckalog.locations import is_remote
 from duckalog.plan import Plan, ViewStep
 
 Format = Literal["mermaid", "dot", "json"]

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 
-from duckalog.decode import Derived, OneOrMany, ShortForm, Unfit, Uri, is_remote
+from duckalog.decode import Derived, OneOrMany, ShortForm, Unfit
 from duckalog.environment import (
     Filled,
     Secret,
@@ -21,6 +21,7 @@ from duckalog.environment import (
     shell_expression,
 )
 from duckalog.errors import NOWHERE, Origin, shown
+from duckalog.locations import Uri, is_remote
 from duckalog.redaction import HIDDEN
 from duckalog.sql import Bound, Spliced, Statement, is_option_name, literal, map_literal
 

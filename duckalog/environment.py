@@ -390,11 +390,16 @@ def texts_in(data: Data, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
     """Yield every text in a document's data, and the keys that lead to it."""
     if isinstance(data, str):
         yield path, data
-    elif isinstance(data, list):
-        for index, item in enumerate(data):
-            yield from texts_in(item, (*path, index))
+        return
+    inside: Iterable[tuple[str | int, Data]] = ()
+    if isinstance(data, list):
+        inside = enumerate(data)
     elif isinstance(data, dict):
-        for key, item in data.items():
+        inside = data.items()
+    for key, item in inside:
+        if isinstance(item, str):
+            yield (*path, key), item
+        else:
             yield from texts_in(item, (*path, key))
 
 

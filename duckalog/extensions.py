@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from duckalog.sql import Statement, install, load
+from duckalog.sql import Statement
+from duckalog.statements import install, load
 from duckalog.values import execute_with
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ def packaged(name: str) -> Iterator[str]:
 
     found = importlib.util.find_spec(f"duckdb_extension_{name}")
     for folder in (found.submodule_search_locations or ()) if found else ():
-        file = Path(folder, "extensions", f"v{duckdb.__version__}", f"{name}.duckdb_extension")
-        if file.is_file():
-            yield str(file)
+        file = os.path.join(
+            folder, "extensions", f"v{duckdb.__version__}", f"{name}.duckdb_extension"
+        )
+        if os.path.isfile(file):
+            yield file

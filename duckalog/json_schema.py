@@ -17,11 +17,12 @@ import msgspec
 from duckalog.catalogs import CATALOG_TYPES
 from duckalog.checks import CHECK_TYPES
 from duckalog.config import VERSION, Config
-from duckalog.decode import DatabasePath, Derived, LocalPath, OneOrMany, ShortForm, TextFile, Uri
+from duckalog.decode import Derived, OneOrMany, ShortForm
 from duckalog.document import parse_document
 from duckalog.entry import Catalog, Check, View
 from duckalog.environment import Secret
 from duckalog.field_docs import class_doc, field_doc
+from duckalog.locations import DatabasePath, LocalPath, TextFile, Uri
 from duckalog.secrets import SECRET_TYPES, DuckdbSecret
 from duckalog.views import SQL_KEYS, VIEW_TYPES
 from duckalog.views.select import SelectView

@@ -20,15 +20,7 @@ from duckalog.checks import check_type
 from duckalog.checks.queries import SqlCheck
 from duckalog.config import VERSION, Attachments, Config, DuckdbSection, Pragma, Setting
 from duckalog.consistency import check, doubts, secrets_in_views
-from duckalog.decode import (
-    INVALID,
-    Choice,
-    Context,
-    absolute_path,
-    decode,
-    is_relative,
-    is_remote,
-)
+from duckalog.decode import INVALID, Choice, Context, decode
 from duckalog.document import Data, Document, parse_document, read_document, read_text, unfit_text
 from duckalog.entry import (
     Catalog,
@@ -50,6 +42,7 @@ from duckalog.environment import (
     with_hidden_credentials,
 )
 from duckalog.errors import NOWHERE, ConfigError, Origin, Problem, without_credentials
+from duckalog.locations import absolute_path, is_relative, is_remote
 from duckalog.redaction import looks_secret
 from duckalog.remote import RemoteFiles
 from duckalog.secrets import DuckdbSecret, secret_type
@@ -246,10 +239,14 @@ class _Loader:
         )
         part: Config = INVALID
         if isinstance(data, dict):
-            if is_root and "version" not in data:
+            if is_root and data.get("version") is None:
                 message = 'the key "version" is missing'
                 context.problem((), message, f"A config starts with: version: {VERSION}")
-            part = decode(Config, {"version": VERSION, **data}, (), context)
+            part = decode(Config, data, (), context)
+            if part is not INVALID and part.version != VERSION:
+                message = f"version {part.version} is not supported"
+                remedy = f"This duckalog reads version {VERSION}."
+                context.problem(("version",), message, remedy)
         else:
             context.problem((), "a config is a map", f"It starts with: version: {VERSION}")
         self.problems += (one for one in context.problems if one.origin not in told)

@@ -115,6 +115,7 @@ def _refused(query: str, tree: dict[str, Any]) -> Reading:
 
 
 _Scope = frozenset[str]
+_NODES = (dict, list)
 
 
 def _walk(root: dict[str, Any]) -> Reading:
@@ -127,11 +128,11 @@ def _walk(root: dict[str, Any]) -> Reading:
     while pending:
         node, scope = pending.pop()
         if isinstance(node, list):
-            pending += ((child, scope) for child in node)
-            continue
-        if not isinstance(node, dict):
+            pending += [(child, scope) for child in node if isinstance(child, _NODES)]
             continue
         kind = node.get("type")
+        if kind == "COLUMN_REF":
+            continue  # most nodes are, and nothing is inside
         if kind == "BASE_TABLE":
             name = _name_of(node)
             is_own = len(name) == 1 and name[0].lower() in scope
@@ -273,9 +274,7 @@ def _mentions(query: str, tree: dict[str, Any]) -> list[Mention]:
     while pending:
         node, scope = pending.pop()
         if isinstance(node, list):
-            pending += ((child, scope) for child in node)
-            continue
-        if not isinstance(node, dict):
+            pending += [(child, scope) for child in node if isinstance(child, _NODES)]
             continue
         if node.get("type") == "BASE_TABLE":
             name = _name_of(node)
@@ -339,7 +338,7 @@ def _children(node: dict[str, Any], scope: _Scope) -> Iterator[tuple[Any, _Scope
         yield entry["value"], scope
         scope = scope | {entry["key"].lower()}
     for key, child in node.items():
-        if key != "cte_map" and isinstance(child, dict | list):
+        if key != "cte_map" and isinstance(child, _NODES):
             yield child, scope
 
 

@@ -13,7 +13,8 @@ from duckalog.document import MAX_BYTES, text_of, too_large
 from duckalog.errors import ConfigError, Origin, Problem, without_credentials
 from duckalog.extensions import obtain_extension, remedy_for
 from duckalog.redaction import HIDDEN, Redactor
-from duckalog.sql import Bound, Statement, create_secret, literal, set_option
+from duckalog.sql import Bound, Statement, literal
+from duckalog.statements import create_secret, set_option
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 
 from duckalog.errors import Origin, key_path
 from duckalog.plan import Plan, ViewStep
-from duckalog.sql import BEGIN, COMMIT, Bound, Statement, line_comment, literal, script, set_option
+from duckalog.sql import Bound, Statement, line_comment, literal, script
+from duckalog.statements import BEGIN, COMMIT, set_option
 
 
 def views_script(plan: Plan) -> str:

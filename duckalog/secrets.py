@@ -11,12 +11,14 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from duckalog.attachments.postgres import Port
-from duckalog.decode import LocalPath, OneOrMany, Unfit, chosen_by
+from duckalog.decode import OneOrMany, Unfit, chosen_by
 from duckalog.document import Data
 from duckalog.entry import Entry, NonEmpty, bound, bound_map
 from duckalog.environment import Secret
 from duckalog.errors import Problem
-from duckalog.sql import Bound, Statement, create_secret, literal
+from duckalog.locations import LocalPath
+from duckalog.sql import Bound, Statement, literal
+from duckalog.statements import create_secret
 
 Scope = Annotated[tuple[str, ...], OneOrMany]
 

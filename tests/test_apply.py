@@ -573,3 +573,30 @@ views: [{name: v, sql: SELECT 1 AS x}, {name: w, sql: FROM v}]
         with pytest.raises(duckalog.EngineError, match="some_rows"):
             build("views: [{name: v, sql: FROM some_rows}]")
         assert some_rows.fetchall() == [(1,)]
+
+
+class TestManyViews:
+    def test_those_that_are_refused_among_many_are_told_by_name(
+        self, catalog: Path, write_config: WriteConfig
+    ) -> None:
+        odd = {90: "FROM nowhere", 151: "FROM nothing"}
+        views = "\n".join(
+            f"  - {{name: v{number}, sql: '{odd.get(number, f'SELECT {number} AS x')}'}}"
+            for number in range(200)
+        )
+        config = write_config(f"{HEAD}views:\n{views}\n")
+        with pytest.raises(duckalog.EngineError) as caught:
+            duckalog.build(config)
+        told = [(problem.origin.line, problem.name) for problem in caught.value.problems]
+        assert told == [(95, "v90"), (156, "v151")]
+        assert not catalog.exists()
+
+    def test_each_has_a_time_of_its_own(self, write_config: WriteConfig) -> None:
+        odd = {57: "SELECT 1;", 58: "SELECT 2 -- of two"}
+        views = "\n".join(
+            f"  - {{name: v{number}, sql: '{odd.get(number, 'SELECT 1')}'}}"
+            for number in range(200)
+        )
+        report = duckalog.build(write_config(f"{HEAD}views:\n{views}\n"))
+        assert [view.action for view in report.views] == ["created"] * 200
+        assert all(view.seconds > 0 for view in report.views)

@@ -18,7 +18,7 @@ ROOT = Path(duckalog.__file__).parent.parent
 
 LAYERS = (
     {"errors", "sql", "version", "logs", "field_docs"},
-    {"check_sql", "file_sql", "user_sql", "libpq", "values"},
+    {"check_sql", "file_sql", "user_sql", "libpq", "locations", "statements", "values"},
     {"extensions"},
     {"document", "parser"},
     {"references"},

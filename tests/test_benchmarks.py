@@ -19,16 +19,10 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.thorough
 
 
-@pytest.fixture(scope="module")
-def measured() -> dict[str, Any]:
-    """Return what the program reports of the smallest catalogs."""
+def reported(program: str, arguments: str) -> dict[str, Any]:
+    """Return the JSON that a program of tests/ prints."""
     result = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tests.benchmarks",
-            *"--views 3 --rounds 1 --no-peer --json".split(),
-        ],
+        [sys.executable, "-m", f"tests.{program}", *arguments.split(), "--json"],
         cwd=ROOT,
         capture_output=True,
         encoding="utf-8",
@@ -38,6 +32,12 @@ def measured() -> dict[str, Any]:
     assert result.returncode == 0, result.stderr
     document: dict[str, Any] = json.loads(result.stdout)
     return document
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[str, Any]:
+    """Return what the program reports of the smallest catalogs."""
+    return reported("benchmarks", "--views 3 --rounds 1 --no-peer")
 
 
 def test_each_action_is_measured_on_each_catalog(measured: dict[str, Any]) -> None:
@@ -75,21 +75,7 @@ def test_the_table_has_a_row_for_each_case(measured: dict[str, Any]) -> None:
 
 @pytest.mark.servers
 def test_a_pinned_view_is_measured_against_an_unpinned_one() -> None:
-    result = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tests.benchmarks.pinned",
-            *"--files 12 --latency 1 --rounds 1 --json".split(),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    document = json.loads(result.stdout)
+    document = reported("benchmarks.pinned", "--files 12 --latency 1 --rounds 1")
     assert (document["files"], document["latency_ms"]) == (12, 1)
     for row in document["rows"]:
         assert row["ratio"] == pytest.approx(row["plain"] / row["pinned"])
@@ -97,21 +83,7 @@ def test_a_pinned_view_is_measured_against_an_unpinned_one() -> None:
 
 @pytest.mark.servers
 def test_a_catalog_over_s3_is_measured_against_its_floor_and_one_by_one() -> None:
-    result = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tests.benchmarks.remote",
-            *"--views 6 --latency 1 --rounds 1 --json".split(),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    document = json.loads(result.stdout)
+    document = reported("benchmarks.remote", "--views 6 --latency 1 --rounds 1")
     assert document["requests"] >= 6
     seconds, ratios = document["seconds"], document["ratios"]
     assert ratios["unchanged ÷ build"] == pytest.approx(seconds["unchanged"] / seconds["build"])
@@ -120,21 +92,9 @@ def test_a_catalog_over_s3_is_measured_against_its_floor_and_one_by_one() -> Non
 
 @pytest.mark.servers
 def test_the_client_is_measured_beside_bare_psycopg() -> None:
-    result = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tests.benchmarks.postgres",
-            *"--rounds 2 --rows 500 --stream-rows 5000 --calls 100 --json".split(),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
+    document = reported(
+        "benchmarks.postgres", "--rounds 2 --rows 500 --stream-rows 5000 --calls 100"
     )
-    assert result.returncode == 0, result.stderr
-    document = json.loads(result.stdout)
     for row in document["pairs"]:
         assert min(row["own"], row["bare"], row["ratio"], row["processor"]) > 0
     figures = {row["figure"]: row["value"] for row in document["figures"]}

@@ -235,6 +235,15 @@ class TestVersion:
         assert problem.message == "version 2 is not supported"
         assert problem.remedy == "This duckalog reads version 1."
 
+    def test_another_version_hides_nothing_else(self, write_config: WriteConfig) -> None:
+        path = write_config("version: 2\nviews: [{name: a, source: duckdb, database: b, table: c}]")
+        with pytest.raises(ConfigError) as caught:
+            load_config(path, environment={})
+        assert [problem.message for problem in caught.value.problems] == [
+            "version 2 is not supported",
+            'no attachment is called "b"',
+        ]
+
     def test_a_config_without_one_is_refused(self, write_config: WriteConfig) -> None:
         with pytest.raises(ConfigError, match='the key "version" is missing'):
             load_config(write_config("views: []"), environment={})

@@ -11,20 +11,16 @@ import pytest
 from duckalog.decode import (
     INVALID,
     Context,
-    DatabasePath,
     Derived,
-    LocalPath,
     OneOrMany,
     ShortForm,
     Unfit,
-    Uri,
-    absolute_path,
     chosen_by,
     decode,
-    is_remote,
 )
 from duckalog.environment import Filled, Secret
 from duckalog.errors import KeyPath, Origin, Problem
+from duckalog.locations import DatabasePath, LocalPath, Uri, absolute_path, is_remote
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=9, description="a port from 1 to 9")]
 

@@ -1,4 +1,4 @@
-"""Files to data: exact positions, and every way in which a file can be no config."""
+"""Files to data: exact lines, and every way in which a file can be no config."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ def problems_of(text: str, file: str = YAML) -> list[str]:
 class TestPositions:
     def test_yaml_keys_and_values_are_where_the_file_has_them(self) -> None:
         document = parse_document("version: 1\n\nviews:\n  - name: a\n    sql: x\n", YAML)
-        assert document.marks.keys == {"version": (1, 1), "views": (3, 1)}
-        assert marks_at(document, "version").start == (1, 10)
-        assert marks_at(document, "views", 0).start == (4, 5)
-        assert marks_at(document, "views", 0).keys == {"name": (4, 5), "sql": (5, 5)}
-        assert marks_at(document, "views", 0, "sql").start == (5, 10)
+        assert document.marks.keys == {"version": 1, "views": 3}
+        assert marks_at(document, "version").line == 1
+        assert marks_at(document, "views", 0).line == 4
+        assert marks_at(document, "views", 0).keys == {"name": 4, "sql": 5}
+        assert marks_at(document, "views", 0, "sql").line == 5
 
     def test_json_keys_and_values_are_where_the_file_has_them(self) -> None:
         text = '{"version": 1,\n\t"views": [\n {"name": "a"},\n {"name": "é", "sql": "x"}]}'
         document = parse_document(text, JSON)
-        assert document.marks.keys == {"version": (1, 2), "views": (2, 2)}
-        assert marks_at(document, "version").start == (1, 13)
-        assert marks_at(document, "views", 1).keys == {"name": (4, 3), "sql": (4, 16)}
-        assert marks_at(document, "views", 1, "sql").start == (4, 23)
+        assert document.marks.keys == {"version": 1, "views": 2}
+        assert marks_at(document, "version").line == 1
+        assert marks_at(document, "views", 1).keys == {"name": 4, "sql": 4}
+        assert marks_at(document, "views", 1, "sql").line == 4
 
     def test_a_flow_map_has_the_columns_of_its_keys(self) -> None:
         document = parse_document("{a: 1, b: {c: 2}}", YAML)
-        assert document.marks.keys == {"a": (1, 2), "b": (1, 8)}
-        assert marks_at(document, "b").keys == {"c": (1, 12)}
+        assert document.marks.keys == {"a": 1, "b": 1}
+        assert marks_at(document, "b").keys == {"c": 1}
 
     def test_an_origin_is_the_line_of_the_key(self) -> None:
         document = parse_document("views:\n- name: a\n  sql: |\n    SELECT 1\n", YAML)
@@ -383,7 +383,7 @@ class TestFiles:
         (tmp_path / name).write_bytes(b'\xef\xbb\xbf{"version": 1}')
         document = read_document(tmp_path / name)
         assert document.data == {"version": 1}
-        assert document.marks.keys["version"] == (1, 2)
+        assert document.marks.keys["version"] == 1
 
     @pytest.mark.parametrize(
         ("raw", "line"),
@@ -439,7 +439,7 @@ class TestFiles:
 
     def test_line_ends_of_windows_count_once(self, tmp_path: Path) -> None:
         (tmp_path / "c.yaml").write_bytes(b"a: 1\r\nb: 2\r\nc:\r\n  d: 3\r\n")
-        assert read_document(tmp_path / "c.yaml").marks.keys["c"] == (3, 1)
+        assert read_document(tmp_path / "c.yaml").marks.keys["c"] == 3
 
     def test_the_repr_holds_no_data(self) -> None:
         assert "hunter2" not in repr(parse_document("password: hunter2", YAML))

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from duckalog.config import Config, DuckdbSection
-from duckalog.decode import DatabasePath
 from duckalog.errors import ConfigError, Origin
 from duckalog.load import load_config
+from duckalog.locations import DatabasePath
 from duckalog.plan import DatabaseStep, ExtensionStep, Plan, plan
 from duckalog.script import full_script, session_script, views_script
 from duckalog.sql import identifier

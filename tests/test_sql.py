@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from duckalog import sql
+from duckalog import sql, statements
 from duckalog.sql import Bound, Spliced, Statement
 from tests.hostile import HOSTILE, NAME, TEXT
 
@@ -45,13 +45,13 @@ class TestIdentifier:
         self, connection: duckdb.DuckDBPyConnection, name: str
     ) -> None:
         relation = sql.qualified("main", name)
-        connection.execute(sql.create_view(relation, "SELECT 42 AS answer").text)
+        connection.execute(statements.create_view(relation, "SELECT 42 AS answer").text)
         found = connection.execute(
             "SELECT count(*) FROM duckdb_views() WHERE view_name = $1", [name]
         ).fetchone()
         assert found == (1,)
         assert connection.execute(sql.select_all(relation)).fetchall() == [(42,)]
-        connection.execute(sql.drop_view(relation).text)
+        connection.execute(statements.drop_view(relation).text)
 
     @pytest.mark.parametrize("name", ["", "a\0b"])
     def test_a_name_that_duckdb_cannot_have_is_refused(self, name: str) -> None:
@@ -213,7 +213,7 @@ def test_libpq_reads_any_values_back(values: list[str]) -> None:
 
 class TestStatement:
     def test_bound_values_are_question_marks_and_never_text(self) -> None:
-        one = sql.create_secret(
+        one = statements.create_secret(
             "s", "s3", {"key_id": Bound("AKIA", "getenv('K')"), "region": "'x'"}
         )
         assert one.text == (
@@ -234,12 +234,12 @@ class TestStatement:
     def test_the_name_of_a_setting_is_only_a_name(
         self, connection: duckdb.DuckDBPyConnection, name: str
     ) -> None:
-        one = sql.set_option(name, sql.literal(1))
+        one = statements.set_option(name, sql.literal(1))
         with pytest.raises(duckdb.CatalogException, match="unrecognized configuration parameter"):
             connection.execute(one.text)
 
     def test_a_setting_takes_a_bound_value(self, connection: duckdb.DuckDBPyConnection) -> None:
-        one = sql.set_option("threads", Bound(1, "1"))
+        one = statements.set_option("threads", Bound(1, "1"))
         connection.execute(one.text, one.values)
         assert value_of(connection, "current_setting('threads')") == 1
 
@@ -247,9 +247,9 @@ class TestStatement:
     def test_comments_come_back(
         self, connection: duckdb.DuckDBPyConnection, comment: str | None
     ) -> None:
-        connection.execute(sql.create_view('"v"', "SELECT 1 AS a").text)
-        connection.execute(sql.comment_on_view('"v"', comment).text)
-        connection.execute(sql.comment_on_column('"v"', "a", comment).text)
+        connection.execute(statements.create_view('"v"', "SELECT 1 AS a").text)
+        connection.execute(statements.comment_on_view('"v"', comment).text)
+        connection.execute(statements.comment_on_column('"v"', "a", comment).text)
         stored = connection.execute(
             "SELECT v.comment, c.comment FROM duckdb_views() v, duckdb_columns() c"
             " WHERE view_name = 'v' AND table_name = 'v'"
@@ -260,20 +260,24 @@ class TestStatement:
     def test_a_script_ends_each_query_whatever_ends_the_query(
         self, connection: duckdb.DuckDBPyConnection, query: str
     ) -> None:
-        text = sql.script([sql.create_view('"v"', query), sql.drop_view('"v"')])
+        text = sql.script([statements.create_view('"v"', query), statements.drop_view('"v"')])
         kinds = [one.type.name for one in connection.extract_statements(text)]
         assert kinds == ["CREATE", "DROP"]
 
     def test_install_and_load_name_extensions_or_files(self) -> None:
-        assert sql.load("httpfs").text == 'LOAD "httpfs"'
-        assert sql.load("/a/it's.duckdb_extension").text == "LOAD '/a/it''s.duckdb_extension'"
-        assert sql.install("spatial", "community").text == 'INSTALL "spatial" FROM "community"'
+        assert statements.load("httpfs").text == 'LOAD "httpfs"'
+        assert (
+            statements.load("/a/it's.duckdb_extension").text == "LOAD '/a/it''s.duckdb_extension'"
+        )
+        assert (
+            statements.install("spatial", "community").text == 'INSTALL "spatial" FROM "community"'
+        )
 
     def test_attach_states_the_access(self) -> None:
-        assert sql.attach("'a.db'", 'x"y', {"type": "sqlite"}, read_only=True).text == (
+        assert statements.attach("'a.db'", 'x"y', {"type": "sqlite"}, read_only=True).text == (
             'ATTACH IF NOT EXISTS \'a.db\' AS "x""y" (TYPE sqlite, READ_ONLY)'
         )
-        assert sql.attach("'a'", "x", {}, read_only=False).text.endswith("(READ_WRITE)")
+        assert statements.attach("'a'", "x", {}, read_only=False).text.endswith("(READ_WRITE)")
 
     def test_time_travel_clauses_hold_only_numbers_and_literals(self) -> None:
         assert sql.at_version(12) == " AT (VERSION => 12)"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from duckalog.decode import Uri, is_remote
 from duckalog.entry import Attachment, extension_of, located
-from duckalog.sql import Statement, attach
+from duckalog.locations import Uri, is_remote
+from duckalog.sql import Statement
+from duckalog.statements import attach
 
 
 class DuckdbAttachment(Attachment, frozen=True, kw_only=True):

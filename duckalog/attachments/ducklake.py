@@ -8,9 +8,11 @@ from typing import Literal
 
 import msgspec
 
-from duckalog.decode import LocalPath, Unfit, Uri
+from duckalog.decode import Unfit
 from duckalog.entry import Attachment, extension_of, located
-from duckalog.sql import Bound, Spliced, Statement, attach, identifier, literal
+from duckalog.locations import LocalPath, Uri
+from duckalog.sql import Bound, Spliced, Statement, identifier, literal
+from duckalog.statements import attach
 
 
 class DucklakeAttachment(Attachment, frozen=True, kw_only=True):

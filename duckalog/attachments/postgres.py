@@ -12,7 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-from duckalog.decode import Unfit, absolute_path, is_relative, is_remote
+from duckalog.decode import Unfit
 from duckalog.entry import Attachment, bound, own_secret_name, shown_text
 from duckalog.environment import Filled, Secret
 from duckalog.errors import nearest
@@ -25,16 +25,9 @@ from duckalog.libpq import (
     SECRETS,
     SslMode,
 )
-from duckalog.sql import (
-    Bound,
-    Spliced,
-    Statement,
-    attach,
-    create_secret,
-    identifier,
-    libpq_value,
-    literal,
-)
+from duckalog.locations import absolute_path, is_relative, is_remote
+from duckalog.sql import Bound, Spliced, Statement, identifier, libpq_value, literal
+from duckalog.statements import attach, create_secret
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=MAX_PORT, description=f"a port from 1 to {MAX_PORT}")]
 

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import msgspec
 
-from duckalog.decode import LocalPath
 from duckalog.entry import Attachment
-from duckalog.sql import Statement, attach, literal
+from duckalog.locations import LocalPath
+from duckalog.sql import Statement, literal
+from duckalog.statements import attach
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, description="milliseconds, from 0")]
 

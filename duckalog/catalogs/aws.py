@@ -13,7 +13,8 @@ import msgspec
 from duckalog.decode import Unfit
 from duckalog.entry import Catalog, Entry, bound, located
 from duckalog.environment import is_unfilled
-from duckalog.sql import Bound, Spliced, Statement, attach, identifier, literal
+from duckalog.sql import Bound, Spliced, Statement, identifier, literal
+from duckalog.statements import attach
 
 
 class AwsOptions(Entry, frozen=True, kw_only=True):

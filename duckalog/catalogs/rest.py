@@ -9,7 +9,8 @@ import msgspec
 from duckalog.decode import Unfit
 from duckalog.entry import Catalog, Entry, bound, bound_map, located, own_secret_name
 from duckalog.environment import Filled, Secret
-from duckalog.sql import Bound, Spliced, Statement, attach, create_secret, identifier, literal
+from duckalog.sql import Bound, Spliced, Statement, identifier, literal
+from duckalog.statements import attach, create_secret
 
 
 class RestOptions(Entry, frozen=True, kw_only=True):

@@ -8,8 +8,9 @@ from typing import Any, Literal
 import msgspec
 
 from duckalog.check_sql import COUNT, in_brackets
-from duckalog.decode import TextFile, Unfit
+from duckalog.decode import Unfit
 from duckalog.entry import Check, Finding
+from duckalog.locations import TextFile
 
 
 class AnswersCheck(Check, frozen=True, kw_only=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 
@@ -42,6 +41,8 @@ def columns_of_terminal() -> int | None:
     """Return how many cells a line of the standard output has; None where it is no terminal."""
     if not sys.stdout.isatty():
         return None
+    import shutil  # with all compressions, and most commands show no width
+
     return max(shutil.get_terminal_size().columns, _LEAST_WIDTH)
 
 

@@ -54,15 +54,15 @@ class Document(NamedTuple):
     def origin(self, path: KeyPath) -> Origin:
         """Return where the key at `path` stands, or its nearest parent that is in the file."""
         marks = self.marks
-        line = marks.start[0]
+        line = marks.line
         for key in path:
             if isinstance(key, str) and key in marks.keys:
-                line = marks.keys[key][0]
+                line = marks.keys[key]
             child = marks.children.get(key)
             if child is None:
                 break
             if isinstance(key, int):
-                line = child.start[0]
+                line = child.line
             marks = child
         return Origin(self.file, line, path)
 

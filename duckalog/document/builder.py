@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
-from duckalog.document.events import Data, Event, Position
+import msgspec
+
+from duckalog.document.events import Data, Event
 from duckalog.errors import ConfigError, KeyPath, Origin, Problem, Problems, shown
 
 MAX_DEPTH = 64
@@ -13,11 +15,11 @@ MAX_VALUES = 1_000_000
 """Values of a document, those that YAML aliases repeat counted each time."""
 
 
-class Marks(NamedTuple):
-    """Where a value starts, where each of its keys does, and the marks of what is inside."""
+class Marks(msgspec.Struct):
+    """The line where a value starts, those of its keys, and the marks of what is inside."""
 
-    start: Position
-    keys: dict[str, Position]
+    line: int
+    keys: dict[str, int]
     children: dict[str | int, Marks]
 
 
@@ -31,12 +33,12 @@ class _Frame:
         self.marks = marks
         self.anchor = anchor
         self.key: str | None = None
-        self.merges: list[tuple[Data, Marks, Position]] = []
+        self.merges: list[tuple[Data, Marks, int]] = []
         self.size = 1
         self.height = 1
 
 
-class _Anchored(NamedTuple):
+class _Anchored(msgspec.Struct):
     """What an alias repeats: a value, its marks, and how many values and levels it has."""
 
     value: Data
@@ -100,27 +102,27 @@ class Builder:
                 path.append(frame.key)
         return tuple(path)
 
-    def _fail(self, position: Position, message: str, remedy: str = "") -> Problem:
-        return Problem(Origin(self.file, position[0], self._path()), message, remedy)
+    def _fail(self, line: int, message: str, remedy: str = "") -> Problem:
+        return Problem(Origin(self.file, line, self._path()), message, remedy)
 
     def _open(self, event: Event) -> None:
         if self._expects_key():
-            raise ConfigError(self._fail(event.position, "a key is text, not a list or map"))
-        self._refuse_depth(len(self.frames) + 1, event.position)
+            raise ConfigError(self._fail(event.line, "a key is text, not a list or map"))
+        self._refuse_depth(len(self.frames) + 1, event.line)
         container: list[Data] | dict[str, Data] = [] if event.kind == "[" else {}
         if event.anchor:
             self.open_anchors.add(event.anchor)
-        self.frames.append(_Frame(container, Marks(event.position, {}, {}), event.anchor))
+        self.frames.append(_Frame(container, Marks(event.line, {}, {}), event.anchor))
 
-    def _refuse_depth(self, depth: int, position: Position) -> None:
+    def _refuse_depth(self, depth: int, line: int) -> None:
         if depth > MAX_DEPTH:
             message = f"nested more than {MAX_DEPTH} levels deep"
-            raise ConfigError(Problem(Origin(self.file, position[0]), message))
+            raise ConfigError(Problem(Origin(self.file, line), message))
 
     def _close(self) -> None:
         frame = self.frames.pop()
-        for value, marks, position in frame.merges:
-            self._merge(frame, value, marks, position)
+        for value, marks, line in frame.merges:
+            self._merge(frame, value, marks, line)
         closed = _Anchored(frame.container, frame.marks, frame.size, frame.height)
         if frame.anchor:
             self.open_anchors.discard(frame.anchor)
@@ -130,74 +132,71 @@ class Builder:
     def _alias(self, event: Event) -> None:
         anchor = event.anchor or ""
         if anchor in self.open_anchors:
-            raise ConfigError(self._fail(event.position, f'alias "*{anchor}" contains itself'))
+            raise ConfigError(self._fail(event.line, f'alias "*{anchor}" contains itself'))
         if anchor not in self.anchors:
-            raise ConfigError(self._fail(event.position, f'no anchor "&{anchor}" stands before'))
+            raise ConfigError(self._fail(event.line, f'no anchor "&{anchor}" stands before'))
         anchored = self.anchors[anchor]
         if self._expects_key():
-            self._key(anchored.value, event.position)
+            self._key(anchored.value, event.line)
             return
-        self._refuse_depth(len(self.frames) + anchored.height, event.position)
+        self._refuse_depth(len(self.frames) + anchored.height, event.line)
         self._add(anchored)
 
     def _value(self, event: Event) -> None:
         value = event.value
-        if isinstance(value, str):
-            value = self._fit(value, event.position)
-        anchored = _Anchored(value, Marks(event.position, _NOTHING, _NOTHING))
-        if event.anchor:
-            self.anchors[event.anchor] = anchored
-        if not self._expects_key():
+        if isinstance(value, str) and (unfit := unfit_text(value)):
+            self.problems.append(self._fail(event.line, unfit))
+            value = value.replace("\0", "").encode(errors="replace").decode()
+        is_key = self._expects_key()
+        if event.anchor or not is_key:
+            anchored = _Anchored(value, Marks(event.line, _NOTHING, _NOTHING))
+            if event.anchor:
+                self.anchors[event.anchor] = anchored
+        if not is_key:
             self._add(anchored)
         elif event.is_merge:
             self.frames[-1].key = _MERGE
         else:
-            self._key(value, event.position)
-
-    def _fit(self, text: str, position: Position) -> str:
-        unfit = unfit_text(text)
-        if not unfit:
-            return text
-        self.problems.append(self._fail(position, unfit))
-        return text.replace("\0", "").encode(errors="replace").decode()
+            self._key(value, event.line)
 
     def _expects_key(self) -> bool:
-        return bool(self.frames) and (
-            isinstance(self.frames[-1].container, dict) and self.frames[-1].key is None
-        )
-
-    def _key(self, key: Data, position: Position) -> None:
+        if not self.frames:
+            return False
         frame = self.frames[-1]
-        if isinstance(key, int) and not isinstance(key, bool):
+        return frame.key is None and isinstance(frame.container, dict)
+
+    def _key(self, key: Data, line: int) -> None:
+        frame = self.frames[-1]
+        if type(key) is int:
             key = str(key)
         if not isinstance(key, str):
             message = f"a key is text, and YAML reads this one as {_kind(key)}"
-            self.problems.append(self._fail(position, message, "Put it in quotes."))
+            self.problems.append(self._fail(line, message, "Put it in quotes."))
             frame.key = _DROPPED
             return
         frame.key = key
         if key in frame.marks.keys:
-            first = frame.marks.keys[key][0]
+            first = frame.marks.keys[key]
             message = (
                 f'the key "{shown(key)}" stands here a second time; the first is on line {first}'
             )
-            self.problems.append(self._fail(position, message, "Keep one of them."))
+            self.problems.append(self._fail(line, message, "Keep one of them."))
             frame.key = _DROPPED
         else:
-            frame.marks.keys[key] = position
+            frame.marks.keys[key] = line
 
     def _add(self, added: _Anchored) -> None:
-        value, marks, size, height = added
+        value, marks = added.value, added.marks
         if not self.frames:
             self.root = (value, marks)
             return
         frame = self.frames[-1]
-        frame.size += size
-        frame.height = max(frame.height, height + 1)
+        frame.size += added.size
+        frame.height = max(frame.height, added.height + 1)
         if frame.size > MAX_VALUES:
             raise ConfigError(
                 Problem(
-                    Origin(self.file, marks.start[0]),
+                    Origin(self.file, marks.line),
                     f"more than {MAX_VALUES:,} values, repeated aliases included",
                 )
             )
@@ -208,20 +207,20 @@ class Builder:
         key, frame.key = frame.key, None
         assert key is not None
         if key is _MERGE:
-            frame.merges.append((value, marks, marks.start))
+            frame.merges.append((value, marks, marks.line))
         elif key is not _DROPPED:
             frame.container[key] = value
             frame.marks.children[key] = marks
 
-    def _merge(self, frame: _Frame, value: Data, marks: Marks, position: Position) -> None:
+    def _merge(self, frame: _Frame, value: Data, marks: Marks, line: int) -> None:
         """Take over the keys of `<<: *map`, or of a list of maps; the map's own keys win."""
         assert isinstance(frame.container, dict)
         if isinstance(value, list):
             for index, one in enumerate(value):
-                self._merge(frame, one, marks.children[index], position)
+                self._merge(frame, one, marks.children[index], line)
             return
         if not isinstance(value, dict):
-            self.problems.append(self._fail(position, '"<<" takes a map, or a list of maps'))
+            self.problems.append(self._fail(line, '"<<" takes a map, or a list of maps'))
             return
         for key, child in value.items():
             if key not in frame.container:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-Position = tuple[int, int]
+import msgspec
+
 Data = Any
 """None, bool, int, float, str, or lists and dicts (with str keys) of them."""
 
 
-class Event(NamedTuple):
-    """A step through a document: `[`, `{`, `end`, `value` or `alias`."""
+class Event(msgspec.Struct):
+    """A step through a document: `[`, `{`, `end`, `value` or `alias`, and its line."""
 
     kind: str
-    position: Position
+    line: int
     value: Data = None
     anchor: str | None = None
     is_merge: bool = False

@@ -22,17 +22,16 @@ def json_events(text: str, file: str) -> Iterator[Event]:
     problem = _refusal_of(text, file)
     if problem:
         raise ConfigError(problem)
-    line, line_start = 1, 0
+    line = 1
     for token in _JSON_TOKEN.finditer(text):
-        position = (line, token.start() - line_start + 1)
         if token.lastgroup is None:
-            line, line_start = line + 1, token.end()
+            line += 1
         elif token.lastgroup == "open":
-            yield Event(token.group(), position)
+            yield Event(token.group(), line)
         elif token.lastgroup == "close":
-            yield Event("end", position)
+            yield Event("end", line)
         else:
-            yield Event("value", position, _plain(token.group(), Origin(file, line)))
+            yield Event("value", line, _plain(token.group(), Origin(file, line)))
 
 
 def _plain(token: str, origin: Origin) -> Data:

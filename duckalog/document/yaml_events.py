@@ -8,13 +8,15 @@ from typing import Any
 
 import yaml
 
-from duckalog.document.events import Event, Position
+from duckalog.document.events import Event
 from duckalog.errors import ConfigError, Origin, Problem, shown
 
 _STANDARD_TAGS = "tag:yaml.org,2002:"
 _RESOLVERS: dict[str, list[tuple[str, re.Pattern[str]]]] = yaml.SafeLoader.yaml_implicit_resolvers
 MAX_DIGITS = 500
 """Characters of a number. YAML 1.1 reads 1:59:59 in base sixty, which is slow for a long one."""
+_OPENING = {yaml.MappingStartEvent: ("{", "map"), yaml.SequenceStartEvent: ("[", "seq")}
+_CLOSING = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 _PLAIN_TEXT_TAGS = {_STANDARD_TAGS + kind for kind in ("str", "timestamp", "value")}
 
 
@@ -24,29 +26,27 @@ def yaml_events(text: str, file: str) -> Iterator[Event]:
     Events, not nodes: libyaml's composer recurses in C, and a deep document
     would end the process (PyYAML 6.0.3).
     """
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
     documents = 0
     try:
-        for event in yaml.parse(text, Loader=loader):
-            mark = event.start_mark
-            assert mark is not None
-            position = (mark.line + 1, mark.column + 1)
-            if isinstance(event, yaml.ScalarEvent):
-                yield _yaml_scalar(event, position, file)
-            elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-                is_map = isinstance(event, yaml.MappingStartEvent)
-                _refuse_tag(event.tag, "map" if is_map else "seq", position, file)
-                yield Event("{" if is_map else "[", position, anchor=event.anchor)
-            elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-                yield Event("end", position)
-            elif isinstance(event, yaml.AliasEvent):
-                yield Event("alias", position, anchor=event.anchor)
-            elif isinstance(event, yaml.DocumentStartEvent):
+        while (kind := type(event := loader.get_event())) is not yaml.StreamEndEvent:
+            line = event.start_mark.line + 1
+            if kind is yaml.ScalarEvent:
+                yield _yaml_scalar(event, line, file)
+            elif opening := _OPENING.get(kind):
+                bracket, tag = opening
+                _refuse_tag(event.tag, tag, line, file)
+                yield Event(bracket, line, anchor=event.anchor)
+            elif kind in _CLOSING:
+                yield Event("end", line)
+            elif kind is yaml.AliasEvent:
+                yield Event("alias", line, anchor=event.anchor)
+            elif kind is yaml.DocumentStartEvent:
                 documents += 1
                 if documents > 1:
                     raise ConfigError(
                         Problem(
-                            Origin(file, position[0]),
+                            Origin(file, line),
                             "a second YAML document starts here; a config is one",
                             "Remove the line ---, or put the rest in a file under imports.",
                         )
@@ -66,7 +66,7 @@ def yaml_events(text: str, file: str) -> Iterator[Event]:
     raise ConfigError(problem)
 
 
-def _yaml_scalar(event: Any, position: Position, file: str) -> Event:
+def _yaml_scalar(event: Any, line: int, file: str) -> Event:
     value: str = event.value
     tag = event.tag
     if tag is None or tag == "!":
@@ -77,30 +77,30 @@ def _yaml_scalar(event: Any, position: Position, file: str) -> Event:
                     tag = candidate
                     break
     if tag in _PLAIN_TEXT_TAGS:
-        return Event("value", position, value, event.anchor)
+        return Event("value", line, value, event.anchor)
     if tag == _STANDARD_TAGS + "merge":
-        return Event("value", position, value, event.anchor, is_merge=True)
+        return Event("value", line, value, event.anchor, is_merge=True)
     kind = tag.removeprefix(_STANDARD_TAGS)
     if kind not in ("int", "float", "bool", "null"):
-        _refuse_tag(tag, "", position, file)
+        _refuse_tag(tag, "", line, file)
     node = yaml.ScalarNode(tag, value)
     try:
         if len(value) > MAX_DIGITS:
             raise ValueError("too long")
         plain = getattr(_CONSTRUCTOR, f"construct_yaml_{kind}")(node)
-        return Event("value", position, plain, event.anchor)
+        return Event("value", line, plain, event.anchor)
     except (ValueError, KeyError, IndexError, OverflowError):
-        problem = Problem(Origin(file, position[0]), f"this is not a value of the YAML type {kind}")
+        problem = Problem(Origin(file, line), f"this is not a value of the YAML type {kind}")
     raise ConfigError(problem)
 
 
 _CONSTRUCTOR = yaml.constructor.SafeConstructor()
 
 
-def _refuse_tag(tag: str | None, kind: str, position: Position, file: str) -> None:
+def _refuse_tag(tag: str | None, kind: str, line: int, file: str) -> None:
     if tag is None or tag in ("!", _STANDARD_TAGS + kind):
         return
     name = tag.replace(_STANDARD_TAGS, "!!")
     raise ConfigError(
-        Problem(Origin(file, position[0]), f'the YAML tag "{shown(name)}" means nothing here')
+        Problem(Origin(file, line), f'the YAML tag "{shown(name)}" means nothing here')
     )

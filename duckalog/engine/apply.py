@@ -6,6 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from itertools import chain, takewhile
 from typing import NamedTuple
 
 import duckdb
@@ -25,36 +26,33 @@ from duckalog.bookkeeping import (
     unsettle,
 )
 from duckalog.changes import Action, Diff
-from duckalog.engine.execution import execute, options_set, refused
+from duckalog.engine.execution import execute, execute_together, options_set, refused
 from duckalog.engine.pin import NO_PINS, Pins
 from duckalog.engine.probe import (
     Answer,
     columns_of,
     no_such_column,
-    reads_remote_files,
     stand_in,
     stubbed,
+    stubs,
 )
 from duckalog.engine.progress import Progress, untold
+from duckalog.engine.reading import options_for
 from duckalog.engine.refusals import all_or_nothing, every_refusal
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import EngineError, Origin, Problem
 from duckalog.plan import Plan, ViewStep
-from duckalog.sql import (
-    Statement,
+from duckalog.sql import Statement, qualified
+from duckalog.statements import (
     comment_on_column,
     create_schema,
     drop_schema,
     drop_view,
-    qualified,
     reset_option,
 )
 from duckalog.version import __version__
 
 logger = logging.getLogger("duckalog.engine")
-
-
-_NONE_LOST: Mapping[str, Problem] = {}
 
 
 class ViewReport(NamedTuple):
@@ -88,7 +86,7 @@ def apply_catalog(
     pins: Pins = NO_PINS,
     readers: Sequence[ViewStep] = (),
     unreachable: Sequence[Problem] = (),
-    lost: Mapping[str, Problem] = _NONE_LOST,
+    lost: Mapping[str, Problem] | None = None,
     keep_going: bool = False,
     progress: Progress = untold,
 ) -> list[ViewReport]:
@@ -108,6 +106,7 @@ def apply_catalog(
         raise EngineError(wanted.conflicts)
     # Whatever a pragma did: a view must bind as it does for those who open the file.
     execute(connection, reset_option("search_path"))
+    lost = lost or {}
     application = _Application(
         connection, plan, memory, wanted, answers, states, pins, readers, lost, progress
     )
@@ -147,31 +146,17 @@ def leaves_as_is(memory: Memory, wanted: Diff) -> bool:
     return bool(wanted.conflicts) or is_done
 
 
-def _options_for(plan: Plan) -> dict[str, object]:
-    """Return the options with which DuckDB makes the views of a plan soonest.
-
-    It would keep what it reads of local files, for queries that never come.
-    Threads that have nothing to do wait busily for each statement (1.4 to
-    2.0): one is enough, unless a view opens many files.
-    """
-    options: dict[str, object] = {}
-    if not any(map(reads_remote_files, plan.views)):
-        options["enable_external_file_cache"] = False
-    if not any(_opens_many_files(step) for step in plan.views):
-        options["threads"] = 1
-    return options
-
-
-def _opens_many_files(step: ViewStep) -> bool:
-    """Say whether DuckDB opens many files to bind a view, which it does on all its threads."""
-    if step.scan is None:
-        return step.reads_unknown_files or bool(step.stated_files)
-    is_plain = step.scan.function in ("read_parquet", "read_csv", "read_json")
-    return not is_plain or step.scan.is_remote or "union_by_name" in step.scan.options
+_MOST_TOGETHER = 64
+_NO_TIME_S = 0.05
+"""Views that are made together share their time: those that take longer have their own."""
 
 
 class _Refused(Exception):
     """Ends the transaction after a view was refused."""
+
+
+class _RefusedTogether(Exception):
+    """Ends the transaction after one of several views was refused."""
 
 
 class _Application:
@@ -220,8 +205,7 @@ class _Application:
         failure: str | None = None
         try:
             if not known and not is_trial:
-                options = _options_for(self.plan)
-                with options_set(self.connection, options), all_or_nothing(self.connection):
+                with options_set(self.connection, options_for(self.plan)):
                     self._write(known, gone)
                 return {}
         except _Refused:
@@ -254,6 +238,16 @@ class _Application:
         return {key: one for key, one in found.items() if one and one.columns}
 
     def _write(self, refused_views: dict[str, Problem], gone: list[tuple[str, str]]) -> None:
+        """Write it all or nothing; views one by one where DuckDB refuses one among several."""
+        with contextlib.suppress(_RefusedTogether), all_or_nothing(self.connection):
+            self._write_all(refused_views, gone, _MOST_TOGETHER)
+            return
+        with all_or_nothing(self.connection):
+            self._write_all(refused_views, gone, 1)
+
+    def _write_all(
+        self, refused_views: dict[str, Problem], gone: list[tuple[str, str]], most_together: int
+    ) -> None:
         connection = self.connection
         prepare(connection)
         for schema in dict.fromkeys(step.schema for step in self.steps):
@@ -262,18 +256,7 @@ class _Application:
                 remember_schema(connection, schema)
         for schema, name in self.wanted.removed:
             execute(connection, drop_view(qualified(schema, name)))
-        late = self._read_by_others()
-        for step in self.steps:
-            if step.key in late:
-                execute(connection, stand_in(step, late[step.key]))
-        for done, step in enumerate(sorted(self.steps, key=lambda step: step.key in late)):
-            self.progress("apply", done, len(self.steps))
-            start = time.perf_counter()
-            problem = self._refusal_of(step)
-            if problem:
-                refused_views[step.key] = problem
-                raise _Refused
-            self.seconds[step.key] = time.perf_counter() - start
+        self._make(refused_views, most_together)
         made = {folded((step.schema, step.view)) for step in self.steps}
         made_again = self.memory.remembered.keys() & made
         forget(connection, [*self.wanted.removed, *gone, *made_again])
@@ -283,6 +266,46 @@ class _Application:
                 files, kinds = self.pins.sources[step.key].files, self.pins.kinds[step.key]
                 remember_files(connection, (step.schema, step.view), files, kinds)
         unsettle(connection, ((step.schema, step.view) for step in self.readers))
+
+    def _make(self, refused_views: dict[str, Problem], most_together: int) -> None:
+        """Make the views, those that take no time together: each call of DuckDB has its cost."""
+        late = self._read_by_others()
+        for step in self.steps:
+            if step.key in late:
+                execute(self.connection, stand_in(step, late[step.key]))
+        in_turn = sorted(self.steps, key=lambda step: step.key in late)
+        done, together = 0, 1
+        while done < len(in_turn):
+            self.progress("apply", done, len(in_turn))
+            plain = takewhile(self._is_plain, in_turn[done : done + together])
+            steps = list(plain) or [in_turn[done]]
+            start = time.perf_counter()
+            if len(steps) == 1:
+                problem = self._refusal_of(steps[0])
+                if problem:
+                    refused_views[steps[0].key] = problem
+                    raise _Refused
+            else:
+                self._make_together(steps)
+            seconds = time.perf_counter() - start
+            self.seconds |= dict.fromkeys((step.key for step in steps), seconds / len(steps))
+            done += len(steps)
+            together = min(2 * together, most_together) if seconds < _NO_TIME_S else 1
+
+    def _is_plain(self, step: ViewStep) -> bool:
+        """Say whether a view is made by its statements, and any failure is its query's."""
+        has_comments = any(one.description is not None for one in step.columns.values())
+        return not (has_comments or step.key in self.pins.steps)
+
+    def _make_together(self, steps: Sequence[ViewStep]) -> None:
+        try:
+            execute_together(self.connection, [*chain(*map(self._statements, steps))])
+        except duckdb.Error:
+            raise _RefusedTogether from None
+
+    def _statements(self, step: ViewStep) -> tuple[Statement, ...]:
+        before, after = stubs(step, self.answers)
+        return (*before, *step.statements, *after)
 
     def _refusal_of(self, step: ViewStep) -> Problem | None:
         """Return why DuckDB refuses a view, after trying to make it."""

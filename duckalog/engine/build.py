@@ -45,7 +45,8 @@ from duckalog.engine.session import apply_session
 from duckalog.engine.source_state import states_of
 from duckalog.errors import ConfigError, EngineError, Origin, Problem
 from duckalog.plan import Plan, ViewStep
-from duckalog.sql import literal, set_option
+from duckalog.sql import literal
+from duckalog.statements import set_option
 
 logger = logging.getLogger("duckalog.engine")
 

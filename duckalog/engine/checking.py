@@ -21,7 +21,8 @@ from duckalog.engine.verdicts import Sample, Status, Verdict
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import Problem
 from duckalog.plan import CheckStep
-from duckalog.sql import describe, literal, reset_option, search_path, select_all, set_option
+from duckalog.sql import literal, search_path, select_all
+from duckalog.statements import describe, reset_option, set_option
 from duckalog.values import execute_with
 
 SAMPLE_ROWS = 5

@@ -11,7 +11,8 @@ from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog
 from duckalog.engine.scratch import scratch_catalog, stored_columns
 from duckalog.lineage import KnownColumns, tables_read
 from duckalog.plan import Plan
-from duckalog.sql import describe, qualified, select_all
+from duckalog.sql import qualified, select_all
+from duckalog.statements import describe
 
 Known = dict[tuple[str, ...], tuple[Column, ...]]
 

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
@@ -15,7 +15,8 @@ from duckalog.engine.versions import READS_DELTA_VERSIONS
 from duckalog.errors import EngineError, Origin, Problem
 from duckalog.plan import Step, ViewStep
 from duckalog.redaction import Redactor
-from duckalog.sql import Statement, literal, set_option
+from duckalog.sql import Statement, literal
+from duckalog.statements import set_option
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -40,10 +41,22 @@ _REFUSALS = {
 def execute(connection: DuckDBPyConnection, statement: Statement) -> None:
     """Run a statement; its script, which shows no secret, is logged at DEBUG."""
     if logger.isEnabledFor(logging.DEBUG):
-        text = statement.script
-        length = len(text)
-        logger.debug("%s", text if length < _LOGGED else f"{text[:_LOGGED]}… ({length:,} in all)")
+        logger.debug("%s", _logged(statement))
     connection.execute(statement.text, statement.values or None)
+
+
+def _logged(statement: Statement) -> str:
+    text = statement.script
+    length = len(text)
+    return text if length < _LOGGED else f"{text[:_LOGGED]}… ({length:,} in all)"
+
+
+def execute_together(connection: DuckDBPyConnection, statements: Sequence[Statement]) -> None:
+    """Run statements without bound values by one call of DuckDB's, and log each."""
+    if logger.isEnabledFor(logging.DEBUG):
+        for statement in statements:
+            logger.debug("%s", _logged(statement))
+    connection.execute(";\n".join(statement.text for statement in statements))
 
 
 def run(connection: DuckDBPyConnection, step: Step, redact: Redactor) -> None:

@@ -27,7 +27,7 @@ from duckalog.engine.session import try_session
 from duckalog.entry import Scan
 from duckalog.errors import Problem
 from duckalog.plan import DatabaseStep, Plan, ViewStep
-from duckalog.sql import create_view
+from duckalog.statements import create_view
 from duckalog.views.pinned import PinnedDelta, PinnedFiles, PinnedIceberg, Unpinnable
 
 

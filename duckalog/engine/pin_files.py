@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column, File
-from duckalog.decode import is_remote
 from duckalog.engine.pin_kinds import Kinds, columns_of_kind, escaped
 from duckalog.engine.probe import columns_of
 from duckalog.engine.versions import DEFAULT_PARTITION_IS_NULL, NULL_PARTITION_IS_NULL
 from duckalog.entry import Scan
+from duckalog.locations import is_remote
 from duckalog.values import execute_with
 from duckalog.views.pinned import Columns, Group, PinnedFiles, Unpinnable, partitions_in
 

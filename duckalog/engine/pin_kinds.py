@@ -16,9 +16,9 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column, File
-from duckalog.decode import is_remote
 from duckalog.engine.probe import columns_of
 from duckalog.file_sql import schemas_of_files, text_list
+from duckalog.locations import is_remote
 from duckalog.views.pinned import PinnedFiles
 
 Kinds = Mapping[str, str]

@@ -7,8 +7,8 @@ import re
 
 from duckdb import DuckDBPyConnection
 
-from duckalog.decode import is_remote
 from duckalog.engine.versions import READS_DELTA_VERSIONS
+from duckalog.locations import is_remote
 from duckalog.values import execute_with
 from duckalog.views.pinned import PinnedDelta, PinnedIceberg, Unpinnable
 

@@ -18,14 +18,15 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column
-from duckalog.decode import is_remote
 from duckalog.engine.calls import Call, only_call_in
 from duckalog.engine.execution import abandon, close, execute, options_set, refused
 from duckalog.engine.progress import Progress, untold
+from duckalog.engine.reading import opens_every_file, reads_remote_files
 from duckalog.engine.session import be_impatient, http_limits, impatient, prepare_cursor
 from duckalog.errors import Problem, nearest, sentences, shown
 from duckalog.plan import ExtensionStep, Plan, ViewStep
-from duckalog.sql import Statement, create_view, describe, drop_stub, no_rows_of, stub_of_function
+from duckalog.sql import Statement
+from duckalog.statements import create_view, describe, drop_stub, no_rows_of, stub_of_function
 
 logger = logging.getLogger("duckalog.engine")
 
@@ -67,7 +68,7 @@ def probe(
         step
         for step in steps
         if step.pin is None
-        and (reads_remote_files(step) or (step.key in read and _opens_every_file(step)))
+        and (reads_remote_files(step) or (step.key in read and opens_every_file(step)))
         and made.isdisjoint(step.needs)
     ]
 
@@ -76,15 +77,6 @@ def probe(
 
     answers = in_parallel(connection, plan, asked, ask, jobs=jobs, progress=progress)
     return {step.key: answer for step, answer in zip(asked, answers, strict=True) if answer}
-
-
-def _opens_every_file(step: ViewStep) -> bool:
-    return step.scan is not None and "union_by_name" in step.scan.options
-
-
-def reads_remote_files(step: ViewStep) -> bool:
-    """Say whether a view reads files that are not on this machine."""
-    return step.scan.is_remote if step.scan else any(map(is_remote, step.stated_files))
 
 
 @contextlib.contextmanager
@@ -214,19 +206,26 @@ def stubbed(
     connection: DuckDBPyConnection, step: ViewStep, answers: Mapping[str, Answer]
 ) -> Iterator[None]:
     """Make a view's table function answer from its probe, while the block creates the view."""
-    answer = answers.get(step.key)
-    call = answer.call if answer else None
-    if answer and step.scan:
-        call = Call(step.scan.function, step.scan.options, answer.columns)
-    if call is None:
-        yield
-        return
-    execute(connection, stub_of_function(*call))
+    before, after = stubs(step, answers)
+    for statement in before:
+        execute(connection, statement)
     try:
         yield
     finally:
         with contextlib.suppress(duckdb.Error):  # the transaction is over: so is the macro
-            execute(connection, drop_stub(call.function))
+            for statement in after:
+                execute(connection, statement)
+
+
+def stubs(
+    step: ViewStep, answers: Mapping[str, Answer]
+) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
+    """Return the statements around a view's that have its function answer from its probe."""
+    answer = answers.get(step.key)
+    call = answer.call if answer else None
+    if answer and step.scan:
+        call = Call(step.scan.function, step.scan.options, answer.columns)
+    return ((stub_of_function(*call),), (drop_stub(call.function),)) if call else ((), ())
 
 
 def stand_in(step: ViewStep, answer: Answer) -> Statement:

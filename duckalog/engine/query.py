@@ -16,7 +16,8 @@ from duckalog.engine.execution import within
 from duckalog.engine.versions import COMPUTES_PARAMETERS_AT_ONCE
 from duckalog.errors import EngineError, Origin, Problem, nearest, sentences
 from duckalog.redaction import Redactor
-from duckalog.sql import copy_to, count_of, literal, rows_of, set_option
+from duckalog.sql import count_of, literal, rows_of
+from duckalog.statements import copy_to, set_option
 from duckalog.user_sql import statements_in
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from duckdb import DuckDBPyConnection
 from duckalog.engine.execution import execute
 from duckalog.errors import Problem
 from duckalog.plan import ViewStep
-from duckalog.sql import BEGIN, COMMIT, create_schema
+from duckalog.statements import BEGIN, COMMIT, create_schema
 
 logger = logging.getLogger("duckalog.engine")
 

@@ -14,7 +14,8 @@ from duckalog.bookkeeping import NOTHING, Column, Memory, ViewName, columns_in, 
 from duckalog.engine.execution import at_file, closing, execute
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog
 from duckalog.plan import DatabaseStep, Plan
-from duckalog.sql import attach, copy_schema, detach, literal
+from duckalog.sql import literal
+from duckalog.statements import attach, copy_schema, detach
 
 _SCRATCH = "_duckalog_scratch"
 

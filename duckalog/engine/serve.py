@@ -17,7 +17,8 @@ from duckalog.engine.session import have_extension
 from duckalog.errors import EngineError, Origin, Problem
 from duckalog.plan import ExtensionStep
 from duckalog.redaction import Redactor
-from duckalog.sql import call, install, literal, load
+from duckalog.sql import literal
+from duckalog.statements import call, install, load
 
 _PROTOCOL = "quack"
 _EXTENSIONS = ("httpfs", _PROTOCOL)

@@ -18,7 +18,8 @@ from duckalog.errors import EngineError, Problem
 from duckalog.extensions import obtain_extension, remedy_for
 from duckalog.plan import DatabaseStep, ExtensionStep, Plan, Step
 from duckalog.redaction import Redactor
-from duckalog.sql import literal, set_option
+from duckalog.sql import literal
+from duckalog.statements import set_option
 from duckalog.values import execute_with
 
 logger = logging.getLogger("duckalog.engine")

@@ -15,7 +15,8 @@ import duckdb
 from duckalog.extensions import packaged
 from duckalog.plan import ExtensionStep, Plan
 from duckalog.script import variables_in_script
-from duckalog.sql import Bound, Statement, literal, load, script, set_option
+from duckalog.sql import Bound, Statement, literal, script
+from duckalog.statements import load, set_option
 
 _READ = re.compile(r"getenv\('(\w+)'\)")
 _VERSION_LIMIT_S = 10

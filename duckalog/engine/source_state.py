@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 
-from duckalog.decode import is_remote
+from duckalog.locations import is_remote
 from duckalog.plan import DatabaseStep, Plan, ViewStep
 
 REMOTE = "remote"

@@ -73,7 +73,7 @@ def starting_config(
 
 
 def _draft_of(source: str, attach: Iterable[str], database: str) -> Draft:
-    from duckalog.decode import is_remote
+    from duckalog.locations import is_remote
 
     if is_remote(source) or os.path.isdir(source):
         from duckalog.init.data_files import draft_of_files

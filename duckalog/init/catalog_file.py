@@ -13,16 +13,8 @@ from duckalog.config import catalog_name
 from duckalog.engine.execution import at_file, closing, execute
 from duckalog.engine.opening import open_catalog
 from duckalog.entry import BOOKKEEPING_SCHEMA
-from duckalog.sql import (
-    attach,
-    copy_schema,
-    drop_view,
-    enum,
-    export_database,
-    literal,
-    qualified,
-    split_name,
-)
+from duckalog.sql import enum, literal, qualified, split_name
+from duckalog.statements import attach, copy_schema, drop_view, export_database
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 
 from duckalog.bookkeeping import Column
 from duckalog.config import MEMORY, OWN_DATABASES, catalog_name
-from duckalog.decode import is_remote
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import ConfigError, EngineError, Origin, Problem
 from duckalog.init.credentials import credential_in
@@ -20,6 +19,7 @@ from duckalog.init.given import kind_of_file
 from duckalog.init.object_stores import secrets_for
 from duckalog.init.rendering import Place
 from duckalog.init.trial import Outcome, connected, tried
+from duckalog.locations import is_remote
 from duckalog.sql import joined_name, literal
 
 LISTED = ("s3", "s3a", "s3n", "gs", "gcs", "r2", "hf", "az", "azure", "abfss")

@@ -7,11 +7,11 @@ import re
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from duckalog.decode import is_remote
 from duckalog.entry import variable_name
 from duckalog.errors import ConfigError
 from duckalog.init.rendering import Place, Template
 from duckalog.libpq import OPTIONS
+from duckalog.locations import is_remote
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _CONNINFO = re.compile(r"\s*(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?!')(?:[^\s\\]|\\.)*))\s*")

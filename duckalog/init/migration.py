@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from duckalog.bookkeeping import Column, ViewName, folded
 from duckalog.config import OWN_DATABASES
-from duckalog.decode import is_remote
 from duckalog.engine.execution import closing
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.init.catalog_file import StoredCatalog, StoredView, read_catalog_file
@@ -24,6 +23,7 @@ from duckalog.init.recognition import Recognizer
 from duckalog.init.rendering import Place, Query
 from duckalog.init.session_objects import notes_of_objects, session_objects
 from duckalog.init.trial import Outcome, tried
+from duckalog.locations import is_remote
 from duckalog.references import Reading, mentions_of, readings_of
 from duckalog.sql import select_renamed
 from duckalog.user_sql import replace_quoted

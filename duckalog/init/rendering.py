@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from duckalog.config import VERSION
-from duckalog.decode import is_remote
 from duckalog.environment import escaped
 from duckalog.init.draft import Draft, Entry
 from duckalog.init.layout import laid_out
+from duckalog.locations import is_remote
 from duckalog.sql import literal
 
 

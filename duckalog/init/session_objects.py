@@ -10,7 +10,8 @@ from duckalog.engine.execution import closing, execute
 from duckalog.init.catalog_file import StoredCatalog, StoredObject
 from duckalog.init.credentials import credential_in_sql
 from duckalog.init.draft import Note
-from duckalog.sql import Statement, create_temporary
+from duckalog.sql import Statement
+from duckalog.statements import create_temporary
 
 
 def session_objects(stored: StoredCatalog) -> tuple[list[str], list[Note]]:

@@ -19,14 +19,12 @@ from duckalog.entry import MAIN_SCHEMA
 from duckalog.lineage.bound_plan import TableName
 from duckalog.lineage.model import Relation
 from duckalog.plan import Plan, ViewStep
-from duckalog.sql import (
+from duckalog.sql import literal, qualified, search_path
+from duckalog.statements import (
     attach_in_memory,
     create_schema,
     create_table,
     create_table_of,
-    literal,
-    qualified,
-    search_path,
     set_option,
 )
 from duckalog.values import execute_with

@@ -26,7 +26,8 @@ from duckalog.plan.steps import CheckStep, DatabaseStep, ExtensionStep, Step, Vi
 from duckalog.plan.views import view_steps
 from duckalog.redaction import Redactor
 from duckalog.references import Reading, readings_of
-from duckalog.sql import Statement, create_schema, joined_name
+from duckalog.sql import Statement, joined_name
+from duckalog.statements import create_schema
 from duckalog.views.select import SelectView
 
 __all__ = [

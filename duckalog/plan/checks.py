@@ -75,9 +75,11 @@ class CheckQueries:
     def steps_of(self, view: View, needs: Needs) -> tuple[CheckStep, ...]:
         """Return the steps of a view's checks; that it answers is the first, if not declared."""
         sensitive = frozenset(
-            name.lower() for name, column in view.columns.items() if _is_sensitive(column.tags)
+            [name.lower() for name, column in view.columns.items() if _is_sensitive(column.tags)]
         )
-        names = names_of(view.checks) if view.checks else ()
+        if not view.checks:
+            return (self._answers(view, sensitive),)
+        names = names_of(view.checks)
         steps = [
             self._step(view, check, name, needs, sensitive)
             for check, name in zip(view.checks, names, strict=True)

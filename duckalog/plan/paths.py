@@ -12,9 +12,10 @@ from collections.abc import Iterable
 import msgspec
 
 from duckalog.config import Config
-from duckalog.decode import Unfit, absolute_path, is_remote
+from duckalog.decode import Unfit
 from duckalog.entry import MAIN_SCHEMA, Check, View
 from duckalog.errors import Problem, shown_path
+from duckalog.locations import absolute_path, is_remote
 from duckalog.references import Reading, StatedPath
 from duckalog.user_sql import replace_quoted
 from duckalog.views.select import SelectView

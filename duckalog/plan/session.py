@@ -10,7 +10,6 @@ from typing import Any, Literal
 import msgspec
 
 from duckalog.config import Config, Setting
-from duckalog.decode import absolute_path, is_remote
 from duckalog.entry import (
     Attachment,
     Catalog,
@@ -21,18 +20,12 @@ from duckalog.entry import (
 )
 from duckalog.environment import PLACEHOLDER, Filled, shell_expression
 from duckalog.errors import NOWHERE, Origin
+from duckalog.locations import absolute_path, is_remote
 from duckalog.plan.steps import DatabaseStep, ExtensionStep, Step
 from duckalog.references import Reading
 from duckalog.secrets import DuckdbSecret
-from duckalog.sql import (
-    Spliced,
-    Statement,
-    ended,
-    install,
-    load,
-    set_option,
-    statement,
-)
+from duckalog.sql import Spliced, Statement, ended, statement
+from duckalog.statements import install, load, set_option
 from duckalog.user_sql import with_expressions
 
 _EXTENSION_OF_FUNCTION = {
@@ -97,8 +90,10 @@ def session_steps(config: Config, readings: Iterable[tuple[Origin, Reading]]) ->
 
 
 def _steps(config: Config, readings: Iterable[tuple[Origin, Reading]]) -> Iterator[Step]:
+    settings = [(step.name.lower() in _OF_INSTALLING, step) for step in _setting_steps(config)]
+    yield from (step for is_of_installing, step in settings if is_of_installing)
     yield from _extension_steps(config, readings)
-    yield from _setting_steps(config)
+    yield from (step for is_of_installing, step in settings if not is_of_installing)
     for number, pragma in enumerate(config.duckdb.pragmas, 1):
         yield Step(
             kind="pragma",
@@ -145,6 +140,16 @@ _PATH_SETTINGS = frozenset(
     """.split()
 )
 """Settings of DuckDB whose value is a path, or a list of paths."""
+
+
+_OF_INSTALLING = frozenset(
+    """
+    allow_community_extensions autoinstall_extension_repository custom_extension_repository
+    extension_directories extension_directory home_directory http_proxy http_proxy_password
+    http_proxy_username
+    """.split()
+)
+"""Settings that say how extensions are had: the others may be an extension's own."""
 
 
 def _located(name: str, setting: Setting) -> object:

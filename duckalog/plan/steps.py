@@ -10,7 +10,8 @@ from duckalog.check_sql import aggregate, first_row
 from duckalog.entry import MAIN_SCHEMA, Check, Column, Pin, Scan, Severity, Source
 from duckalog.errors import NOWHERE, Origin
 from duckalog.redaction import Redactor
-from duckalog.sql import Statement, describe, qualified, select_all
+from duckalog.sql import Statement, qualified, select_all
+from duckalog.statements import describe
 
 Kind = Literal["extension", "setting", "pragma", "secret", "attachment", "catalog", "view"]
 

@@ -18,11 +18,7 @@ from duckalog.plan.needs import Needs
 from duckalog.plan.paths import names_of_views, stated_files
 from duckalog.plan.steps import CheckStep, ViewStep, relation_of
 from duckalog.references import Reading
-from duckalog.sql import (
-    comment_on_column,
-    comment_on_view,
-    create_view,
-)
+from duckalog.statements import comment_on_column, comment_on_view, create_view
 
 
 def view_steps(
@@ -98,9 +94,10 @@ def _kind_of(file: str) -> str:
 def _in_order(steps: Sequence[ViewStep]) -> list[ViewStep]:
     """Return views after those they read, otherwise as the config has them."""
     position = {step.key: index for index, step in enumerate(steps)}
-    sorter = TopologicalSorter(
-        {step.key: [need for need in step.needs if need in position] for step in steps}
-    )
+    graph = {step.key: [need for need in step.needs if need in position] for step in steps}
+    if not any(graph.values()):
+        return list(steps)
+    sorter = TopologicalSorter(graph)
     try:
         sorter.prepare()
     except CycleError:

@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from duckalog.decode import Unfit, Uri, is_remote
+from duckalog.decode import Unfit
 from duckalog.entry import Scan, View, check_options, extension_of, rendered_options
+from duckalog.locations import Uri, is_remote
 from duckalog.sql import literal, select_all, table_function
 from duckalog.views.pinned import PinnedDelta
 

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
-from duckalog.decode import Unfit, is_remote
+from duckalog.decode import Unfit
 from duckalog.entry import Scan, Uris, View, check_options, extension_of, rendered_options
+from duckalog.locations import is_remote
 from duckalog.sql import literal, map_literal, select_all, table_function
 from duckalog.views.pinned import PinnedFiles
 
@@ -46,7 +47,7 @@ class FilesView(View, frozen=True, kw_only=True):
     @property
     def scan(self) -> Scan:
         """The table function over the files."""
-        local = tuple(uri for uri in self.uri if not is_remote(uri))
+        local = tuple([uri for uri in self.uri if not is_remote(uri)])
         options = tuple(self.rendered_options())
         return Scan(self.function, options, len(local) < len(self.uri), local, self.uri)
 
@@ -78,6 +79,8 @@ class ParquetView(FilesView, frozen=True, kw_only=True):
     source: Literal["parquet"]
 
     def __post_init__(self) -> None:
+        if not self.options:
+            return
         check_options({**self.options, "schema": None})
         schema = self.options.get("schema")
         if schema is None:
@@ -95,8 +98,10 @@ class ParquetView(FilesView, frozen=True, kw_only=True):
 
     def rendered_options(self) -> dict[str, str]:
         """Return the options as SQL; `schema` is the one that DuckDB takes as a MAP."""
-        schema = self.options.get("schema")
-        options = {name: value for name, value in self.options.items() if name != "schema"}
+        if "schema" not in self.options:
+            return rendered_options(self.options)
+        options = dict(self.options)
+        schema = options.pop("schema")
         rendered = rendered_options(options)
         if schema is not None:
             rendered["schema"] = map_literal(

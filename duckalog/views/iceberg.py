@@ -7,9 +7,10 @@ import os
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from duckalog.decode import Unfit, Uri, is_remote
+from duckalog.decode import Unfit
 from duckalog.entry import Scan, View, check_options, extension_of, rendered_options
 from duckalog.environment import is_unfilled
+from duckalog.locations import Uri, is_remote
 from duckalog.sql import (
     at_timestamp,
     at_version,

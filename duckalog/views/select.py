@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from duckalog.decode import TextFile, Unfit
+from duckalog.decode import Unfit
 from duckalog.entry import View
+from duckalog.locations import TextFile
 
 
 class SelectView(View, frozen=True, kw_only=True):

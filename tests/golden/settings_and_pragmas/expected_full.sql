@@ -11,6 +11,8 @@
 --     THREADS
 --     ZONE (it has a default)
 
+SET "http_proxy_password" = getenv('PROXY_PASSWORD');
+
 INSTALL "spatial";
 
 INSTALL "h3" FROM "community";
@@ -28,8 +30,6 @@ SET "memory_limit" = '2GB';
 SET "preserve_insertion_order" = false;
 
 SET "TimeZone" = if(getenv('ZONE') = '', 'UTC', getenv('ZONE'));
-
-SET "http_proxy_password" = getenv('PROXY_PASSWORD');
 
 SET "s3_secret_access_key" = getenv('S3_SECRET_ACCESS_KEY');
 
