@@ -125,11 +125,14 @@ def test_what_a_view_reads_is_named_and_much_of_it_counted(
     files = ", ".join(f"'f{at}.csv'" for at in range(10))
     write_config(
         CATALOG
-        + "  - {name: files, source: parquet, uri: ['data/*.parquet', 's3://lake/x.parquet']}\n"
+        + "  - {name: files, source: parquet, uri: ['data/*.parquet', 's3://lake/x.parquet'],"
+        + " pin: true}\n"
         + f'  - {{name: many, sql: "SELECT * FROM read_csv([{files}]), geo.countries"}}\n'
     )
     assert "  reads     data/*.parquet, s3://lake/x.parquet\n" in invoke("describe", "files").stdout
+    assert "  pinned    to what the build found\n" in invoke("describe", "files").stdout
     text = invoke("describe", "many").stdout
+    assert "pinned" not in text
     assert "  reads     geo.countries, f0.csv, f1.csv," in text
     assert "f6.csv, … (11 in all)\n" in text
     document = json.loads(invoke("describe", "files", "--json").stdout)

@@ -137,6 +137,7 @@ def _tell(view: Listed, reads: Sequence[Relation]) -> None:
     if len(reads) > _MOST_READ:
         facts["reads"] += f", … ({len(reads)} in all)"
     if view.step:
+        facts["pinned"] = "to what the build found" if view.step.pin else ""
         facts["stated at"] = view.step.origin.location
         facts["tags"] = ", ".join(view.step.tags)
         facts["meta"] = ", ".join(f"{key}: {value}" for key, value in view.step.meta.items())
