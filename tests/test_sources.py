@@ -211,6 +211,26 @@ views:
             named = connection.execute("SELECT DISTINCT filename FROM files").fetchall()
         assert named == [("s3://own-schema/one.parquet",)]
 
+    def test_a_pragma_may_lock_the_configuration(
+        self, s3: S3, tmp_path: Path, build: Build
+    ) -> None:
+        tables.write_parquet(tmp_path / "orders.parquet")
+        s3.make_bucket("locked")
+        s3.put("locked", "a.parquet", tmp_path / "orders.parquet")
+        config = build(
+            s3_secret(s3)
+            + """
+  pragmas: ["SET lock_configuration = true"]
+views:
+  - {name: files, source: parquet, uri: "s3://locked/*.parquet"}
+  - {name: raw, sql: "SELECT count(*) AS n FROM read_parquet('s3://locked/*.parquet')"}
+""",
+            KEY_ID=s3.key_id,
+            SECRET_KEY=s3.secret,
+        )
+        with duckalog.connect(config) as connection:
+            assert connection.execute("SELECT n FROM raw").fetchall() == [(2,)]
+
     def test_sources_that_hang_are_told_together_whatever_reads_them(
         self,
         s3: S3,

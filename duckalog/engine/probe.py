@@ -26,7 +26,14 @@ from duckalog.engine.session import be_impatient, http_limits, impatient, prepar
 from duckalog.errors import Problem, nearest, sentences, shown
 from duckalog.plan import ExtensionStep, Plan, ViewStep
 from duckalog.sql import Statement
-from duckalog.statements import create_view, describe, drop_stub, no_rows_of, stub_of_function
+from duckalog.statements import (
+    create_view,
+    describe,
+    drop_stub,
+    no_rows_of,
+    reset_option,
+    stub_of_function,
+)
 
 logger = logging.getLogger("duckalog.engine")
 
@@ -161,6 +168,7 @@ def _ask_sql(cursor: DuckDBPyConnection, step: ViewStep, plan: Plan) -> Answer |
     """
     start = time.perf_counter()
     try:
+        execute(cursor, reset_option("search_path"))  # as it is where the view is made
         columns = columns_of(cursor, step.query)
         if columns_of(cursor, no_rows_of(columns)) == columns:
             call = _call_of(cursor, step.query, columns)
