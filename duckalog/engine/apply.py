@@ -103,7 +103,7 @@ def apply_catalog(
     failed are in the report.
     """
     if wanted.conflicts:
-        raise EngineError(wanted.conflicts)
+        raise EngineError((*unreachable, *wanted.conflicts))
     # Whatever a pragma did: a view must bind as it does for those who open the file.
     execute(connection, reset_option("search_path"))
     lost = lost or {}
@@ -233,9 +233,10 @@ class _Application:
         DuckDB binds them in each of those again, and so would ask their sources:
         until the others are made, views that read nothing stand in for them.
         """
+        if not self.answers:
+            return {}
         read = {need for step in self.steps for need in step.needs}
-        found = {step.key: self.answers.get(step.key) for step in self.steps if step.key in read}
-        return {key: one for key, one in found.items() if one and one.columns}
+        return {key: one for key, one in self.answers.items() if key in read and one.columns}
 
     def _write(self, refused_views: dict[str, Problem], gone: list[tuple[str, str]]) -> None:
         """Write it all or nothing; views one by one where DuckDB refuses one among several."""
