@@ -309,17 +309,22 @@ def observe(
     *,
     env_file: PathLike | None = None,
     sources: Iterable[str] | None = None,
+    jobs: int = 32,
+    timeout_s: float = 30.0,
 ) -> list[SourceReport]:
     """Return the state of each source that the views read: a version that moves when its data does.
 
     `sources` are the keys of those to ask; local files and databases are only
-    looked at from outside, and all else is asked through a session. The catalog
-    need not be built. `config_path` may be a plan that `load_plan` made. Raises
-    ConfigError, or EngineError where the session cannot be made.
+    looked at from outside, and all else is asked through a session, `jobs` at a
+    time and each within `timeout_s`. One that gives no answer has a problem in
+    its report. The catalog need not be built. `config_path` may be a plan that
+    `load_plan` made. Raises ConfigError, or EngineError where settings, secrets
+    or extensions cannot be had.
     """
     from duckalog.engine.observe import observe as observe_plan
 
-    return observe_plan(_planned(config_path, None, env_file), sources)
+    plan = _planned(config_path, None, env_file)
+    return observe_plan(plan, sources, jobs=jobs, limit_s=timeout_s)
 
 
 def build_catalog(

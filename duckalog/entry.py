@@ -167,7 +167,8 @@ class View(Entry, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     """Labels of your own; duckalog gives them to Dagster. Example: `[core, daily]`"""
     meta: dict[str, Any] = {}
-    """Whatever else is to be said of the view. Example: `{owner: data-platform}`"""
+    """Whatever else is to be said of the view; Dagster is given its `owner`, and what it has
+    under `dagster`. Example: `{owner: data-platform, dagster: {group: sales, deps: [dbt/a]}}`"""
     checks: tuple[Check, ...] = ()
     """What is to be true of the view, run by `duckalog check`.
     Example: `[{type: unique, columns: id}, {type: row_count, min: 1}]`"""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, get_type_hints
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
 from dagster import (
     AssetExecutionContext,
@@ -16,14 +17,30 @@ from dagster import (
 )
 
 from duckalog_dagster.resource import DuckalogResource
-from duckalog_dagster.specs import RESOURCE_KEY, CatalogSpecs, ConfigPath, catalog_specs, op_name
+from duckalog_dagster.specs import (
+    ASSETS_PER_OP,
+    RESOURCE_KEY,
+    CatalogSpecs,
+    ConfigPath,
+    catalog_specs,
+    op_name,
+)
 from duckalog_dagster.translator import DuckalogTranslator
 
-ASSETS_PER_OP = 150
-"""What Dagster does for an op grows faster than the number of its assets."""
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Compute = Callable[..., Iterator[Any]]
 Execute = Callable[[AssetExecutionContext, DuckalogResource], Iterator[Any]]
+
+
+class OpOptions(TypedDict, total=False):
+    """What each op of a catalog may have, in the words of `dagster.multi_asset`."""
+
+    op_tags: Mapping[str, Any] | None
+    pool: str | None
+    retry_policy: RetryPolicy | None
+    backfill_policy: BackfillPolicy | None
 
 
 def duckalog_assets(
@@ -33,10 +50,7 @@ def duckalog_assets(
     select: str = "*",
     exclude: str = "",
     name: str | None = None,
-    op_tags: Mapping[str, Any] | None = None,
-    pool: str | None = None,
-    retry_policy: RetryPolicy | None = None,
-    backfill_policy: BackfillPolicy | None = None,
+    **op_options: Unpack[OpOptions],
 ) -> Callable[[Compute], AssetsDefinition]:
     """Return a decorator that makes one op of a catalog's databases and views.
 
@@ -47,10 +61,12 @@ def duckalog_assets(
         def shop(context: AssetExecutionContext, duckalog: DuckalogResource):
             yield from duckalog.build(context)
 
-    `select` and `exclude` are words as `build_duckalog_asset_selection` has them.
+    `select` and `exclude` are words as `build_duckalog_asset_selection` has them;
+    `op_tags`, `pool`, `retry_policy` and `backfill_policy` are as for `multi_asset`.
     Catalogs of several hundred views are better made by `build_duckalog_assets`.
     """
     found = catalog_specs(config, translator).chosen(select, exclude)
+    found.fit_in_one_op()
 
     def decorate(compute: Compute) -> AssetsDefinition:
         @functools.wraps(compute)
@@ -68,10 +84,7 @@ def duckalog_assets(
             specs=found.specs,
             check_specs=found.checks,
             can_subset=True,
-            op_tags=op_tags,
-            pool=pool,
-            retry_policy=retry_policy,
-            backfill_policy=backfill_policy,
+            **op_options,
         )(bound)
 
     return decorate
@@ -87,28 +100,18 @@ def build_duckalog_assets(
     resource_key: str = RESOURCE_KEY,
     assets_per_op: int = ASSETS_PER_OP,
     row_counts: bool = False,
-    op_tags: Mapping[str, Any] | None = None,
-    pool: str | None = None,
-    retry_policy: RetryPolicy | None = None,
+    **op_options: Unpack[OpOptions],
 ) -> list[AssetsDefinition]:
     """Return the assets of a catalog's databases and views, in ops of at most `assets_per_op`.
 
     The first op of a run builds all that the run is about, in one transaction;
     the others tell what was done with their own. They need a DuckalogResource
     under `resource_key`. With `row_counts` every view that is made is counted,
-    which reads it. `select` and `exclude` are words as
-    `build_duckalog_asset_selection` has them.
+    which reads it. All else is as for `duckalog_assets`.
     """
-    return assets_of(
-        catalog_specs(config, translator).chosen(select, exclude),
-        execution(row_counts),
-        name,
-        assets_per_op,
-        resource_key,
-        op_tags=op_tags,
-        pool=pool,
-        retry_policy=retry_policy,
-    )
+    found = catalog_specs(config, translator).chosen(select, exclude)
+    ops = CatalogOps(found, name, assets_per_op, resource_key)
+    return ops.assets(execution(row_counts), **op_options)
 
 
 def execution(row_counts: bool) -> Execute:
@@ -121,32 +124,43 @@ def execution(row_counts: bool) -> Execute:
     return execute
 
 
-def assets_of(
-    found: CatalogSpecs,
-    execute: Execute,
-    name: str | None,
-    assets_per_op: int,
-    resource_key: str,
-    **options: Any,
-) -> list[AssetsDefinition]:
-    """Return a catalog's assets in ops of at most `assets_per_op`, each of which runs `execute`."""
+@dataclass(frozen=True)
+class CatalogOps:
+    """How a catalog's assets are put into ops: what these are called, hold and need."""
 
-    def compute(context: AssetExecutionContext) -> Iterator[Any]:
-        resource: DuckalogResource = getattr(context.resources, resource_key)
-        yield from execute(context, resource.bound_to(found))
+    found: CatalogSpecs
+    name: str | None = None
+    assets_per_op: int = ASSETS_PER_OP
+    resource_key: str = RESOURCE_KEY
 
-    compute.__annotations__["context"] = AssetExecutionContext
-    base = op_name(name or f"build_{found.name}")
-    ops = []
-    for start in range(0, len(found.specs), assets_per_op):
-        part = found.specs[start : start + assets_per_op]
-        decorate = multi_asset(
-            name=f"{base}_{start // assets_per_op + 1}" if start else base,
-            specs=part,
-            check_specs=found.checks_of([spec.key for spec in part]),
-            can_subset=True,
-            required_resource_keys={resource_key},
-            **options,
-        )
-        ops.append(decorate(compute))
-    return ops
+    @property
+    def build_name(self) -> str:
+        """The name of the first op that builds."""
+        return op_name(self.name or f"build_{self.found.name}")
+
+    @property
+    def observe_name(self) -> str:
+        """The name of the first op that observes."""
+        return op_name(f"observe_{self.name or self.found.name}")
+
+    def assets(self, execute: Execute, **op_options: Unpack[OpOptions]) -> list[AssetsDefinition]:
+        """Return the assets of databases and views, in ops each of which runs `execute`."""
+        found, key = self.found, self.resource_key
+
+        def compute(context: AssetExecutionContext) -> Iterator[Any]:
+            resource: DuckalogResource = getattr(context.resources, key)
+            yield from execute(context, resource.bound_to(found))
+
+        compute.__annotations__["context"] = AssetExecutionContext
+        ops = []
+        for number, part in enumerate(found.parts(found.specs, self.assets_per_op), 1):
+            decorate = multi_asset(
+                name=f"{self.build_name}_{number}" if number > 1 else self.build_name,
+                specs=part,
+                check_specs=found.checks_of([spec.key for spec in part]),
+                can_subset=True,
+                required_resource_keys={key},
+                **op_options,
+            )
+            ops.append(decorate(compute))
+        return ops

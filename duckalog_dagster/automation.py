@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +48,8 @@ def automation_condition(stated: Any) -> Condition:
     if isinstance(stated, dict) and isinstance(stated.get("on_cron"), str):
         zone = stated.get("timezone", "UTC")
         if set(stated) <= {"on_cron", "timezone"}:
+            if zone not in zoneinfo.available_timezones():  # Dagster stumbles over it later
+                raise ValueError(f'there is no time zone "{zone}"')
             return AutomationCondition.on_cron(stated["on_cron"], zone)
     known = ", ".join(_NAMED)
     raise ValueError(f'automation is one of {known}, or {{on_cron: "0 6 * * *"}}; got {stated!r}')

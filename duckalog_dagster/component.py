@@ -17,6 +17,7 @@ from dagster import (
     DefaultScheduleStatus,
     DefaultSensorStatus,
     Definitions,
+    EnvVar,
     Model,
     Resolvable,
     Resolver,
@@ -35,13 +36,13 @@ from dagster.components.utils.translation import (
     create_component_translator_cls,
 )
 
-from duckalog_dagster.assets import ASSETS_PER_OP, assets_of
+from duckalog_dagster.assets import CatalogOps
 from duckalog_dagster.definitions import Status, definitions_of
 from duckalog_dagster.resource import LOCK_TIMEOUT_S, DuckalogResource
 from duckalog_dagster.selection import build_schedule_from_duckalog_selection
 from duckalog_dagster.sensors import build_duckalog_config_sensor
 from duckalog_dagster.settings import DuckalogTranslatorSettings
-from duckalog_dagster.specs import RESOURCE_KEY, catalog_specs, op_name
+from duckalog_dagster.specs import ASSETS_PER_OP, RESOURCE_KEY, catalog_specs
 from duckalog_dagster.translator import (
     DuckalogTranslator,
     DuckalogTranslatorData,
@@ -77,17 +78,32 @@ class ScheduleModel(Model, Resolvable):
 
 
 class CatalogModel(Model, Resolvable):
-    """What the resource has besides the config."""
+    """What the resource has besides the config.
+
+    A variable may be `{env: NAME}`: another environment variable's value, which Dagster
+    fills in when a run starts, and does not show.
+    """
 
     database: str = ""
-    variables: dict[str, str] = {}
+    variables: dict[str, str | dict[Literal["env"], str]] = {}
     env_file: str = ""
     prune: bool = True
     adopt: bool = False
     refresh: bool = False
     keep_going: bool = False
+    publish: Literal["auto", "in-place", "swap"] = "auto"
     jobs: int = 32
     lock_timeout_s: float = LOCK_TIMEOUT_S
+
+    def resource(self, config: Path) -> DuckalogResource:
+        """Return the resource of a config."""
+        variables = {
+            name: EnvVar(value["env"]) if isinstance(value, dict) else value
+            for name, value in self.variables.items()
+        }
+        return DuckalogResource(
+            **{**self.model_dump(), "config": str(config), "variables": variables}
+        )
 
 
 @scaffold_with(DuckalogComponentScaffolder)
@@ -113,7 +129,7 @@ class DuckalogComponent(Component, Resolvable):
         | None
     ) = None
     catalog: CatalogModel = field(default_factory=CatalogModel)
-    include_metadata: list[Literal["row_count"]] = field(default_factory=list)
+    include_metadata: list[Literal["column_metadata", "row_count"]] = field(default_factory=list)
     translation_settings: DuckalogTranslatorSettings = field(
         default_factory=DuckalogTranslatorSettings
     )
@@ -144,38 +160,30 @@ class DuckalogComponent(Component, Resolvable):
         translator = _Translator(self)
         found = catalog_specs(path, translator).chosen(self.select, self.exclude)
         op = self.op or OpSpec()
-        resource = DuckalogResource(config=str(path), **self.catalog.model_dump())
-
-        name = op.name or f"build_{found.name}"
-        resource_key = f"{RESOURCE_KEY}_{op_name(name)}"
-        assets = assets_of(
-            found,
-            self.execute,
-            name,
-            self.assets_per_op,
-            resource_key,
-            op_tags=op.tags,
-            pool=op.pool,
-            backfill_policy=op.backfill_policy,
+        build_name = CatalogOps(found, op.name).build_name
+        ops = CatalogOps(
+            found, op.name, self.assets_per_op, resource_key=f"{RESOURCE_KEY}_{build_name}"
         )
+        assets = ops.assets(
+            self.execute, op_tags=op.tags, pool=op.pool, backfill_policy=op.backfill_policy
+        )
+        schedules = [self.schedule] if self.schedule else []
         return definitions_of(
-            found,
+            ops,
             assets,
-            resource,
-            resource_key,
-            self.assets_per_op,
+            self.catalog.resource(path),
             self.observation_cron_schedule,
             self.default_status,
-            schedules=[self._schedule(self.schedule, assets)] if self.schedule else [],
+            schedules=[self._schedule(one, assets, build_name) for one in schedules],
             sensors=[self._sensor(path, translator)] if self.rebuild_on_config_change else [],
         )
 
     def _schedule(
-        self, model: ScheduleModel, assets: Sequence[AssetsDefinition]
+        self, model: ScheduleModel, assets: Sequence[AssetsDefinition], job: str
     ) -> ScheduleDefinition:
         return build_schedule_from_duckalog_selection(
             assets,
-            model.job_name or f"{assets[0].op.name}_job",
+            model.job_name or f"{job}_job",
             model.cron_schedule,
             model.select,
             model.exclude,

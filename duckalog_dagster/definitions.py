@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 from dagster import (
     AssetsDefinition,
@@ -12,17 +12,24 @@ from dagster import (
     DefaultScheduleStatus,
     DefaultSensorStatus,
     Definitions,
-    RetryPolicy,
     ScheduleDefinition,
     SensorDefinition,
 )
 
-from duckalog_dagster.assets import ASSETS_PER_OP, assets_of, execution
+from duckalog_dagster.assets import CatalogOps, OpOptions, execution
 from duckalog_dagster.io_manager import build_duckalog_io_manager
 from duckalog_dagster.resource import DuckalogResource
 from duckalog_dagster.sources import build_duckalog_observation_schedule, source_assets
-from duckalog_dagster.specs import RESOURCE_KEY, CatalogSpecs, ConfigPath, catalog_specs
+from duckalog_dagster.specs import (
+    ASSETS_PER_OP,
+    RESOURCE_KEY,
+    ConfigPath,
+    catalog_specs,
+)
 from duckalog_dagster.translator import DuckalogTranslator
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Status = Literal["RUNNING", "STOPPED"]
 
@@ -38,52 +45,37 @@ def build_duckalog_definitions(
     resource_key: str = RESOURCE_KEY,
     assets_per_op: int = ASSETS_PER_OP,
     row_counts: bool = False,
-    op_tags: Mapping[str, Any] | None = None,
-    pool: str | None = None,
-    retry_policy: RetryPolicy | None = None,
     observation_cron_schedule: str | None = None,
     default_status: Status = "STOPPED",
+    **op_options: Unpack[OpOptions],
 ) -> Definitions:
     """Return the definitions of a catalog: its assets, their sources, checks and resource.
 
     They load without environment variables, and without opening a database or the
-    network; placeholders are filled when a run builds. `select` and `exclude` are
-    words as `build_duckalog_asset_selection` has them. `resource` is by default
-    that of the config; a second catalog needs another `resource_key`. Under the same
-    key with `_views` is what reads views for other assets.
+    network; placeholders are filled when a run builds. The assets are those of
+    `build_duckalog_assets`. `resource` is by default that of the config; a second
+    catalog needs another `resource_key`. Under the same key with `_views` is what
+    reads views for other assets.
 
     With `observation_cron_schedule` a schedule looks whether sources moved. Where
     `default_status` is RUNNING nobody has to turn it on, nor the sensor that
     makes what has an automation condition.
     """
     found = catalog_specs(config, translator).chosen(select, exclude)
-    assets = assets_of(
-        found,
-        execution(row_counts),
-        name,
-        assets_per_op,
-        resource_key,
-        op_tags=op_tags,
-        pool=pool,
-        retry_policy=retry_policy,
-    )
+    ops = CatalogOps(found, name, assets_per_op, resource_key)
     return definitions_of(
-        found,
-        assets,
+        ops,
+        ops.assets(execution(row_counts), **op_options),
         resource or DuckalogResource(config=found.plan.file),
-        resource_key,
-        assets_per_op,
         observation_cron_schedule,
         default_status,
     )
 
 
 def definitions_of(
-    found: CatalogSpecs,
+    ops: CatalogOps,
     assets: Sequence[AssetsDefinition],
     resource: DuckalogResource,
-    resource_key: str,
-    assets_per_op: int,
     observation_cron_schedule: str | None,
     default_status: Status,
     *,
@@ -91,14 +83,15 @@ def definitions_of(
     sensors: Sequence[SensorDefinition] = (),
 ) -> Definitions:
     """Return a catalog's assets as definitions, with what observes and makes them by itself."""
-    sources = source_assets(found, assets_per_op, resource_key)
+    found, resource_key = ops.found, ops.resource_key
+    sources = source_assets(found, ops.observe_name, ops.assets_per_op, resource_key)
     own_schedules, own_sensors = [*schedules], [*sensors]
     if observation_cron_schedule and sources:
         own_schedules.append(
             build_duckalog_observation_schedule(
                 sources,
                 observation_cron_schedule,
-                job_name=f"{sources[0].op.name}_job",
+                job_name=f"{ops.observe_name}_job",
                 default_status=DefaultScheduleStatus(default_status),
             )
         )
@@ -106,7 +99,7 @@ def definitions_of(
     if automated and default_status == "RUNNING":
         own_sensors.append(
             AutomationConditionSensorDefinition(
-                f"{assets[0].op.name}_automation",
+                f"{ops.build_name}_automation",
                 target=AssetSelection.assets(*automated),
                 default_status=DefaultSensorStatus.RUNNING,
             )

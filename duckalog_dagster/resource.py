@@ -15,6 +15,7 @@ from duckalog import Plan, connect, load_plan
 from duckalog_dagster.events import DuckalogEventIterator
 from duckalog_dagster.run import CatalogRun
 from duckalog_dagster.specs import CatalogSpecs, catalog_specs
+from duckalog_dagster.translator import DuckalogTranslator
 
 LOCK_TIMEOUT_S = 300.0
 
@@ -34,6 +35,7 @@ class DuckalogResource(DuckDBResource):
     )
     variables: dict[str, str] = Field(
         default={},
+        repr=False,  # filled when a run has it
         description="Values for the config's ${env:NAME} placeholders, before the environment's.",
     )
     env_file: str = Field(default="", description="A file with more environment variables.")
@@ -80,9 +82,24 @@ class DuckalogResource(DuckDBResource):
         finally:
             connection.close()
 
-    def build(self, context: AssetExecutionContext) -> DuckalogEventIterator:
-        """Return the events of building what is selected in a run, of the op's own assets."""
-        catalog = self._catalog or catalog_specs(self.config)
+    def build(
+        self, context: AssetExecutionContext, translator: DuckalogTranslator | None = None
+    ) -> DuckalogEventIterator:
+        """Return the events of building what is selected in a run, of the op's own assets.
+
+        An op that is neither of `duckalog_assets` nor of `build_duckalog_assets`
+        states the `translator` of its specs. Raises ValueError where none of
+        what is selected is an asset of the catalog.
+        """
+        catalog = self._catalog or catalog_specs(self.config, translator)
+        if context.selected_asset_keys and catalog.steps.keys().isdisjoint(
+            context.selected_asset_keys
+        ):
+            selected = ", ".join(sorted(k.to_user_string() for k in context.selected_asset_keys))
+            raise ValueError(
+                f"{catalog.plan.file} has no assets called {selected}: pass build() the translator"
+                " of their specs, or make them by @duckalog_assets"
+            )
         return DuckalogEventIterator(CatalogRun(self, catalog, context))
 
     def bound_to(self, catalog: CatalogSpecs) -> DuckalogResource:

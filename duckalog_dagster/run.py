@@ -57,7 +57,13 @@ class CatalogRun:
         self.resource = resource
         self.catalog = catalog
         self.context = context
-        self.plan = _plan_of_run(resource, context)
+        failure: Failure | None = None
+        try:
+            self.plan = _plan_of_run(resource, context)
+        except DuckalogError as error:
+            failure = _failure(error)
+        if failure:
+            raise failure
         selected = context.selected_asset_keys
         self.all_steps = catalog.steps_in(self.plan)
         self.steps = {key: step for key, step in self.all_steps.items() if key in selected}
@@ -115,7 +121,9 @@ class CatalogRun:
         steps = self.all_steps
         resource = self.resource
         select = [steps[key].key for key in keys if key in steps]
-        parts = [self.context.run.run_id, self.catalog.name, str(self.context.retry_number)]
+        # A build that failed left nothing that ops of the run share; one in part did.
+        attempt = self.context.retry_number if resource.keep_going else 0
+        parts = [self.context.run.run_id, self.catalog.name, str(attempt)]
         parts += [*sorted(key.to_user_string() for key in waited_for), *sorted(select)]
         return build(
             self.plan,
@@ -156,6 +164,7 @@ class CatalogRun:
         """Yield the assets, and take their checks out of `results`."""
         views = {(one.schema, one.name): one for report in reports for one in report.views}
         databases = {one.key: one for report in reports for one in report.databases}
+        session.without = {one.key for one in databases.values() if one.problem}
         own = [step.key for step in self.steps.values()]
         observed = observed_versions(self.context.instance, self.catalog, self.plan, own)
         lineages = self._lineages()
@@ -163,11 +172,11 @@ class CatalogRun:
         for key, step in self.steps.items():
             checks = results.pop(key, [])
             if isinstance(step, DatabaseStep):
-                found: DatabaseReport | None = databases.get(step.key)
-                if found:
-                    yield database_result(key, found, self._spec_version(key), checks)
-                else:  # with keep_going: that it cannot be reached is among its checks
+                found: DatabaseReport = databases[step.key]
+                if found.problem:
                     yield from checks
+                    continue
+                yield database_result(key, found, self._spec_version(key), checks)
                 continue
             view = _with_version(views[step.schema, step.view], observed.get(step.key))
             if view.problem:
@@ -225,12 +234,15 @@ class _Session:
     def __init__(self, run: CatalogRun, stack: ExitStack) -> None:
         self.run = run
         self.stack = stack
+        self.without: set[str] = set()
 
     @cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
         """The connection, with what the op's assets need of the session."""
         run = self.run
-        chosen = run.plan.chosen(run.all_steps[key].key for key in run.steps)
+        keys = {step.key for step in run.steps.values()}
+        needing = {step.key for step in run.plan.readers_of(self.without)}
+        chosen = run.plan.chosen(keys - self.without - needing)
         connection = connect(chosen, lock_timeout_s=run.resource.lock_timeout_s)
         self.stack.callback(connection.close)
         return connection

@@ -26,8 +26,9 @@ def build_duckalog_asset_selection(
     """Return the selection of a catalog's assets that words choose, without those of `exclude`.
 
     A word is a view's name (`orders`, `analytics.revenue`, `analytics.*`), an
-    attachment (`attachment:crm`), `tag:core` or `kind:parquet`; `+` before it
-    adds all that it needs, and after it all that needs it, of the same assets.
+    attachment (`attachment:crm`), `tag:core`, `kind:parquet` or an asset's key
+    (`key:shop/marts/*`); `+` before it adds all that it needs, and after it all
+    that needs it, of the same assets.
     """
     chosen = _chosen(duckalog_assets, select)
     return chosen - _chosen(duckalog_assets, exclude) if exclude else chosen
@@ -52,7 +53,7 @@ def _matching(specs: Sequence[AssetSpec], words: str) -> Iterator[tuple[str, lis
     for word in words.split():
         keys = [spec.key for spec in specs if _matches(spec, word.strip("+"))]
         if not keys:
-            raise ValueError(f'no view, attachment, tag or kind matches "{word}"')
+            raise ValueError(f'no view, attachment, tag, kind or key matches "{word}"')
         yield word, keys
 
 
@@ -76,10 +77,13 @@ def _matches(spec: AssetSpec, word: str) -> bool:
         return any(fnmatchcase(tag, name) for tag in spec.tags)
     if what == "kind" and name:
         return name in spec.kinds
-    return any(fnmatchcase(one, word) for one in _names(spec))
+    if what == "key" and name:
+        return fnmatchcase(spec.key.to_user_string(), name)
+    return any(fnmatchcase(one, word) for one in names_of(spec))
 
 
-def _names(spec: AssetSpec) -> Iterator[str]:
+def names_of(spec: AssetSpec) -> Iterator[str]:
+    """Yield what an asset is called in its config."""
     step = str(spec.metadata.get(STEP_METADATA_KEY, ""))
     yield step
     kind, _, name = step.partition(":")

@@ -56,13 +56,16 @@ def build_duckalog_config_sensor(
         keys = [spec.key for spec in found.specs if spec.key in known]
         missing = [spec.key for spec in found.specs if spec.key not in known]
         state = state_of(found, keys)
-        before = context.cursor
-        context.update_cursor(state)
-        if before in (None, state) or not keys:
+        before, _, changes = (context.cursor or "").partition(" ")
+        is_changed = before not in ("", state) and bool(keys)
+        # Counted, as Dagster makes no second run of a key: a config may go back and forth.
+        cursor = f"{state} {int(changes or 0) + is_changed}"
+        context.update_cursor(cursor)
+        if not is_changed:
             return SkipReason(_reload(missing) if missing else "the config has not changed")
         if missing:
             context.log.warning(_reload(missing))
-        return RunRequest(run_key=f"{state}/{before}", asset_selection=keys)
+        return RunRequest(run_key=cursor, asset_selection=keys)
 
     return config_sensor
 

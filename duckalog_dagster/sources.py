@@ -21,23 +21,49 @@ from dagster import (
 
 from duckalog import DatabaseStep, DuckalogError, Plan, Source, SourceReport, observe
 from duckalog_dagster.beta import multi_observable
-from duckalog_dagster.specs import CatalogSpecs, op_name
+from duckalog_dagster.specs import (
+    ASSETS_PER_OP,
+    RESOURCE_KEY,
+    CatalogSpecs,
+    ConfigPath,
+    catalog_specs,
+    op_name,
+)
+from duckalog_dagster.translator import DuckalogTranslator
 
 if TYPE_CHECKING:
     from duckalog_dagster.resource import DuckalogResource
 
 
-def source_assets(
-    found: CatalogSpecs, assets_per_op: int, resource_key: str, name: str | None = None
+def build_duckalog_source_assets(
+    config: ConfigPath,
+    *,
+    translator: DuckalogTranslator | None = None,
+    select: str = "*",
+    exclude: str = "",
+    name: str | None = None,
+    resource_key: str = RESOURCE_KEY,
 ) -> list[AssetsDefinition]:
-    """Return the sources of a catalog as assets that can be observed."""
+    """Return what a catalog's views read as assets that can be observed.
+
+    They are among `build_duckalog_definitions`; beside `duckalog_assets` and
+    `build_duckalog_assets` they are made by this, of the same config, translator
+    and words. They need a DuckalogResource under `resource_key`.
+    """
+    found = catalog_specs(config, translator).chosen(select, exclude)
     base = op_name(name or f"observe_{found.name}")
+    return source_assets(found, base, ASSETS_PER_OP, resource_key)
+
+
+def source_assets(
+    found: CatalogSpecs, base: str, assets_per_op: int, resource_key: str
+) -> list[AssetsDefinition]:
+    """Return the sources of a catalog as assets that can be observed, in ops from `base` on."""
     look = _observer(found, resource_key)
     ops = []
-    for start in range(0, len(found.sources), assets_per_op):
-        part = found.sources[start : start + assets_per_op]
-        number = f"_{start // assets_per_op + 1}" if start else ""
-        ops.append(multi_observable(part, f"{base}{number}", resource_key)(look))
+    for number, part in enumerate(found.parts(found.sources, assets_per_op), 1):
+        op = f"{base}_{number}" if number > 1 else base
+        ops.append(multi_observable(part, op, resource_key)(look))
     return ops
 
 
@@ -49,7 +75,7 @@ def _observer(found: CatalogSpecs, resource_key: str) -> Any:
             plan = resource.plan()
             of_source = found.sources_in(plan)
             asked = [source for source, key in of_source.items() if key in selected]
-            reports = observe(plan, sources=asked)
+            reports = observe(plan, sources=asked, jobs=resource.jobs)
         except DuckalogError as error:
             failure = Failure(description=str(error))
         else:
@@ -57,7 +83,9 @@ def _observer(found: CatalogSpecs, resource_key: str) -> Any:
             for report in reports:
                 by_key.setdefault(of_source[report.source.key], []).append(report)
             for key, several in by_key.items():
-                yield _result(key, several)
+                # An observation without a version would be a change of what reads the source.
+                if not any(one.problem for one in several):
+                    yield _result(key, several)
             problems = [f"{one.source.key}: {one.problem}" for one in reports if one.problem]
             if not problems:
                 return
@@ -130,9 +158,13 @@ def build_duckalog_observation_schedule(
     """Return a schedule that observes the sources among some assets.
 
     So that conditions such as `duckalog_view_condition` make again what reads
-    them, when their data moved.
+    them, when their data moved. The sources are those of
+    `build_duckalog_definitions(…).assets` or `build_duckalog_source_assets`;
+    raises ValueError where there are none.
     """
     observable = [one for one in duckalog_assets if one.is_observable]
+    if not observable:
+        raise ValueError("no source is among these assets: add build_duckalog_source_assets(…)")
     job = define_asset_job(job_name, selection=AssetSelection.assets(*observable))
     return ScheduleDefinition(
         job=job,

@@ -18,6 +18,8 @@ from duckalog_dagster.translator import DuckalogTranslator, DuckalogTranslatorDa
 ConfigPath = str | os.PathLike[str]
 
 RESOURCE_KEY = "duckalog"
+ASSETS_PER_OP = 150
+"""What Dagster does for an op grows faster than the number of its assets."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,11 @@ class CatalogSpecs:
 
     @cached_property
     def foreign(self) -> dict[AssetKey, frozenset[AssetKey]]:
-        """For each asset the keys outside of the catalog that it needs, directly or not."""
-        found: dict[AssetKey, frozenset[AssetKey]] = {}
+        """For each asset the keys outside of the catalog that it needs, directly or not.
+
+        Sources are of the catalog: a run that looks at them too is no less one build.
+        """
+        found = {spec.key: frozenset[AssetKey]() for spec in self.sources}
         for spec in self.specs:
             needed = frozenset[AssetKey]()
             for dep in spec.deps:
@@ -81,13 +86,19 @@ class CatalogSpecs:
     def chosen(self, select: str, exclude: str = "") -> CatalogSpecs:
         """Return the part of the catalog that words choose, with the sources that it reads.
 
-        What it needs of the rest are assets that somebody else makes.
+        What it needs of the rest are assets that somebody else makes. Sources are
+        left out by their keys only.
         """
         if select == "*" and not exclude:
             return self
-        keys = chosen_keys(self.specs, select) - chosen_keys(self.specs, exclude)
+        words = exclude.split()
+        by_key = " ".join(word for word in words if word.startswith("key:"))
+        others = " ".join(word for word in words if not word.startswith("key:"))
+        left_out = chosen_keys((*self.sources, *self.specs), by_key)
+        left_out |= chosen_keys(self.specs, others)
+        keys = chosen_keys(self.specs, select) - left_out
         specs = tuple(spec for spec in self.specs if spec.key in keys)
-        read = {dep.asset_key for spec in specs for dep in spec.deps}
+        read = {dep.asset_key for spec in specs for dep in spec.deps} - left_out
         return replace(
             self,
             specs=specs,
@@ -102,6 +113,42 @@ class CatalogSpecs:
         before = {spec.key for spec in self.specs[: self._places[keys[-1]] + 1]}
         found = (check for key in keys for check in self._checks_by_asset.get(key, ()))
         return [with_deps_among(check, before) for check in found]
+
+    def parts(self, specs: Sequence[AssetSpec], size: int) -> Iterator[list[AssetSpec]]:
+        """Yield assets in their order, at most `size` at a time, no two outputs of one name."""
+        part: list[AssetSpec] = []
+        taken: set[str] = set()
+        for spec in specs:
+            names = self._outputs_of(spec)
+            if part and (len(part) >= size or not taken.isdisjoint(names)):
+                yield part
+                part, taken = [], set()
+            part.append(spec)
+            taken.update(names)
+        if part:
+            yield part
+
+    def fit_in_one_op(self) -> None:
+        """Raise ValueError where Dagster would call two outputs of one op the same."""
+        taken: dict[str, str] = {}
+        for spec in self.specs:
+            for name, what in self._outputs_of(spec).items():
+                if name in taken:
+                    raise ValueError(
+                        f"{self.steps[spec.key].origin}: {what} and {taken[name]} cannot be made by"
+                        f' one op, in which Dagster would call both "{name}": name one otherwise'
+                        " (a check by its name, a view by meta.dagster.asset_key), or take"
+                        " build_duckalog_assets"
+                    )
+                taken[name] = what
+
+    def _outputs_of(self, spec: AssetSpec) -> dict[str, str]:
+        """Return what an asset and its checks are, by what Dagster calls them in an op."""
+        key = spec.key.to_user_string()
+        names = {spec.key.to_python_identifier(): f"the asset {key}"}
+        for check in self._checks_by_asset.get(spec.key, ()):
+            names[check.get_python_identifier()] = f'the check "{check.name}" of {key}'
+        return names
 
     @cached_property
     def _places(self) -> dict[AssetKey, int]:
@@ -189,16 +236,3 @@ def build_duckalog_check_specs(
 ) -> list[AssetCheckSpec]:
     """Return the specs of the checks that a config's databases and views have."""
     return list(catalog_specs(config, translator).checks)
-
-
-def get_asset_key_for_view(
-    config: ConfigPath, view: str, translator: DuckalogTranslator | None = None
-) -> AssetKey:
-    """Return the asset key of a view, by its name (`orders`, `analytics.orders`).
-
-    So that other assets may need it. Raises ConfigError for one that is not in
-    the config.
-    """
-    found = catalog_specs(config, translator)
-    (step,) = found.plan.chosen([view]).views
-    return found.keys[step.key]

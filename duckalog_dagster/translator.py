@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from dagster import (
     AssetKey,
     AssetSpec,
@@ -17,6 +19,7 @@ from dagster import (
 from duckalog import DatabaseStep, Plan, Source, ViewStep
 from duckalog_dagster.automation import Condition, automation_condition
 from duckalog_dagster.beta import code_reference
+from duckalog_dagster.meta import NOTHING, ViewMeta, view_meta
 from duckalog_dagster.settings import DuckalogTranslatorSettings
 
 SQL_METADATA_KEY = "duckalog/sql"
@@ -68,21 +71,34 @@ class DuckalogTranslator:
         self.settings = settings or DuckalogTranslatorSettings()
 
     def get_asset_spec(self, data: DuckalogTranslatorData) -> AssetSpec:
-        """Return the spec of an asset: its key, what it needs, and how it is shown."""
-        meta = data.meta
+        """Return the spec of an asset: its key, what it needs, and how it is shown.
+
+        Raises ValueError, with the place in the config, where Dagster has no such asset.
+        """
+        try:
+            return self._spec(data)
+        except Exception as error:  # Dagster's own checks of values have no base that is public
+            step = data.step
+            if isinstance(step, Source):
+                raise
+            name = step.view if isinstance(step, ViewStep) else step.name
+            raise ValueError(f'{step.origin} "{name}": {error}') from error
+
+    def _spec(self, data: DuckalogTranslatorData) -> AssetSpec:
         step = data.step
+        meta = view_meta(step.meta) if isinstance(step, ViewStep) else NOTHING
         return AssetSpec(
-            key=_stated_key(meta) or AssetKey(_key_parts(data)),
-            deps=[*data.deps, *(AssetKey(_parts(one)) for one in meta.get("deps") or ())],
+            key=meta.key or AssetKey(_key_parts(data)),
+            deps=[*data.deps, *meta.keys_of_deps],
             description=_description(step),
             skippable=not isinstance(step, Source),
             metadata=self._metadata(data),
-            group_name=meta.get("group") or _word(data.catalog),
+            group_name=meta.group or _word(data.catalog),
             code_version=None if isinstance(step, Source) else code_version(step, data.plan),
-            owners=list(_owners(data)),
-            tags=dict(_tags(data)),
+            owners=list(_owners(step, meta)),
+            tags=dict(_tags(step, meta)),
             kinds=set(_kinds(step)),
-            automation_condition=_automation(data, self.settings.automation),
+            automation_condition=_automation(step, meta, self.settings.automation),
         )
 
     def _metadata(self, data: DuckalogTranslatorData) -> dict[str, Any]:
@@ -105,8 +121,6 @@ class DuckalogTranslator:
 
 def code_version(step: ViewStep | DatabaseStep, plan: Plan) -> str:
     """Return a hash of a step as its config states it, the same wherever the config lies."""
-    import hashlib
-
     text = "\0".join(one.script for one in step.statements)
     for folder in sorted({os.path.dirname(file) for file in plan.files}, key=len, reverse=True):
         text = text.replace(f"{folder}{os.sep}", "")
@@ -148,21 +162,15 @@ def _named(text: str) -> str:
 
 def _key_part(name: str) -> str:
     # Dagster 1.12 refuses dots too.
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", _named(name)) or "_"
+    part = re.sub(r"[^A-Za-z0-9_-]+", "_", _named(name))
+    if part.strip("_-"):
+        return part
+    # Nothing is left of a name in other letters than Latin ones, which are no less different.
+    return f"_{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def _word(name: str) -> str:
     return re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "duckalog"
-
-
-def _parts(key: object) -> list[str]:
-    """Return a key as YAML states it: a list, or the parts with slashes between."""
-    return [str(part) for part in key] if isinstance(key, list) else str(key).split("/")
-
-
-def _stated_key(meta: Mapping[str, Any]) -> AssetKey | None:
-    stated = meta.get("asset_key")
-    return AssetKey(_parts(stated)) if stated else None
 
 
 def _description(step: DatabaseStep | Source | ViewStep) -> str | None:
@@ -174,23 +182,22 @@ def _description(step: DatabaseStep | Source | ViewStep) -> str | None:
     return None
 
 
-def _owners(data: DuckalogTranslatorData) -> Iterable[str]:
-    step = data.step
+def _owners(step: ViewStep | DatabaseStep | Source, meta: ViewMeta) -> Iterable[str]:
     if not isinstance(step, ViewStep):
         return
-    stated = data.meta.get("owners", step.meta.get("owner") or ())
+    stated = step.meta.get("owner") or () if meta.owners is None else meta.owners
     for owner in [stated] if isinstance(stated, str) else stated:
         is_known = "@" in owner or owner.startswith("team:")
         yield owner if is_known else f"team:{owner}"
 
 
-def _tags(data: DuckalogTranslatorData) -> Iterable[tuple[str, str]]:
-    if isinstance(data.step, ViewStep):
-        for tag in data.step.tags:
+def _tags(step: ViewStep | DatabaseStep | Source, meta: ViewMeta) -> Iterable[tuple[str, str]]:
+    if isinstance(step, ViewStep):
+        for tag in step.tags:
             yield re.sub(r"[^A-Za-z0-9_.-]+", "_", tag)[:63].strip("_.-") or "_", ""
-    stated = data.meta.get("tags") or {}
-    for name, value in stated.items() if isinstance(stated, Mapping) else ((t, "") for t in stated):
-        yield str(name), "" if value is None else str(value)
+    stated = meta.tags if isinstance(meta.tags, dict) else dict.fromkeys(meta.tags)
+    for name, value in stated.items():
+        yield name, "" if value is None else str(value)
 
 
 _KINDS = {"delta": "deltalake", "postgres": "postgres"}
@@ -210,7 +217,9 @@ def _kinds(step: ViewStep | DatabaseStep | Source) -> Iterable[str]:
         yield _KINDS.get(kind, kind)
 
 
-def _automation(data: DuckalogTranslatorData, of_all: Any) -> Condition | None:
-    of_views = of_all if isinstance(data.step, ViewStep) else None
-    stated = data.meta.get("automation", of_views)
+def _automation(
+    step: ViewStep | DatabaseStep | Source, meta: ViewMeta, of_views: Any
+) -> Condition | None:
+    of_all = of_views if isinstance(step, ViewStep) else None
+    stated = of_all if meta.automation is msgspec.UNSET else meta.automation
     return automation_condition(stated) if stated else None

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("dagster")
 
-from dagster import AssetKey, AssetSpec, DefaultSensorStatus, Definitions, materialize
+from dagster import AssetKey, AssetSpec, DefaultSensorStatus, Definitions, EnvVar, materialize
 from dagster.components.testing import create_defs_folder_sandbox
 from dagster.components.testing.test_cases import TestTranslationBatched
 
@@ -74,7 +74,7 @@ class TestTranslation(TestTranslationBatched):
 
 class TestTheComponent:
     def test_has_the_assets_of_its_config_and_builds_them(self) -> None:
-        with loaded({"include_metadata": ["row_count"]}) as (_, defs, path):
+        with loaded({"include_metadata": ["column_metadata", "row_count"]}) as (_, defs, path):
             result = materialize(list(defs.assets or ()), resources=defs.resources)
             events = result.get_asset_materialization_events()
             made = [one.step_materialization_data.materialization for one in events]
@@ -84,9 +84,21 @@ class TestTheComponent:
 
     def test_what_the_catalog_overrides_holds(self, tmp_path: Path) -> None:
         database = str(tmp_path / "other.duckdb")
-        with loaded({"catalog": {"variables": {"SHOP_DATABASE": database}}}) as (_, defs, _):
+        catalog = {"variables": {"SHOP_DATABASE": database}, "publish": "swap"}
+        with loaded({"catalog": catalog}) as (_, defs, _):
             assert materialize(list(defs.assets or ()), resources=defs.resources).success
         assert Path(database).exists()
+
+    def test_a_variable_may_be_another_of_the_environment_which_is_not_shown(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        catalog = {"variables": {"SHOP_DATABASE": {"env": "PROD_DATABASE"}}}
+        with loaded({"catalog": catalog}) as (_, defs, _):  # it is not set yet
+            monkeypatch.setenv("PROD_DATABASE", str(tmp_path / "prod.duckdb"))
+            (resource,) = (one for key, one in defs.resources.items() if "views" not in key)
+            assert resource.variables == {"SHOP_DATABASE": EnvVar("PROD_DATABASE")}
+            assert materialize(list(defs.assets or ()), resources=defs.resources).success
+        assert (tmp_path / "prod.duckdb").exists()
 
     def test_has_a_schedule_and_a_sensor_where_they_are_asked_for(self) -> None:
         attributes = {

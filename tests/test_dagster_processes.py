@@ -317,6 +317,22 @@ class TestAutomation:
         assert isinstance(request, RunRequest)
         assert AssetKey(["shop", "more"]) in (request.asset_selection or ())
 
+    def test_the_config_sensor_has_a_run_for_every_change_also_back_and_forth(
+        self, project: Path
+    ) -> None:
+        config = project / "catalog.yaml"
+        texts = [config.read_text(), config.read_text().replace("SELECT 0 AS i", "SELECT 2 AS i")]
+        sensor = build_duckalog_config_sensor(config)
+        keys = set()
+        with DagsterInstance.ephemeral() as instance, build_sensor_context(instance) as context:
+            sensor(context)
+            for number in range(1, 5):
+                config.write_text(texts[number % 2])
+                request = sensor(context)
+                assert isinstance(request, RunRequest)
+                keys.add(request.run_key)
+        assert len(keys) == 4  # Dagster makes one run of each key
+
     def test_the_config_sensor_tells_why_a_config_cannot_be_built(self, project: Path) -> None:
         config = project / "catalog.yaml"
         sensor = build_duckalog_config_sensor(config)

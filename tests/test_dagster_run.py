@@ -17,18 +17,24 @@ from dagster import (
     AssetKey,
     AssetsDefinition,
     AssetSelection,
+    AssetSpec,
     DagsterInstance,
     Definitions,
     EnvVar,
     ExecuteInProcessResult,
     RetryPolicy,
     asset,
+    build_resources,
     materialize,
+    multi_asset,
 )
 
 import duckalog
 from duckalog_dagster import (
     DuckalogResource,
+    DuckalogTranslator,
+    DuckalogTranslatorData,
+    build_duckalog_asset_specs,
     build_duckalog_assets,
     build_duckalog_definitions,
     duckalog_assets,
@@ -310,6 +316,20 @@ class TestSeveralOps:
 
 
 class TestFailures:
+    def test_a_config_that_cannot_be_filled_is_told_as_what_failed(
+        self, write_config: WriteConfig, run: Run
+    ) -> None:
+        config = write_config(
+            "version: 1\nduckdb: {database: '${env:SHOP_NOWHERE}'}\n"
+            "views: [{name: v, sql: SELECT 1}]\n"
+        )
+        result = run(build_duckalog_definitions(config), raise_on_error=False)
+        (event,) = [one for one in result.all_events if one.is_step_failure]
+        error = event.step_failure_data.error
+        assert "Failure: " in error.message
+        assert "duckdb.database: environment variable SHOP_NOWHERE is not set" in error.message
+        assert error.cause is None
+
     def test_the_failing_view_fails_its_check_and_names_its_line(
         self, shop: Path, run: Run
     ) -> None:
@@ -342,19 +362,32 @@ class TestFailures:
         ]
         assert checks(result)["shop/marts/revenue:answers"] is False
 
-    def test_keep_going_makes_what_reads_no_database_that_is_gone(
+    def test_keep_going_makes_what_needs_no_database_that_is_gone(
         self, shop: Path, run: Run
     ) -> None:
+        run(build_duckalog_definitions(shop))
         shop.with_name("crm.duckdb").unlink()
+        shop.write_text(shop.read_text().replace("order's number", "number of the order"))
         resource = DuckalogResource(config=str(shop), keep_going=True)
-        defs = build_duckalog_definitions(shop, resource=resource)
+        defs = build_duckalog_definitions(shop, resource=resource, row_counts=True)
         result = run(defs, raise_on_error=False)
         assert not result.success
         assert list(materialized(result)) == ["shop/orders"]
-        found = checks(result)
-        assert found["shop/orders:answers"] is True
-        assert found["shop/attachments/crm:reachable"] is False
-        assert found["shop/customers:answers"] is False
+        assert materialized(result)["shop/orders"]["duckalog/action"] == "replaced"
+        assert checks(result) == {
+            "shop/attachments/crm:reachable": False,
+            "shop/orders:answers": True,
+            "shop/customers:answers": False,
+            "shop/marts/revenue:answers": False,
+        }
+        (event,) = [one for one in result.all_events if one.is_step_failure]
+        message = event.step_failure_data.error.message
+        assert 'attachments.duckdb[0] "crm": there is no file' in message
+        assert 'views[1] "customers": the attachment "crm" cannot be reached' in message
+        assert 'views[2] "revenue": a view that it reads failed' in message
+        with duckdb.connect(str(shop.with_name("shop.duckdb"))) as catalog:
+            views = catalog.execute("SELECT count(*) FROM duckdb_views() WHERE NOT internal")
+            assert views.fetchone()[0] >= 3  # the others stand as they were
 
     def test_a_retry_builds_again_after_a_failure(self, shop: Path, run: Run) -> None:
         crm = shop.with_name("crm.duckdb")
@@ -364,18 +397,23 @@ class TestFailures:
         class Mended(DuckalogResource):
             def plan(self) -> duckalog.Plan:
                 found = super().plan()
-                if attempts:
+                if len(attempts) == 1:
                     away.rename(crm)
                 attempts.append(1)
                 return found
 
         attempts: list[int] = []
         defs = build_duckalog_definitions(
-            shop, resource=Mended(config=str(shop)), retry_policy=RetryPolicy(max_retries=1)
+            shop,
+            resource=Mended(config=str(shop)),
+            retry_policy=RetryPolicy(max_retries=1),
+            assets_per_op=2,
         )
-        result = run(defs)
-        assert len(attempts) == 2
-        assert len(materialized(result)) == 4
+        told = materialized(run(defs))
+        assert len(attempts) == 3  # of two ops, the first of which is run again
+        assert len(told) == 4
+        # Both tell of one build: for a second one all views would be as they should be.
+        assert told["shop/marts/revenue"]["duckalog/action"] == "created"
 
     def test_a_python_asset_between_views_is_waited_for(
         self, write_config: WriteConfig, run: Run, tmp_path: Path
@@ -412,6 +450,27 @@ class TestTheDecorator:
         told = materialized(run(defs))
         assert told["shop/orders"]["dagster/row_count"] == 2
         assert ours.op.name == "our_shop"
+
+    def test_an_op_over_specs_states_their_translator(self, shop: Path, run: Run) -> None:
+        class Ours(DuckalogTranslator):
+            def get_asset_spec(self, data: DuckalogTranslatorData) -> AssetSpec:
+                spec = super().get_asset_spec(data)
+                return spec.replace_attributes(key=spec.key.with_prefix("ours"))
+
+        def defs(*stated: DuckalogTranslator) -> Definitions:
+            specs = [spec for spec in build_duckalog_asset_specs(shop, Ours()) if spec.code_version]
+
+            @multi_asset(specs=specs, required_resource_keys={"duckalog"})
+            def op(context):  # type: ignore[no-untyped-def]  # Dagster reads no text
+                yield from context.resources.duckalog.build(context, *stated)
+
+            resource = DuckalogResource(config=str(shop))
+            return Definitions(assets=[op], resources={"duckalog": resource})
+
+        assert "ours/shop/orders" in materialized(run(defs(Ours())))
+        refused = run(defs(), raise_on_error=False)
+        (event,) = [one for one in refused.all_events if one.is_step_failure]
+        assert "has no assets called ours/" in str(event.step_failure_data.error)
 
     def test_parts_of_a_catalog_are_built_in_one_run(self, shop: Path, run: Run) -> None:
         def part(name: str, **chosen: str) -> AssetsDefinition:
@@ -494,6 +553,13 @@ views:
 
 
 class TestSecrets:
+    def test_are_not_in_what_the_resource_prints(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PROD_PASSWORD", "zqxzqxzqx")
+        stated = DuckalogResource(config="c.yaml", variables={"P": EnvVar("PROD_PASSWORD")})
+        with build_resources({"duckalog": stated}) as resources:
+            assert resources.duckalog.variables == {"P": "zqxzqxzqx"}
+            assert "zqxzqxzqx" not in f"{resources.duckalog!r} {resources.duckalog}"
+
     @pytest.mark.parametrize("keys", [(), ("shop/fine",), ("shop/attachments/dw",)])
     def test_are_in_no_event_also_of_runs_that_fail(
         self,

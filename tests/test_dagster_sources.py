@@ -11,18 +11,24 @@ pytest.importorskip("dagster")
 
 from dagster import (
     AssetKey,
-    AutomationCondition,
+    AssetSelection,
     DagsterInstance,
     Definitions,
     ExecuteInProcessResult,
     asset,
+    define_asset_job,
     evaluate_automation_conditions,
 )
 
-import duckalog
 from duckalog_dagster import (
+    DuckalogResource,
+    build_duckalog_assets,
     build_duckalog_definitions,
     build_duckalog_observation_schedule,
+    build_duckalog_source_assets,
+    duckalog_view_condition,
+    get_asset_key_for_source,
+    get_asset_key_for_view,
 )
 from tests.conftest import WriteConfig
 from tests.servers.s3 import S3
@@ -81,6 +87,36 @@ def test_an_observation_tells_what_lies_there(local: Path, instance: DagsterInst
     observation = event.asset_observation_data.asset_observation
     assert observation.metadata["duckalog/files"].value == 1
     assert observation.data_version
+
+
+def test_a_run_that_looks_at_sources_too_is_all_or_nothing(
+    local: Path, instance: DagsterInstance
+) -> None:
+    local.write_text(
+        local.read_text()
+        + "  - {name: alone, sql: SELECT 1}\n  - {name: bad, sql: SELECT nope FROM orders}\n"
+    )
+    catalog = build_duckalog_definitions(local)
+    selection = AssetSelection.assets(*catalog.resolve_asset_graph().get_all_asset_keys())
+    everything = define_asset_job("everything", selection)
+    defs = Definitions.merge(catalog, Definitions(jobs=[everything]))
+    result = defs.resolve_job_def("everything").execute_in_process(
+        instance=instance, raise_on_error=False
+    )
+    assert not result.success
+    assert result.get_asset_observation_events()
+    assert not local.with_name("shop.duckdb").exists()
+
+
+def test_the_sources_go_beside_assets_of_ones_own(local: Path, instance: DagsterInstance) -> None:
+    assets = build_duckalog_assets(local, select="orders")
+    with pytest.raises(ValueError, match="no source is among these assets"):
+        build_duckalog_observation_schedule(assets, "@daily")
+    sources = build_duckalog_source_assets(local, select="orders")
+    resources = {"duckalog": DuckalogResource(config=str(local))}
+    defs = with_jobs(Definitions(assets=[*assets, *sources], resources=resources))
+    (event,) = look(defs, instance).get_asset_observation_events()
+    assert event.asset_key == get_asset_key_for_source(local, "${env:FOLDER:data}/*.csv")
 
 
 @pytest.mark.filterwarnings("ignore::dagster.BetaWarning")  # of Dagster's own evaluation
@@ -160,23 +196,40 @@ def test_a_source_that_cannot_be_asked_fails_the_observation(
         "version: 1\nduckdb:\n  database: shop.duckdb\n  settings: {http_retries: 0}\n  secrets:\n"
         f"    - {{type: s3, key_id: {s3.key_id}, secret: wrong-secret-key, region: {s3.region},\n"
         f"       endpoint: '{s3.endpoint}', url_style: path, use_ssl: false}}\n"
-        "views: [{name: v, source: csv, uri: 's3://dagster-nowhere/*.csv'}]"
+        "views:\n  - {name: v, source: csv, uri: 's3://dagster-nowhere/*.csv'}\n"
+        "  - {name: w, source: csv, uri: 'local.csv'}\n"
     )
     defs = with_jobs(build_duckalog_definitions(config))
     result = look(defs, instance, raise_on_error=False)
     assert not result.success
+    # The other is observed; an observation of this one would say that its data moved.
+    (event,) = result.get_asset_observation_events()
+    assert event.asset_key == AssetKey(["shop", "files", "local_csv"])
     assert "wrong-secret-key" not in repr(result.all_events)
 
 
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning")  # of Dagster's own evaluation
 def test_what_is_made_from_a_view_is_fresh_until_the_view_says_otherwise(
     local: Path, instance: DagsterInstance
 ) -> None:
-    @asset(deps=[AssetKey(["shop", "total"])], automation_condition=AutomationCondition.eager())
-    def report() -> None:
-        pass
+    total = get_asset_key_for_view(local, "total")
 
-    defs = Definitions.merge(build_duckalog_definitions(local), Definitions(assets=[report]))
-    first, second = versions(build(defs, instance)), versions(build(defs, instance))
-    assert first["total"] == second["total"]
-    with duckalog.connect(local) as connection:
-        assert connection.execute("FROM total").fetchall() == [(1,)]
+    @asset(deps=[total], automation_condition=duckalog_view_condition())
+    def report() -> None: ...
+
+    catalog = build_duckalog_definitions(local)
+    defs = Definitions.merge(catalog, Definitions(assets=[report]))
+    build(defs, instance)
+    cursor = None
+
+    def is_asked_for_after_a_build() -> bool:
+        nonlocal cursor
+        build(catalog, instance)
+        result = evaluate_automation_conditions(defs, instance, cursor=cursor)
+        cursor = result.cursor
+        return bool(result.get_num_requested(report.key))
+
+    assert not is_asked_for_after_a_build()  # the first tick of a sensor only looks
+    assert not is_asked_for_after_a_build()
+    (local.parent / "data" / "b.csv").write_text("i\n2\n")
+    assert is_asked_for_after_a_build()

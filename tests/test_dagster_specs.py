@@ -11,9 +11,10 @@ import pytest
 
 pytest.importorskip("dagster")
 
-from dagster import AssetKey, AssetSpec, AutomationCondition, Definitions
+from dagster import AssetKey, AssetSpec, AutomationCondition, Definitions, asset
 
 import duckalog
+import duckalog_dagster
 from duckalog_dagster import (
     DuckalogTranslator,
     DuckalogTranslatorData,
@@ -23,7 +24,9 @@ from duckalog_dagster import (
     build_duckalog_assets,
     build_duckalog_check_specs,
     build_duckalog_definitions,
+    duckalog_assets,
     duckalog_view_condition,
+    get_asset_key_for_source,
     get_asset_key_for_view,
 )
 from tests.conftest import ROOT, WriteConfig
@@ -204,6 +207,29 @@ class TestWhatASpecSays:
         assert spec.key == AssetKey(["s", "gr_e_x"])
         assert spec.metadata["dagster/table_name"] == "s.main.größe / x"
 
+    def test_names_in_other_letters_stay_different(self, write_config: WriteConfig) -> None:
+        config = write_config(
+            "version: 1\nduckdb: {database: s.duckdb}\n"
+            "views: [{name: 订单, sql: SELECT 1}, {name: 客户, sql: SELECT 1}]\n"
+        )
+        assert len({spec.key for spec in build_duckalog_asset_specs(config)}) == 2
+
+    def test_what_dagster_would_call_the_same_is_made_by_different_ops(
+        self, write_config: WriteConfig
+    ) -> None:
+        config = write_config(
+            "version: 1\nduckdb: {database: s.duckdb}\nviews:\n"
+            "  - {name: a, sql: SELECT 1 AS i, checks: [{type: row_count, min: 1, name: rows}]}\n"
+            "  - {name: a_rows, sql: SELECT i FROM a}\n"
+            "  - {name: a-rows, sql: SELECT i FROM a_rows}\n"
+        )
+        defs = build_duckalog_definitions(config)
+        Definitions.validate_loadable(defs)
+        ops = [[key.path[-1] for key in one.keys] for one in defs.assets or ()]
+        assert ops == [["a"], ["a_rows"], ["a-rows"]]
+        with pytest.raises(ValueError, match='the asset s/a_rows and the check "rows"'):
+            duckalog_assets(config=config)
+
     def test_every_view_and_database_has_a_check(self, write_config: WriteConfig) -> None:
         found = build_duckalog_check_specs(write_config(EVERYTHING))
         assert [(one.asset_key.path[-1], one.name) for one in found] == [
@@ -296,9 +322,31 @@ class TestMetaDagster:
             "c": None,
         }
 
-    def test_an_automation_that_is_unknown_is_refused(self, write_config: WriteConfig) -> None:
-        with pytest.raises(ValueError, match="automation is one of eager, on_missing, view"):
-            view(write_config, automation="hourly")
+    @pytest.mark.parametrize(
+        ("said", "message"),
+        [
+            ({"automation": "hourly"}, "automation is one of eager, on_missing, view"),
+            ({"automation": {"on_cron": "daily"}}, "Invalid cron schedule: daily"),
+            (
+                {"automation": {"on_cron": "0 6 * * *", "timezone": "Mars/Base"}},
+                'there is no time zone "Mars/Base"',
+            ),
+            ({"deps": {"a": 1}}, r'meta.dagster.deps: expected "text \| list", got "map"'),
+            ({"deps": ["a b"]}, 'the key "a b" has other characters'),
+            ({"tags": "gold"}, r'meta.dagster.tags: expected "map \| list", got "text"'),
+            ({"group": "my group"}, '"my group" is not a valid'),
+            ({"asset_keys": "a"}, 'unknown key "asset_keys"; known are asset_key, deps, group'),
+        ],
+    )
+    def test_what_dagster_cannot_be_told_is_refused_with_its_place(
+        self, write_config: WriteConfig, said: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(ValueError, match=rf'catalog.yaml:\d+: views\[0\] "v": .*{message}'):
+            view(write_config, **said)
+
+    def test_one_dep_needs_no_list(self, write_config: WriteConfig) -> None:
+        (dep,) = view(write_config, deps="dbt/stg_orders").deps
+        assert dep.asset_key == AssetKey(["dbt", "stg_orders"])
 
     def test_two_assets_of_one_key_are_refused_with_their_place(
         self, write_config: WriteConfig
@@ -350,6 +398,7 @@ class TestChoosing:
             ("kind:parquet", "", {"events"}),
             ("attachment:dw", "", {"dw"}),
             ("+facts", "", {"dw", "facts"}),
+            ("key:catalog/marts/*", "", {"report"}),
             ("events+ orders", "", {"events", "report", "orders"}),
             ("*", "tag:core orders", {"crm", "dw", "ice", "events", "facts"}),
         ],
@@ -378,9 +427,23 @@ class TestChoosing:
         defs = build_duckalog_definitions(config, select=select, exclude=exclude)
         Definitions.validate_loadable(defs)
 
+    def test_parts_that_are_chosen_go_together(self, write_config: WriteConfig) -> None:
+        config = write_config(
+            "version: 1\nduckdb: {database: s.duckdb}\nviews:\n"
+            "  - {name: a, source: csv, uri: a.csv, tags: [core]}\n"
+            "  - {name: b, source: csv, uri: b.csv}\n"
+        )
+        core = build_duckalog_definitions(config, select="tag:core", name="core")
+        rest = build_duckalog_definitions(
+            config, exclude="tag:core", name="rest", resource_key="rest"
+        )
+        both = Definitions.merge(core, rest)
+        Definitions.validate_loadable(both)
+        assert len(both.resolve_asset_graph().get_all_asset_keys()) == 4
+
     def test_a_word_that_matches_nothing_is_refused(self, write_config: WriteConfig) -> None:
         assets = build_duckalog_assets(write_config(EVERYTHING))
-        with pytest.raises(ValueError, match='no view, attachment, tag or kind matches "ordrs"'):
+        with pytest.raises(ValueError, match='kind or key matches "ordrs"'):
             build_duckalog_asset_selection(assets, "ordrs")
 
     def test_the_key_of_a_view(self, write_config: WriteConfig) -> None:
@@ -389,8 +452,43 @@ class TestChoosing:
         with pytest.raises(duckalog.ConfigError, match=r'Did you mean "orders"\?'):
             get_asset_key_for_view(config, "ordrs")
 
+    def test_the_key_of_a_view_of_assets_is_as_their_translator_made_it(
+        self, write_config: WriteConfig
+    ) -> None:
+        class Ours(DuckalogTranslator):
+            def get_asset_spec(self, data: DuckalogTranslatorData) -> AssetSpec:
+                spec = super().get_asset_spec(data)
+                return spec.replace_attributes(key=spec.key.with_prefix("ours"))
+
+        assets = build_duckalog_assets(write_config(EVERYTHING), translator=Ours())
+        assert get_asset_key_for_view(assets, "Orders").path == ["ours", "catalog", "orders"]
+        for nothing in ("ordrs", "attachment:dw"):
+            with pytest.raises(ValueError, match=f'no view is called "{nothing}"'):
+                get_asset_key_for_view(assets, nothing)
+
+    def test_a_source_may_be_what_an_asset_writes(self, write_config: WriteConfig) -> None:
+        config = write_config(EVERYTHING)
+        written = get_asset_key_for_source(config, "data/a.parquet")
+        assert get_asset_key_for_source(config, "crm.customers").path[-1] == "customers"
+        with pytest.raises(ValueError, match=r'no view reads "a\.parquet"; read are "s3://'):
+            get_asset_key_for_source(config, "a.parquet")
+
+        @asset(key=written)
+        def writes() -> None: ...
+
+        catalog = build_duckalog_definitions(config, exclude=f"key:{written.to_user_string()}")
+        graph = Definitions.merge(catalog, Definitions(assets=[writes])).resolve_asset_graph()
+        assert graph.get(written).is_materializable
+        assert written in graph.get(AssetKey(["catalog", "events"])).parent_keys
+        assert graph.has(get_asset_key_for_source(config, "s3://bucket/events/**/*.parquet"))
+
 
 def test_the_example_has_all_its_assets() -> None:
     found = build_duckalog_asset_specs(ROOT / "example_project" / "catalog.yaml")
     assert len([spec for spec in found if "view" in spec.kinds]) == 20
     assert {spec.group_name for spec in found} == {"talknshop"}
+
+
+def test_the_readme_has_every_public_name() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [name for name in duckalog_dagster.__all__ if f"{name}`" not in text] == []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import duckdb
@@ -157,3 +159,81 @@ class TestTables:
         assert found.version is None
         assert found.problem
         assert "wrong-secret-key" not in found.problem
+
+
+class Together(ThreadingHTTPServer):
+    """A web server that answers once as many files are asked for as there are, and never for some.
+
+    Those are called `silent.csv`; they do not count.
+    """
+
+    def __init__(self, files: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Meeting)
+        self.daemon_threads = True
+        self.meeting = threading.Barrier(files)
+        self.closes = threading.Event()
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/{name}"
+
+
+class _Meeting(BaseHTTPRequestHandler):
+    server: Together
+
+    def do_GET(self) -> None:
+        if self.path == "/silent.csv":
+            self.server.closes.wait(30)
+            return
+        self.server.meeting.wait(30)
+        self.send_response(200)
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(b"i\n1\n")
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def together() -> Iterator[Together]:
+    with Together(files=3) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.closes.set()
+        server.meeting.abort()
+        server.shutdown()
+
+
+@pytest.mark.servers
+class TestManySources:
+    def test_are_asked_at_once_and_one_that_is_silent_keeps_nobody_waiting(
+        self, write_config: WriteConfig, together: Together
+    ) -> None:
+        names = ("a.csv", "silent.csv", "b.csv", "c.csv")
+        views = "".join(
+            f"  - {{name: v{number}, source: csv, uri: '{together.url(name)}'}}\n"
+            for number, name in enumerate(names)
+        )
+        config = write_config(HEAD + f"views:\n{views}")
+        reports = duckalog.observe(config, timeout_s=3)
+        found = {one.source.location[0].rpartition("/")[2]: one for one in reports}
+        assert list(found) == list(names)
+        assert found["silent.csv"].problem == "no answer within 3 s"
+        assert [found[name].bytes for name in names] == [4, None, 4, 4]
+
+    def test_of_a_database_that_is_gone_do_not_keep_others_from_being_told(
+        self, write_config: WriteConfig, tmp_path: Path
+    ) -> None:
+        (tmp_path / "a.csv").write_text("i\n1\n")
+        config = write_config(
+            HEAD + "attachments: {postgres: [{alias: pg, host: 127.0.0.1, port: 1,"
+            " database: d, user: u, password: p}]}\n"
+            "views:\n  - {name: v, source: postgres, database: pg, table: public.orders}\n"
+            "  - {name: w, source: csv, uri: a.csv}"
+        )
+        gone, there = duckalog.observe(config)
+        assert 'attachments.postgres[0] "pg": ' in gone.problem
+        assert there.version

@@ -142,7 +142,6 @@ def _as_document(report: BuildReport) -> dict[str, object]:
         "database": report.database,
         "seconds": round(report.seconds, 6),
         "published": report.published,
-        "unreachable": [problem_as_document(problem) for problem in report.unreachable],
         "views": [
             {
                 "schema": view.schema,
@@ -157,4 +156,5 @@ def _as_document(report: BuildReport) -> dict[str, object]:
             }
             for view in report.views
         ],
+        "problems": [problem_as_document(problem) for problem in report.problems],
     }

@@ -91,14 +91,13 @@ def _ask_sources(
     from duckalog.engine.build import drift_of_sources
 
     try:
-        drift, views, unreachable = drift_of_sources(plan, progress)
+        drift, views = drift_of_sources(plan, progress)
     except EngineError as error:
         known = (*found.conflicts, *found.failures)
         return {}, found.with_failures({}, (one for one in error.problems if one not in known))
     failed = {f"view:{view.schema}.{view.name}": view.problem for view in views if view.problem}
     new = {key: problem for key, problem in failed.items() if problem not in found.failures}
-    more = [problem for problem in unreachable if problem not in found.failures]
-    return drift, found.with_failures(new, (*more, *new.values()))
+    return drift, found.with_failures(new, new.values())
 
 
 def _tell(found: Diff, drift: dict[str, tuple[str, ...]]) -> None:

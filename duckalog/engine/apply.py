@@ -85,16 +85,12 @@ def apply_catalog(
     *,
     pins: Pins = NO_PINS,
     readers: Sequence[ViewStep] = (),
-    unreachable: Sequence[Problem] = (),
-    lost: Mapping[str, Problem] | None = None,
     keep_going: bool = False,
     progress: Progress = untold,
 ) -> list[ViewReport]:
     """Return what was done with each view, after making the catalog as `wanted` has it.
 
-    `readers` are views outside of `plan` that read what is made again,
-    `unreachable` says why databases of the session cannot be had, and `lost` why
-    the views cannot that read them, by their keys.
+    `readers` are views outside of `plan` that read what is made again.
 
     The session half is applied before, and `answers` are those of the remote
     sources. Pinned views are made as `pins` has them. Views that a user made are
@@ -103,18 +99,16 @@ def apply_catalog(
     failed are in the report.
     """
     if wanted.conflicts:
-        raise EngineError((*unreachable, *wanted.conflicts))
+        raise EngineError(wanted.conflicts)
     # Whatever a pragma did: a view must bind as it does for those who open the file.
     execute(connection, reset_option("search_path"))
-    lost = lost or {}
     application = _Application(
-        connection, plan, memory, wanted, answers, states, pins, readers, lost, progress
+        connection, plan, memory, wanted, answers, states, pins, readers, progress
     )
-    failed = application.run(is_trial=bool(unreachable) and not keep_going)
-    if (failed or unreachable) and not keep_going:
-        # Not what only lacks a database: that is told once.
-        of_views = (problem for key, problem in failed.items() if key not in lost)
-        raise EngineError(sorted((*unreachable, *of_views), key=plan.place_of))
+    failed = application.run()
+    if failed and not keep_going:
+        in_order = sorted(failed.values(), key=plan.place_of)
+        raise EngineError(in_order)
     if failed:
         application.leave_out(failed)
         again = application.run()
@@ -172,7 +166,6 @@ class _Application:
         states: Mapping[str, str | None],
         pins: Pins,
         readers: Sequence[ViewStep],
-        lost: Mapping[str, Problem],
         progress: Progress,
     ) -> None:
         self.connection = connection
@@ -183,28 +176,23 @@ class _Application:
         self.answers = answers
         self.states = states
         self.pins = pins
-        self.lost = lost
         self.progress = progress
         self.steps = [change.step for change in wanted.changes if not change.is_left_alone]
         self.seconds: dict[str, float] = {}
 
-    def run(self, *, is_trial: bool = False) -> dict[str, Problem]:
-        """Make the views in one transaction; return what was refused, nothing then being made.
-
-        A trial makes nothing in any case.
-        """
+    def run(self) -> dict[str, Problem]:
+        """Make the views in one transaction; return what was refused, nothing then being made."""
         known = {
             step.key: answer.problem
             for step in self.steps
             if (answer := self.answers.get(step.key)) and answer.problem
         }
-        known |= {step.key: self.lost[step.key] for step in self.steps if step.key in self.lost}
         gone = self.memory.gone
         if not (self.steps or self.wanted.removed or gone or not self.memory.is_prepared):
             return {}
         failure: str | None = None
         try:
-            if not known and not is_trial:
+            if not known:
                 with options_set(self.connection, options_for(self.plan)):
                     self._write(known, gone)
                 return {}

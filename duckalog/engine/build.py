@@ -39,12 +39,13 @@ from duckalog.engine.publish import (
     file_to_build,
     remove_leftovers,
 )
+from duckalog.engine.reach import reach, with_failures
 from duckalog.engine.reports import DatabaseReport, data_versions, database_reports
 from duckalog.engine.scratch import scratch_catalog, stored_columns
 from duckalog.engine.session import apply_session
 from duckalog.engine.source_state import states_of
 from duckalog.errors import ConfigError, EngineError, Origin, Problem
-from duckalog.plan import Plan, ViewStep
+from duckalog.plan import Plan
 from duckalog.sql import literal
 from duckalog.statements import set_option
 
@@ -58,8 +59,7 @@ class BuildReport(NamedTuple):
     `swap`, or `none` where nothing was to be written. `databases` are the
     attachments and catalogs of the session. `invalidated` are views that were
     not chosen and read what was made otherwise: the next build of them makes
-    them again. `unreachable` says which databases could not be had, in a build
-    that was told to keep going.
+    them again.
     """
 
     database: str
@@ -68,7 +68,6 @@ class BuildReport(NamedTuple):
     published: Published
     databases: tuple[DatabaseReport, ...] = ()
     invalidated: tuple[str, ...] = ()
-    unreachable: tuple[Problem, ...] = ()
 
     def count(self, action: str) -> int:
         """Return how many views an action befell."""
@@ -77,7 +76,8 @@ class BuildReport(NamedTuple):
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What failed in a build that was told to keep going."""
-        return (*self.unreachable, *(view.problem for view in self.views if view.problem))
+        of_databases = [one.problem for one in self.databases]
+        return tuple(filter(None, [*of_databases, *(view.problem for view in self.views)]))
 
 
 class BuildOptions(NamedTuple):
@@ -146,7 +146,7 @@ def _publish(
     """Return what was done, once the file is published."""
     chosen = plan if options.select is None else plan.chosen(options.select)
     memory = NOTHING
-    done = _Done([], {}, (), ())
+    done = _Done([], {}, ())
     report: BuildReport | None = None
     incomplete = ""
 
@@ -211,15 +211,7 @@ def _report(
         if step.key not in done.states and folded((step.schema, step.view)) in memory.remembered
     )
     seconds = time.perf_counter() - start
-    return BuildReport(
-        plan.database,
-        tuple(views),
-        seconds,
-        published,
-        done.databases,
-        invalidated,
-        done.unreachable,
-    )
+    return BuildReport(plan.database, tuple(views), seconds, published, done.databases, invalidated)
 
 
 def _key(view: ViewReport) -> str:
@@ -348,24 +340,26 @@ def _wanted(
 
 def drift_of_sources(
     plan: Plan, progress: Progress = untold
-) -> tuple[dict[str, tuple[str, ...]], list[ViewReport], tuple[Problem, ...]]:
+) -> tuple[dict[str, tuple[str, ...]], list[ViewReport]]:
     """Return how the columns of views that did not change differ now, by the steps' keys.
 
-    Every source is asked. The views that a build could not make come second,
-    then why databases cannot be reached. Raises EngineError where the rest of
-    the session cannot be made.
+    Every source is asked. The views that a build could not make come second.
+    Raises EngineError where the session cannot be made.
     """
     with scratch_catalog(plan) as (connection, memory):
         options = BuildOptions(refresh=True, adopt=True, keep_going=True, progress=progress)
-        views, _, _, unreachable = _build(connection, plan, memory, options)
+        done = _build(connection, plan, memory, options)
+        gone = [database.problem for database in done.databases if database.problem]
+        if gone:
+            raise EngineError(gone)
         columns = stored_columns(connection, plan)
     found: dict[str, tuple[str, ...]] = {}
-    for step, view in zip(plan.views, views, strict=False):
+    for step, view in zip(plan.views, done.views, strict=False):
         name = folded((step.schema, step.view))
         changes = drift(memory.columns.get(name, ()), columns.get(name, ()))
         if view.action == "unchanged" and changes:
             found[step.key] = changes
-    return found, [view for view in views if view.problem], unreachable
+    return found, [view for view in done.views if view.problem]
 
 
 def open_session(plan: Plan, *, read_only: bool, lock_timeout_s: float) -> DuckDBPyConnection:
@@ -386,7 +380,6 @@ class _Done(NamedTuple):
     views: list[ViewReport]
     states: dict[str, str | None]
     databases: tuple[DatabaseReport, ...]
-    unreachable: tuple[Problem, ...]
 
 
 def _build(
@@ -406,8 +399,8 @@ def _build(
     # Without this, a view could silently read a variable of the program that builds it.
     execute(connection, set_option("python_enable_replacements", literal(False)))
     options.progress("session", 0, 0)
-    outcomes = apply_session(connection, plan, keep_going=options.keep_going or not is_look)
-    unreachable = {key: one.problems[0] for key, one in outcomes.items() if one.problems}
+    asked_for = plan
+    plan, seconds, out_of_reach = reach(connection, plan, keep_going=options.keep_going)
     sources = find_sources(
         connection, plan, plan.views, jobs=options.jobs, progress=options.progress
     )
@@ -417,19 +410,12 @@ def _build(
     if is_look and not leaves_as_is(memory, wanted):
         raise _ToBeBuilt
     steps = [] if wanted.conflicts else wanted.steps
-    lost = {
-        step.key: _lost(step, need)
-        for step in steps
-        for need in step.needs
-        if need in outcomes and not outcomes[need].is_well
-    }
-    asked = [step for step in steps if step.key not in lost]
     with asking_remote_files(connection, plan, steps):
-        answers = probe(connection, plan, asked, jobs=options.jobs, progress=options.progress)
+        answers = probe(connection, plan, steps, jobs=options.jobs, progress=options.progress)
         pins = pin_views(
             connection,
             plan,
-            asked,
+            steps,
             sources,
             NOTHING if options.refresh else memory,
             jobs=options.jobs,
@@ -446,18 +432,11 @@ def _build(
             states,
             pins=pins,
             readers=readers,
-            unreachable=tuple(unreachable.values()),
-            lost=lost,
             keep_going=options.keep_going,
             progress=options.progress,
         )
-    databases = database_reports(connection, plan, outcomes, options.select or ())
-    return _Done(views, states, databases, tuple(unreachable.values()))
-
-
-def _lost(step: ViewStep, need: str) -> Problem:
-    database = need.partition(":")[2]
-    return Problem(step.origin, f'"{database}", which it reads, cannot be reached', "", step.view)
+    databases = database_reports(connection, asked_for, seconds, options.select or (), out_of_reach)
+    return _Done(with_failures(views, asked_for, out_of_reach), states, databases)
 
 
 @contextlib.contextmanager

@@ -11,9 +11,11 @@ from typing import NamedTuple
 import duckdb
 from duckdb import DuckDBPyConnection
 
-from duckalog.engine.execution import closing
-from duckalog.engine.session import apply_session
+from duckalog.engine.execution import closing, within
+from duckalog.engine.probe import JOBS, in_parallel
+from duckalog.engine.session import PROBE_LIMIT_S, try_session
 from duckalog.entry import Source
+from duckalog.errors import EngineError
 from duckalog.plan import DatabaseStep, Plan
 from duckalog.sql import literal
 from duckalog.values import execute_with
@@ -41,11 +43,18 @@ class _File(NamedTuple):
     modified: str
 
 
-def observe(plan: Plan, keys: Iterable[str] | None = None) -> list[SourceReport]:
+def observe(
+    plan: Plan,
+    keys: Iterable[str] | None = None,
+    *,
+    jobs: int = JOBS,
+    limit_s: float = PROBE_LIMIT_S,
+) -> list[SourceReport]:
     """Return the state of each source of a plan, or of those whose keys are given.
 
     Local files are only looked at from outside; all else is asked through a
-    session. Raises EngineError where the session cannot be made.
+    session, `jobs` sources at a time, each within `limit_s`. One that cannot be
+    asked, or whose database cannot be reached, has a problem.
     """
     wanted = set(keys) if keys is not None else None
     sources = dict.fromkeys(one for view in plan.views for one in view.sources)
@@ -57,7 +66,7 @@ def observe(plan: Plan, keys: Iterable[str] | None = None) -> list[SourceReport]
         if files is not None:
             local[source] = _of_files(source, files)
     asked = [one for one in chosen if one not in local]
-    found = {**local, **_ask(plan, asked)} if asked else local
+    found = {**local, **_ask(plan, asked, jobs, limit_s)} if asked else local
     return [found[one] for one in chosen]
 
 
@@ -103,17 +112,32 @@ def _of_files(source: Source, files: list[_File]) -> SourceReport:
     return SourceReport(source, digest.hexdigest(), len(files), size)
 
 
-def _ask(plan: Plan, sources: list[Source]) -> dict[Source, SourceReport]:
-    needed = {one.database for one in sources if one.database}
+def _ask(
+    plan: Plan, sources: list[Source], jobs: int, limit_s: float
+) -> dict[Source, SourceReport]:
+    plan = plan.chosen({one.database for one in sources if one.database})
     with closing(duckdb.connect(":memory:")) as connection:
-        apply_session(connection, plan.chosen(needed))
-        found = {}
-        for source in sources:
+        outcomes = try_session(connection, plan, probe_limit_s=limit_s)
+        databases = {step.key for step in plan.session if isinstance(step, DatabaseStep)}
+        problems = {key: outcome.problems for key, outcome in outcomes.items() if outcome.problems}
+        in_vain = [one for key in problems.keys() - databases for one in problems[key]]
+        if in_vain:  # a setting, secret or extension, which all sources are read through
+            raise EngineError(sorted(in_vain, key=plan.place_of))
+
+        def ask(cursor: DuckDBPyConnection, source: Source) -> SourceReport:
+            if source.database in problems:
+                problem = "\n".join(map(str, problems[source.database]))
+                return SourceReport(source, None, problem=problem)
             try:
-                found[source] = _answer(connection, source)
+                return within(limit_s, cursor, lambda: _answer(cursor, source))
+            except (TimeoutError, duckdb.InterruptException):
+                problem = f"no answer within {limit_s:g} s"
             except duckdb.Error as error:
-                found[source] = SourceReport(source, None, problem=plan.redact(str(error)).strip())
-    return found
+                problem = plan.redact(str(error)).strip()
+            return SourceReport(source, None, problem=problem)
+
+        reports = in_parallel(connection, plan, sources, ask, jobs=jobs)
+    return dict(zip(sources, reports, strict=True))
 
 
 def _answer(connection: DuckDBPyConnection, source: Source) -> SourceReport:

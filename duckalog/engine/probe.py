@@ -19,7 +19,14 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column
 from duckalog.engine.calls import Call, only_call_in
-from duckalog.engine.execution import abandon, close, execute, options_set, refused
+from duckalog.engine.execution import (
+    abandon,
+    close,
+    execute,
+    is_abandoned,
+    options_set,
+    refused,
+)
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.reading import opens_every_file, reads_remote_files
 from duckalog.engine.session import be_impatient, http_limits, impatient, prepare_cursor
@@ -112,26 +119,34 @@ def in_parallel(
     jobs: int,
     progress: Progress = untold,
 ) -> list[Result]:
-    """Return what `ask` says of each item, in their order, on `jobs` cursors at a time."""
+    """Return what `ask` says of each item, in their order, on `jobs` cursors at a time.
+
+    A cursor that `ask` abandons is not used again, and the connection is left with it.
+    """
     if not items:
         return []
     from concurrent.futures import ThreadPoolExecutor, as_completed  # most catalogs get by without
 
     workers = min(jobs, len(items))
-    cursors = [connection.cursor() for _ in range(workers)]
+    cursors: list[DuckDBPyConnection] = []
     try:
         known = http_limits(connection)
-        for cursor in cursors:
+
+        def prepared() -> DuckDBPyConnection:
+            cursor = connection.cursor()
+            cursors.append(cursor)
             prepare_cursor(cursor, plan)
             be_impatient(cursor, known)
-        idle = list(cursors)
+            return cursor
+
+        idle = [prepared() for _ in range(workers)]
 
         def ask_on_a_cursor(item: Item) -> Result:
             cursor = idle.pop()
             try:
                 return ask(cursor, item)
             finally:
-                idle.append(cursor)
+                idle.append(prepared() if is_abandoned(cursor) else cursor)
 
         pool = ThreadPoolExecutor(workers, thread_name_prefix="duckalog-probe")
         try:
@@ -147,6 +162,8 @@ def in_parallel(
             raise
         pool.shutdown()
     finally:
+        if any(map(is_abandoned, cursors)):
+            abandon(connection)  # closing it would close, and so wait for, its cursors
         for cursor in cursors:
             close(cursor)
     return answers

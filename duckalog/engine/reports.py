@@ -12,8 +12,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column, Memory, ViewName, folded
-from duckalog.engine.session import Outcome
-from duckalog.errors import Origin
+from duckalog.errors import Origin, Problem
 from duckalog.plan import DatabaseStep, Plan
 from duckalog.sql import literal
 
@@ -44,25 +43,31 @@ class DatabaseReport(NamedTuple):
     server_version: str = ""
     tables: int | None = None
     origin: Origin = Origin()
+    problem: Problem | None = None
 
 
 def database_reports(
     connection: DuckDBPyConnection,
     plan: Plan,
-    outcomes: Mapping[str, Outcome],
+    seconds: Mapping[str, float],
     asked: Sequence[str],
+    problems: Mapping[str, Problem],
 ) -> tuple[DatabaseReport, ...]:
-    """Return a report for each database of a session that could be reached.
+    """Return a report for each database of a session.
 
-    Those whose keys are in `asked` are asked about themselves.
+    Those whose keys are in `asked` are asked about themselves, but for those with `problems`.
     """
     found = []
     for step in plan.session:
-        if isinstance(step, DatabaseStep) and outcomes[step.key].is_well:
-            seconds = outcomes[step.key].seconds
-            version, tables = _about(connection, step) if step.key in asked else ("", None)
+        if isinstance(step, DatabaseStep):
+            problem = problems.get(step.key)
+            is_asked = step.key in asked and not problem
+            version, tables = _about(connection, step) if is_asked else ("", None)
+            report = DatabaseReport(step.key, step.database_type, seconds[step.key])
             found.append(
-                DatabaseReport(step.key, step.database_type, seconds, version, tables, step.origin)
+                report._replace(
+                    server_version=version, tables=tables, origin=step.origin, problem=problem
+                )
             )
     return tuple(found)
 

@@ -35,26 +35,18 @@ _SQLITE_MAGIC = b"SQLite format 3\0"
 
 
 def apply_session(
-    connection: DuckDBPyConnection,
-    plan: Plan,
-    *,
-    probe_limit_s: float = PROBE_LIMIT_S,
-    keep_going: bool = False,
-) -> dict[str, Outcome]:
-    """Apply the session half of a plan to a connection; return how each step went, by its key.
+    connection: DuckDBPyConnection, plan: Plan, *, probe_limit_s: float = PROBE_LIMIT_S
+) -> dict[str, float]:
+    """Apply the session half of a plan to a connection; return each step's seconds, by its key.
 
     Every database is probed, each within `probe_limit_s`. Raises EngineError
-    with all that failed: what needs a step that failed is not tried. With
-    `keep_going` databases may fail, and nothing else: a query could mean another
-    thing without a setting. A call that hangs in the connection leaves no way to go on.
+    with all that failed: what needs a step that failed is not tried.
     """
     outcomes = try_session(connection, plan, probe_limit_s=probe_limit_s)
-    spared = {one.key for one in plan.session if keep_going and isinstance(one, DatabaseStep)}
-    fatal = any(outcome.problems and key not in spared for key, outcome in outcomes.items())
-    if fatal or is_abandoned(connection):
-        problems = (one for outcome in outcomes.values() for one in outcome.problems)
+    problems = [one for outcome in outcomes.values() for one in outcome.problems]
+    if problems:
         raise EngineError(sorted(problems, key=plan.place_of))
-    return outcomes
+    return {key: outcome.seconds for key, outcome in outcomes.items()}
 
 
 class Outcome(NamedTuple):

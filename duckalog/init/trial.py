@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -40,9 +40,7 @@ def tried(draft: Draft) -> Outcome:
         try:
             report = build(steps, BuildOptions(keep_going=True))
         except EngineError as error:
-            return _refused(error.problems)
-    if report.unreachable:
-        return _refused(report.unreachable)
+            return Outcome(refusal="; ".join(_reason(problem) for problem in error.problems))
     columns: dict[ViewName, tuple[Column, ...]] = {}
     failures: dict[ViewName, str] = {}
     for view in report.views:
@@ -52,10 +50,6 @@ def tried(draft: Draft) -> Outcome:
         else:
             columns[key] = view.columns
     return Outcome(columns, failures)
-
-
-def _refused(problems: Sequence[Problem]) -> Outcome:
-    return Outcome(refusal="; ".join(_reason(problem) for problem in problems))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,70 @@
+"""What of a plan can be built where some of its databases cannot be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from duckdb import DuckDBPyConnection
+
+from duckalog.engine.apply import ViewReport
+from duckalog.engine.execution import is_abandoned
+from duckalog.engine.session import apply_session, try_session
+from duckalog.errors import EngineError, Problem
+from duckalog.plan import DatabaseStep, Plan
+
+
+class Reach(NamedTuple):
+    """The part of a plan that can be built, and how its session went.
+
+    `problems` are those of the databases that cannot be reached, and of the views that
+    need them; `seconds` are those of each step of the session. Both are by the steps' keys.
+    """
+
+    plan: Plan
+    seconds: Mapping[str, float]
+    problems: Mapping[str, Problem]
+
+
+def reach(connection: DuckDBPyConnection, plan: Plan, *, keep_going: bool) -> Reach:
+    """Apply the session half of a plan; with `keep_going` as far as its databases are there.
+
+    Raises EngineError with what failed of all else.
+    """
+    if not keep_going:
+        return Reach(plan, apply_session(connection, plan), {})
+    outcomes = try_session(connection, plan)
+    seconds = {key: outcome.seconds for key, outcome in outcomes.items()}
+    databases = {step.key: step for step in plan.session if isinstance(step, DatabaseStep)}
+    found = {key: outcome.problems for key, outcome in outcomes.items() if outcome.problems}
+    # Nothing can be done any more with a connection in which a call hangs.
+    spared = () if is_abandoned(connection) else databases
+    in_vain = [problem for key in found if key not in spared for problem in found[key]]
+    if in_vain:
+        raise EngineError(sorted(in_vain, key=plan.place_of))
+    if not found:
+        return Reach(plan, seconds, {})
+    problems = {key: of_it[0] for key, of_it in found.items()}
+    for view in plan.views:  # each after those that it reads
+        lacking = next((need for need in view.needs if need in problems), None)
+        if lacking is not None:
+            kind, _, name = lacking.partition(":")
+            message = f'the {kind} "{name}" cannot be reached'
+            if lacking not in databases:
+                message = "a view that it reads failed"
+            problems[view.key] = Problem(view.origin, message, "", view.view)
+    keys = [*databases, *(view.key for view in plan.views)]
+    return Reach(plan.chosen(key for key in keys if key not in problems), seconds, problems)
+
+
+def with_failures(
+    views: Sequence[ViewReport], plan: Plan, problems: Mapping[str, Problem]
+) -> list[ViewReport]:
+    """Return the reports with those of views that were not tried, in the order of the plan."""
+    reports = list(views)
+    for place, step in enumerate(plan.views if problems else ()):
+        problem = problems.get(step.key)
+        if problem:
+            failed = ViewReport(step.schema, step.view, "failed", origin=step.origin)
+            reports.insert(place, failed._replace(problem=problem))
+    return reports
