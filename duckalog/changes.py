@@ -151,7 +151,9 @@ def _change(
     if remembered is None:
         return Change(step, "replaced", "it was made by hand")
     if remembered.fingerprint != step.fingerprint:
-        return Change(step, "replaced", "its definition changed", remembered.query)
+        is_same = remembered.query == step.query
+        reason = "its comments or its pin changed" if is_same else "its query changed"
+        return Change(step, "replaced", reason, remembered.query)
     if not memory.is_own(key):
         return Change(step, "replaced", "it was changed by hand")
     if remembered.definition_hash is None:

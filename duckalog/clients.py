@@ -23,7 +23,8 @@ _OWN_KEYS = ("origin", "name", "type", "provider", "scope", "persistent")
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 _SQLALCHEMY = """\
-# Needs: pip install duckalog duckdb-engine
+# Needs duckalog, and: pip install duckdb-engine 'sqlalchemy<2.1'
+# (duckdb-engine 0.17 cannot inspect columns with SQLAlchemy 2.1)
 import duckalog
 from duckdb_engine import ConnectionWrapper
 from sqlalchemy import create_engine

@@ -29,10 +29,15 @@ def stub_of_function(
     A view made over it stores the call, and calls the real function later.
     """
     parameters = ", ".join(["source", *(f"{option} := NULL" for option in options)])
-    selected = ", ".join(f"NULL::{kind} AS {identifier(column)}" for column, kind in columns)
     return statement(
-        f"CREATE OR REPLACE TEMP MACRO {name}({parameters}) AS TABLE SELECT {selected} LIMIT 0"
+        f"CREATE OR REPLACE TEMP MACRO {name}({parameters}) AS TABLE {no_rows_of(columns)}"
     )
+
+
+def no_rows_of(columns: Iterable[tuple[str, str]]) -> str:
+    """Return a query of these columns, by names and types, that reads nothing."""
+    selected = ", ".join(f"NULL::{kind} AS {identifier(column)}" for column, kind in columns)
+    return f"SELECT {selected} LIMIT 0"
 
 
 def drop_stub(name: str) -> Statement:

@@ -512,6 +512,38 @@ views:
 """)
         assert list(actions) == ["main.first", "main.middle", "main.last"]
 
+    def test_views_over_one_that_opens_every_file_are_made_without_opening_them_again(
+        self, build: Build, catalog: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        duckdb.sql("SELECT 1 AS a").write_parquet(str(tmp_path / "1.parquet"))
+        duckdb.sql("SELECT 2::BIGINT AS a, 'x' AS b").write_parquet(str(tmp_path / "2.parquet"))
+        text = """\
+views:
+  - name: files
+    source: parquet
+    uri: "*.parquet"
+    options: {union_by_name: true}
+    columns: {b: B}
+  - {name: over, schema: s, sql: "SELECT * REPLACE (a + 1 AS a) FROM main.files"}
+  - {name: over_that, sql: FROM s.over}
+"""
+        with caplog.at_level(logging.DEBUG, "duckalog.engine"):
+            assert set(build(text).values()) == {"created"}
+        made = [record.getMessage() for record in caplog.records]
+        stub, stand_in = (
+            next(at for at, one in enumerate(made) if word in one)
+            for word in ("TEMP MACRO read_parquet", 'VIEW "files" AS\nSELECT NULL::BIGINT')
+        )
+        assert stand_in < stub
+        assert "read_parquet" in views_of(catalog)["main.files"]
+        with duckdb.connect(str(catalog), read_only=True) as connection:
+            rows = connection.execute("FROM over_that ORDER BY a").fetchall()
+            comment = connection.execute(
+                "SELECT comment FROM duckdb_columns() WHERE table_name = 'files' AND comment = 'B'"
+            ).fetchall()
+        assert (rows, comment) == ([(2, None), (3, "x")], [("B",)])
+        assert set(build(text).values()) == {"unchanged"}
+
     def test_a_query_may_name_its_own_catalog(
         self, build: Build, write_config: WriteConfig
     ) -> None:

@@ -66,6 +66,7 @@ def test_the_views_are_told_though_their_sources_are_gone(
     described = invoke("describe", "geo.countries")
     assert described.exit_code == 0
     assert "code    VARCHAR" in described.stdout
+    assert "  reads     ref.main.countries\n" in described.stdout
 
 
 def test_a_view_is_described_with_all_that_is_known(config: Path, invoke: Invoke) -> None:
@@ -109,12 +110,33 @@ def test_json_has_it_all(config: Path, invoke: Invoke) -> None:
         "line": 6,
         "stated_at": "catalog.yaml:6: views[0]",
         "built_by": duckalog.__version__,
+        "reads": [],
     }
     listed = json.loads(invoke("ls", "--json").stdout)
     assert (listed["ok"], [view["name"] for view in listed["views"]]) == (
         True,
         ["orders", "countries"],
     )
+
+
+def test_what_a_view_reads_is_named_and_much_of_it_counted(
+    write_config: WriteConfig, invoke: Invoke
+) -> None:
+    files = ", ".join(f"'f{at}.csv'" for at in range(10))
+    write_config(
+        CATALOG
+        + "  - {name: files, source: parquet, uri: ['data/*.parquet', 's3://lake/x.parquet'],"
+        + " pin: true}\n"
+        + f'  - {{name: many, sql: "SELECT * FROM read_csv([{files}]), geo.countries"}}\n'
+    )
+    assert "  reads     data/*.parquet, s3://lake/x.parquet\n" in invoke("describe", "files").stdout
+    assert "  pinned    to what the build found\n" in invoke("describe", "files").stdout
+    text = invoke("describe", "many").stdout
+    assert "pinned" not in text
+    assert "  reads     geo.countries, f0.csv, f1.csv," in text
+    assert "f6.csv, … (11 in all)\n" in text
+    document = json.loads(invoke("describe", "files", "--json").stdout)
+    assert [one["kind"] for one in document["reads"]] == ["files"]
 
 
 def test_what_is_not_built_is_told_with_status_1(invoke: Invoke) -> None:

@@ -126,6 +126,13 @@ def test_a_prompt_without_its_libraries_names_the_command(
     assert "pip install 'duckalog[shell]'" in result.stderr
 
 
+def test_a_prompt_in_a_pipe_names_the_command_for_it(config: Path) -> None:
+    arguments = ["shell", str(config), "--with", "prompt"]
+    result = click.testing.CliRunner().invoke(cli, arguments, input="FROM orders;\n")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "duckalog query -" in result.stderr
+
+
 def test_a_catalog_that_no_duckdb_shell_can_open_is_told(config: Path) -> None:
     (config.parent / "shop.duckdb").unlink()
     result = click.testing.CliRunner().invoke(cli, ["shell", str(config), "--with", "duckdb"])

@@ -137,6 +137,126 @@ views:
         both = "SELECT * FROM people UNION ALL SELECT * FROM others ORDER BY id"
         assert query_in_new_process(config, both) == [[1, "ann"], [2, "bob"], [3, "cid"]]
 
+    def test_views_that_read_a_remote_view_do_not_ask_its_source_again(
+        self, s3: S3, tmp_path: Path, build: Build
+    ) -> None:
+        tables.write_parquet(tmp_path / "orders.parquet")
+        s3.make_bucket("asked-once")
+        s3.put("asked-once", "orders/a.parquet", tmp_path / "orders.parquet")
+        s3.put("asked-once", "one.parquet", tmp_path / "orders.parquet")
+        sources = (
+            s3_secret(s3)
+            + """
+views:
+  - {name: orders, source: parquet, uri: "s3://asked-once/orders/*.parquet", columns: {id: number}}
+  - {name: one, sql: "SELECT id, name FROM read_parquet('s3://asked-once/one.parquet')"}
+"""
+        )
+        readers = (
+            sources
+            + """
+  - {name: names, sql: SELECT name FROM orders}
+  - {name: both, schema: mart, sql: "SELECT * FROM main.orders JOIN main.one USING (id, name)"}
+  - {name: chain, sql: SELECT * FROM mart.both}
+"""
+        )
+
+        def requests_of(text: str) -> int:
+            before = len(s3.requests)
+            build(text, KEY_ID=s3.key_id, SECRET_KEY=s3.secret)
+            return len(s3.requests) - before
+
+        alone = requests_of(sources)
+        (tmp_path / "catalog.duckdb").unlink()
+        assert requests_of(readers) == alone
+        with duckalog.connect(tmp_path / "catalog.yaml") as connection:
+            assert connection.execute("SELECT count(*) FROM chain").fetchall() == [(2,)]
+            kinds = [row[:2] for row in connection.execute("DESCRIBE mart.both").fetchall()]
+            comments = connection.execute(
+                "SELECT comment FROM duckdb_columns() WHERE table_name = 'orders'"
+            ).fetchall()
+        assert kinds == [("id", "INTEGER"), ("name", "VARCHAR"), ("amount", "DOUBLE")]
+        assert ("number",) in comments
+        (tmp_path / "catalog.duckdb").unlink()
+        before = len(s3.requests)
+        with pytest.raises(duckalog.EngineError, match="not_there"):
+            build(readers + "  - {name: bad, sql: SELECT not_there FROM orders}")
+        assert len(s3.requests) == before + alone
+
+    def test_raw_sql_finds_its_own_schema_and_the_names_of_files(
+        self, s3: S3, tmp_path: Path, build: Build
+    ) -> None:
+        import duckdb
+
+        tables.write_parquet(tmp_path / "orders.parquet")
+        s3.make_bucket("own-schema")
+        s3.put("own-schema", "one.parquet", tmp_path / "orders.parquet")
+        with duckdb.connect(tmp_path / "catalog.duckdb") as connection:
+            connection.execute("CREATE SCHEMA mart")
+            connection.execute("CREATE TABLE mart.wanted AS SELECT 2 AS id")
+        config = build(
+            s3_secret(s3)
+            + """
+views:
+  - name: few
+    schema: mart
+    sql: SELECT * FROM 's3://own-schema/one.parquet' JOIN wanted USING (id)
+  - {name: files, sql: "SELECT filename, id FROM read_parquet('s3://own-schema/*.parquet')"}
+""",
+            KEY_ID=s3.key_id,
+            SECRET_KEY=s3.secret,
+        )
+        with duckalog.connect(config) as connection:
+            assert connection.execute("SELECT name FROM mart.few").fetchall() == [("bob",)]
+            named = connection.execute("SELECT DISTINCT filename FROM files").fetchall()
+        assert named == [("s3://own-schema/one.parquet",)]
+
+    def test_a_pragma_may_lock_the_configuration(
+        self, s3: S3, tmp_path: Path, build: Build
+    ) -> None:
+        tables.write_parquet(tmp_path / "orders.parquet")
+        s3.make_bucket("locked")
+        s3.put("locked", "a.parquet", tmp_path / "orders.parquet")
+        config = build(
+            s3_secret(s3)
+            + """
+  pragmas: ["SET lock_configuration = true"]
+views:
+  - {name: files, source: parquet, uri: "s3://locked/*.parquet"}
+  - {name: raw, sql: "SELECT count(*) AS n FROM read_parquet('s3://locked/*.parquet')"}
+""",
+            KEY_ID=s3.key_id,
+            SECRET_KEY=s3.secret,
+        )
+        with duckalog.connect(config) as connection:
+            assert connection.execute("SELECT n FROM raw").fetchall() == [(2,)]
+
+    def test_sources_that_hang_are_told_together_whatever_reads_them(
+        self,
+        s3: S3,
+        proxy: Callable[[str, int], Proxy],
+        build: Build,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(
+            "duckalog.engine.session._HTTP_LIMITS", {"http_timeout": 1, "http_retries": 0}
+        )
+        host, _, port = s3.endpoint.partition(":")
+        link = proxy(host, int(port))
+        link.behave("black hole")
+        with pytest.raises(duckalog.EngineError) as caught:
+            build(
+                s3_secret(s3).replace(s3.endpoint, f"{link.host}:{link.port}")
+                + """
+views:
+  - {name: files, source: parquet, uri: "s3://hung/a.parquet"}
+  - {name: raw, sql: "SELECT id FROM read_parquet('s3://hung/b.parquet')"}
+""",
+                KEY_ID=s3.key_id,
+                SECRET_KEY=s3.secret,
+            )
+        assert [problem.name for problem in caught.value.problems] == ["files", "raw"]
+
     def test_a_wrong_secret_fails_with_the_view_and_its_line(
         self, s3: S3, tmp_path: Path, build: Build
     ) -> None:

@@ -19,11 +19,14 @@ from duckalog.errors import shown_path
 
 if TYPE_CHECKING:
     from duckalog.engine.inventory import Listed
+    from duckalog.lineage import Relation
     from duckalog.plan import Plan
 
 _GAP = "  "
 _LEAST_NAME = 30
 """Cells of a name that a terminal shows at least, before other columns get theirs."""
+_MOST_READ = 8
+"""Relations that a view reads which are named; the others are counted."""
 _LEAST_CELL = 8
 """Cells that a column is cut to at least; where there are fewer, it is left out."""
 
@@ -62,7 +65,7 @@ def ls(config: str, db_path: str | None, env_file: str | None, as_json: bool) ->
 def describe(
     config: str, view: str, db_path: str | None, env_file: str | None, as_json: bool
 ) -> None:
-    """Tell the columns of VIEW, its source, where it is stated and when it was built.
+    """Tell the columns of VIEW, what it reads, where it is stated and when it was built.
 
     VIEW is a name, or schema.name. No source is asked. Exits with 1 where it is
     not built.
@@ -77,10 +80,13 @@ def describe(
     from duckalog.engine.inventory import find
 
     found = find(views, name, view)
+    reads = _read_by(plan, found)
     if as_json:
-        echo_json({"ok": found.columns is not None, **_as_document(found)})
+        document = _as_document(found)
+        document["reads"] = [{"kind": one.kind, "name": list(one.name)} for one in reads]
+        echo_json({"ok": found.columns is not None, **document})
     else:
-        _tell(found)
+        _tell(found, reads)
     if found.columns is None:
         if not as_json:
             _tell_not_built(plan, False)
@@ -93,6 +99,13 @@ def _inventory(config: str, db_path: str | None, env_file: str | None) -> tuple[
 
     plan = api.placed(api.load_plan(config, db_path, env_file=env_file))
     return plan, inventory(plan, api.LOCK_TIMEOUT_S)
+
+
+def _read_by(plan: Plan, view: Listed) -> tuple[Relation, ...]:
+    """Return what a view of the config reads, as far as its SQL says so."""
+    from duckalog.lineage import relations_read
+
+    return relations_read(plan)[view.step.key] if view.step else ()
 
 
 def _tell_not_built(plan: Plan, is_built: bool) -> None:
@@ -113,10 +126,18 @@ def _first_line(view: Listed) -> str:
     return (view.step.description or "") if view.step else ""
 
 
-def _tell(view: Listed) -> None:
+def _tell(view: Listed, reads: Sequence[Relation]) -> None:
     name, state, source, _ = _row(view)
-    facts = {"source": source, "state": state, "comment": view.comment or _first_line(view)}
+    facts = {
+        "source": source,
+        "reads": ", ".join(map(_shown_relation, reads[:_MOST_READ])),
+        "state": state,
+        "comment": view.comment or _first_line(view),
+    }
+    if len(reads) > _MOST_READ:
+        facts["reads"] += f", … ({len(reads)} in all)"
     if view.step:
+        facts["pinned"] = "to what the build found" if view.step.pin else ""
         facts["stated at"] = view.step.origin.location
         facts["tags"] = ", ".join(view.step.tags)
         facts["meta"] = ", ".join(f"{key}: {value}" for key, value in view.step.meta.items())
@@ -132,6 +153,14 @@ def _tell(view: Listed) -> None:
         click.echo()
         rows = [(column.name, column.type, column.comment or "") for column in view.columns]
         _echo_table(("column", "type", "comment"), rows)
+
+
+def _shown_relation(relation: Relation) -> str:
+    if relation.kind == "view":
+        return shown_view(*relation.name)
+    if relation.kind == "table":
+        return relation.label
+    return ", ".join(one if "://" in one else shown_path(one) for one in relation.name)
 
 
 def _echo_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -29,11 +30,14 @@ _ROWS = 40
 def converse(connection: DuckDBPyConnection, plan: Plan) -> None:
     """Answer statements until the user leaves.
 
-    Raises EngineError where the libraries of the prompt are not installed.
+    Raises EngineError where the libraries of the prompt are not installed, or
+    nobody is at a terminal.
     """
     from duckalog.engine.query import Script, ask, show
 
     session = _session(connection)
+    if not sys.stdin.isatty():
+        raise EngineError("the prompt needs a terminal", "To run SQL from a pipe: duckalog query -")
     click.echo(f"duckalog {__version__}: {plan.catalog_name}, for reading. Ctrl-D leaves.")
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

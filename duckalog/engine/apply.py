@@ -28,8 +28,16 @@ from duckalog.bookkeeping import (
 from duckalog.changes import Action, Diff
 from duckalog.engine.execution import execute, execute_together, options_set, refused
 from duckalog.engine.pin import NO_PINS, Pins
-from duckalog.engine.probe import Answer, columns_of, no_such_column, stubbed, stubs
+from duckalog.engine.probe import (
+    Answer,
+    columns_of,
+    no_such_column,
+    stand_in,
+    stubbed,
+    stubs,
+)
 from duckalog.engine.progress import Progress, untold
+from duckalog.engine.reading import options_for
 from duckalog.engine.refusals import all_or_nothing, every_refusal
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import EngineError, Origin, Problem
@@ -132,29 +140,6 @@ def leaves_as_is(memory: Memory, wanted: Diff) -> bool:
     return bool(wanted.conflicts) or is_done
 
 
-def _options_for(plan: Plan) -> dict[str, object]:
-    """Return the options with which DuckDB makes the views of a plan soonest.
-
-    It would keep what it reads of local files, for queries that never come.
-    Threads that have nothing to do wait busily for each statement (1.4 to
-    2.0): one is enough, unless a view opens many files.
-    """
-    options: dict[str, object] = {}
-    if not any(step.scan and step.scan.is_remote for step in plan.views):
-        options["enable_external_file_cache"] = False
-    if not any(_opens_many_files(step) for step in plan.views):
-        options["threads"] = 1
-    return options
-
-
-def _opens_many_files(step: ViewStep) -> bool:
-    """Say whether DuckDB opens many files to bind a view, which it does on all its threads."""
-    if step.scan is None:
-        return step.reads_unknown_files or bool(step.stated_files)
-    is_plain = step.scan.function in ("read_parquet", "read_csv", "read_json")
-    return not is_plain or step.scan.is_remote or "union_by_name" in step.scan.options
-
-
 _MOST_TOGETHER = 64
 _NO_TIME_S = 0.05
 """Views that are made together share their time: those that take longer have their own."""
@@ -208,7 +193,7 @@ class _Application:
         failure: str | None = None
         try:
             if not known:
-                with options_set(self.connection, _options_for(self.plan)):
+                with options_set(self.connection, options_for(self.plan)):
                     self._write(known, gone)
                 return {}
         except _Refused:
@@ -220,7 +205,26 @@ class _Application:
             message = "DuckDB cannot write the catalog"
             raise EngineError(Problem(Origin(self.plan.database), message, cause=failure))
         self.progress("refusals", 0, 0)
-        return every_refusal(self.connection, self.steps, known, self._refusal_of)
+        late = self._read_by_others()
+
+        def make(step: ViewStep) -> Problem | None:
+            problem = self._refusal_of(step)
+            if step.key in late and problem is None:
+                execute(self.connection, stand_in(step, late[step.key]))
+            return problem
+
+        return every_refusal(self.connection, self.steps, known, make)
+
+    def _read_by_others(self) -> dict[str, Answer]:
+        """Return the answers of the views that others are made over, by the steps' keys.
+
+        DuckDB binds them in each of those again, and so would ask their sources:
+        until the others are made, views that read nothing stand in for them.
+        """
+        if not self.answers:
+            return {}
+        read = {need for step in self.steps for need in step.needs}
+        return {key: one for key, one in self.answers.items() if key in read and one.columns}
 
     def _write(self, refused_views: dict[str, Problem], gone: list[tuple[str, str]]) -> None:
         """Write it all or nothing; views one by one where DuckDB refuses one among several."""
@@ -254,11 +258,16 @@ class _Application:
 
     def _make(self, refused_views: dict[str, Problem], most_together: int) -> None:
         """Make the views, those that take no time together: each call of DuckDB has its cost."""
+        late = self._read_by_others()
+        for step in self.steps:
+            if step.key in late:
+                execute(self.connection, stand_in(step, late[step.key]))
+        in_turn = sorted(self.steps, key=lambda step: step.key in late)
         done, together = 0, 1
-        while done < len(self.steps):
-            self.progress("apply", done, len(self.steps))
-            plain = takewhile(self._is_plain, self.steps[done : done + together])
-            steps = list(plain) or [self.steps[done]]
+        while done < len(in_turn):
+            self.progress("apply", done, len(in_turn))
+            plain = takewhile(self._is_plain, in_turn[done : done + together])
+            steps = list(plain) or [in_turn[done]]
             start = time.perf_counter()
             if len(steps) == 1:
                 problem = self._refusal_of(steps[0])

@@ -30,7 +30,7 @@ from duckalog.engine.execution import close, closing, execute
 from duckalog.engine.locks import Patience, builders_turn
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog, open_file
 from duckalog.engine.pin import find_sources, pin_views, sources_of, with_file_changes
-from duckalog.engine.probe import JOBS, probe
+from duckalog.engine.probe import JOBS, asking_remote_files, probe
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.publish import (
     Publish,
@@ -41,7 +41,7 @@ from duckalog.engine.publish import (
 )
 from duckalog.engine.reach import reach, with_failures
 from duckalog.engine.reports import DatabaseReport, data_versions, database_reports
-from duckalog.engine.scratch import scratch_catalog
+from duckalog.engine.scratch import scratch_catalog, stored_columns
 from duckalog.engine.session import apply_session
 from duckalog.engine.source_state import states_of
 from duckalog.errors import ConfigError, EngineError, Origin, Problem
@@ -352,16 +352,14 @@ def drift_of_sources(
         gone = [database.problem for database in done.databases if database.problem]
         if gone:
             raise EngineError(gone)
-        views = done.views
-        found: dict[str, tuple[str, ...]] = {}
-        for step, view in zip(plan.views, views, strict=False):
-            if view.action == "unchanged":
-                rows = connection.execute(f"DESCRIBE {step.relation}").fetchall()
-                columns = tuple(Column(row[0], row[1]) for row in rows)
-                changes = drift(memory.columns.get(folded((step.schema, step.view)), ()), columns)
-                if changes:
-                    found[step.key] = changes
-    return found, [view for view in views if view.problem]
+        columns = stored_columns(connection, plan)
+    found: dict[str, tuple[str, ...]] = {}
+    for step, view in zip(plan.views, done.views, strict=False):
+        name = folded((step.schema, step.view))
+        changes = drift(memory.columns.get(name, ()), columns.get(name, ()))
+        if view.action == "unchanged" and changes:
+            found[step.key] = changes
+    return found, [view for view in done.views if view.problem]
 
 
 def open_session(plan: Plan, *, read_only: bool, lock_timeout_s: float) -> DuckDBPyConnection:
@@ -412,30 +410,31 @@ def _build(
     if is_look and not leaves_as_is(memory, wanted):
         raise _ToBeBuilt
     steps = [] if wanted.conflicts else wanted.steps
-    answers = probe(connection, plan, steps, jobs=options.jobs, progress=options.progress)
-    pins = pin_views(
-        connection,
-        plan,
-        steps,
-        sources,
-        NOTHING if options.refresh else memory,
-        jobs=options.jobs,
-        progress=options.progress,
-    )
-    made = [step.key for step in steps]
-    readers = [step for step in whole.readers_of(made) if step.key not in states]
-    views = apply_catalog(
-        connection,
-        plan,
-        memory,
-        wanted,
-        answers | pins.answers,
-        states,
-        pins=pins,
-        readers=readers,
-        keep_going=options.keep_going,
-        progress=options.progress,
-    )
+    with asking_remote_files(connection, plan, steps):
+        answers = probe(connection, plan, steps, jobs=options.jobs, progress=options.progress)
+        pins = pin_views(
+            connection,
+            plan,
+            steps,
+            sources,
+            NOTHING if options.refresh else memory,
+            jobs=options.jobs,
+            progress=options.progress,
+        )
+        made = [step.key for step in steps]
+        readers = [step for step in whole.readers_of(made) if step.key not in states]
+        views = apply_catalog(
+            connection,
+            plan,
+            memory,
+            wanted,
+            answers | pins.answers,
+            states,
+            pins=pins,
+            readers=readers,
+            keep_going=options.keep_going,
+            progress=options.progress,
+        )
     databases = database_reports(connection, asked_for, seconds, options.select or (), out_of_reach)
     return _Done(with_failures(views, asked_for, out_of_reach), states, databases)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 
-from duckalog.bookkeeping import Column, columns_in, folded, read_memory
+from duckalog.bookkeeping import Column, folded, read_memory
 from duckalog.engine.build import BuildReport, bind_all
 from duckalog.engine.execution import closing, execute
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog
-from duckalog.engine.scratch import scratch_catalog
+from duckalog.engine.scratch import scratch_catalog, stored_columns
 from duckalog.lineage import KnownColumns, tables_read
-from duckalog.plan import DatabaseStep, Plan
+from duckalog.plan import Plan
 from duckalog.sql import qualified, select_all
-from duckalog.statements import describe, detach
+from duckalog.statements import describe
 
 Known = dict[tuple[str, ...], tuple[Column, ...]]
 
@@ -56,10 +56,6 @@ def asked_columns(plan: Plan) -> KnownColumns:
                 if key not in known:
                     execute(connection, describe(select_all(qualified(*name))))
                     known[key] = tuple(Column(row[0], row[1]) for row in connection.fetchall())
-        # DuckDB's catalog functions ask every attached database.
-        for step in plan.session:
-            if isinstance(step, DatabaseStep):
-                execute(connection, detach(step.name))
-        for name, columns in columns_in(connection).items():
-            known[name] = columns
+        for relation_name, columns in stored_columns(connection, plan).items():
+            known[relation_name] = columns
     return known

@@ -2,7 +2,8 @@
 
 DuckDB binds a view when it is made, one after the other, and every bind waits
 for the network. So the views over remote files are bound here, on parallel
-cursors; `stubbed` then makes them without a second round trip.
+cursors; `stubbed` then makes them without a second round trip, and `stand_in`
+those that read them.
 """
 
 from __future__ import annotations
@@ -17,13 +18,29 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column
-from duckalog.engine.execution import abandon, close, execute, is_abandoned, refused
+from duckalog.engine.calls import Call, only_call_in
+from duckalog.engine.execution import (
+    abandon,
+    close,
+    execute,
+    is_abandoned,
+    options_set,
+    refused,
+)
 from duckalog.engine.progress import Progress, untold
-from duckalog.engine.session import be_impatient, http_limits, prepare_cursor
+from duckalog.engine.reading import opens_every_file, reads_remote_files
+from duckalog.engine.session import be_impatient, http_limits, impatient, prepare_cursor
 from duckalog.errors import Problem, nearest, sentences, shown
-from duckalog.plan import Plan, ViewStep
+from duckalog.plan import ExtensionStep, Plan, ViewStep
 from duckalog.sql import Statement
-from duckalog.statements import describe, drop_stub, stub_of_function
+from duckalog.statements import (
+    create_view,
+    describe,
+    drop_stub,
+    no_rows_of,
+    reset_option,
+    stub_of_function,
+)
 
 logger = logging.getLogger("duckalog.engine")
 
@@ -36,11 +53,12 @@ Result = TypeVar("Result")
 
 
 class Answer(NamedTuple):
-    """What a source said: its columns, or a problem."""
+    """What a source said: its columns, or a problem; of raw SQL also what its `call` returns."""
 
     columns: tuple[Column, ...]
     problem: Problem | None
     seconds: float
+    call: Call | None = None
 
 
 def probe(
@@ -54,15 +72,42 @@ def probe(
     """Return the answer of each view over remote files that is not pinned, by the step's key.
 
     `jobs` sources are asked at a time. One that hangs fails within the time
-    limit of `be_impatient`; the others are not kept waiting.
+    limit of `be_impatient`; the others are not kept waiting. Asked are, too, raw
+    SQL that reads no other view to be made, and views that others are made over
+    and that open all of their local files.
     """
-    remote = [step for step in steps if step.scan and step.scan.is_remote and step.pin is None]
+    made = {step.key for step in steps}
+    read = {need for step in steps for need in step.needs}
+    asked = [
+        step
+        for step in steps
+        if step.pin is None
+        and (reads_remote_files(step) or (step.key in read and opens_every_file(step)))
+        and made.isdisjoint(step.needs)
+    ]
 
-    def ask(cursor: DuckDBPyConnection, step: ViewStep) -> Answer:
-        return _ask(cursor, step, plan)
+    def ask(cursor: DuckDBPyConnection, step: ViewStep) -> Answer | None:
+        return _ask(cursor, step, plan) if step.scan else _ask_sql(cursor, step, plan)
 
-    answers = in_parallel(connection, plan, remote, ask, jobs=jobs, progress=progress)
-    return {step.key: answer for step, answer in zip(remote, answers, strict=True)}
+    answers = in_parallel(connection, plan, asked, ask, jobs=jobs, progress=progress)
+    return {step.key: answer for step, answer in zip(asked, answers, strict=True) if answer}
+
+
+@contextlib.contextmanager
+def asking_remote_files(
+    connection: DuckDBPyConnection, plan: Plan, steps: Sequence[ViewStep]
+) -> Iterator[None]:
+    """Give up on HTTP soon while the block runs, and ask once for the sizes of files.
+
+    Raw SQL is bound when it is probed, and again when its view is made; views that
+    are left alone are bound again in each view that is made over them.
+    """
+    with contextlib.ExitStack() as stack:
+        if steps and any(isinstance(step, ExtensionStep) for step in plan.session):
+            stack.enter_context(impatient(connection))
+        if steps and any(map(reads_remote_files, plan.views)):
+            stack.enter_context(options_set(connection, {"enable_http_metadata_cache": True}))
+        yield
 
 
 def in_parallel(
@@ -133,6 +178,41 @@ def _ask(cursor: DuckDBPyConnection, step: ViewStep, plan: Plan) -> Answer:
     return Answer((), problem, time.perf_counter() - start)
 
 
+def _ask_sql(cursor: DuckDBPyConnection, step: ViewStep, plan: Plan) -> Answer | None:
+    """Return the answer of raw SQL; None where only the making of its view can tell.
+
+    What is in its own schema is not found from here, for one.
+    """
+    start = time.perf_counter()
+    try:
+        execute(cursor, reset_option("search_path"))  # as it is where the view is made
+        columns = columns_of(cursor, step.query)
+        if columns_of(cursor, no_rows_of(columns)) == columns:
+            call = _call_of(cursor, step.query, columns)
+            return Answer(columns, None, time.perf_counter() - start, call)
+    except duckdb.IOException as error:
+        return Answer((), refused(step, error, plan.redact), time.perf_counter() - start)
+    except duckdb.Error:
+        logger.debug("%s.%s is asked when it is made", step.schema, step.view)
+    return None
+
+
+def _call_of(cursor: DuckDBPyConnection, query: str, columns: tuple[Column, ...]) -> Call | None:
+    """Return the call of raw SQL that a stub can stand for: the query's columns are the same."""
+    found = only_call_in(cursor, query)
+    if found is None:
+        return None
+    call = found[0]._replace(columns=columns_of(cursor, found[1]))
+    execute(cursor, stub_of_function(*call))
+    try:
+        # It may read what is no column: the name of the file, say.
+        return call if columns_of(cursor, query) == columns else None
+    except duckdb.BinderException:
+        return None
+    finally:
+        execute(cursor, drop_stub(call.function))
+
+
 def columns_of(cursor: DuckDBPyConnection, query: str) -> tuple[Column, ...]:
     """Return the columns of a query, which is bound and not run."""
     execute(cursor, describe(query))
@@ -167,8 +247,12 @@ def stubs(
 ) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
     """Return the statements around a view's that have its function answer from its probe."""
     answer = answers.get(step.key)
-    if answer is None or step.scan is None:
-        return (), ()
-    function = step.scan.function
-    stub = stub_of_function(function, step.scan.options, answer.columns)
-    return (stub,), (drop_stub(function),)
+    call = answer.call if answer else None
+    if answer and step.scan:
+        call = Call(step.scan.function, step.scan.options, answer.columns)
+    return ((stub_of_function(*call),), (drop_stub(call.function),)) if call else ((), ())
+
+
+def stand_in(step: ViewStep, answer: Answer) -> Statement:
+    """Return a view of the same columns that reads nothing, for others to be made over it."""
+    return create_view(step.relation, no_rows_of(answer.columns))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from duckdb import DuckDBPyConnection
 
 from duckalog.engine.apply import ViewReport
+from duckalog.engine.execution import is_abandoned
 from duckalog.engine.session import apply_session, try_session
 from duckalog.errors import EngineError, Problem
 from duckalog.plan import DatabaseStep, Plan
@@ -36,7 +37,9 @@ def reach(connection: DuckDBPyConnection, plan: Plan, *, keep_going: bool) -> Re
     seconds = {key: outcome.seconds for key, outcome in outcomes.items()}
     databases = {step.key: step for step in plan.session if isinstance(step, DatabaseStep)}
     found = {key: outcome.problems for key, outcome in outcomes.items() if outcome.problems}
-    in_vain = [problem for key in found.keys() - databases for problem in found[key]]
+    # Nothing can be done any more with a connection in which a call hangs.
+    spared = () if is_abandoned(connection) else databases
+    in_vain = [problem for key in found if key not in spared for problem in found[key]]
     if in_vain:
         raise EngineError(sorted(in_vain, key=plan.place_of))
     if not found:

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import duckdb
 from duckdb import DuckDBPyConnection
 
-from duckalog.bookkeeping import NOTHING, Memory, read_memory
+from duckalog.bookkeeping import NOTHING, Column, Memory, ViewName, columns_in, read_memory
 from duckalog.engine.execution import at_file, closing, execute
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog
-from duckalog.plan import Plan
+from duckalog.plan import DatabaseStep, Plan
 from duckalog.sql import literal
 from duckalog.statements import attach, copy_schema, detach
 
@@ -36,6 +36,21 @@ def scratch_catalog(plan: Plan) -> Iterator[tuple[DuckDBPyConnection, Memory]]:
         memory = _copy(plan, file) if os.path.exists(plan.database) else NOTHING
         with closing(duckdb.connect(file)) as connection:
             yield connection, memory
+
+
+def stored_columns(
+    connection: DuckDBPyConnection, plan: Plan
+) -> dict[ViewName, tuple[Column, ...]]:
+    """Return the columns of each relation of a scratch catalog, whose databases are detached.
+
+    To describe a view would ask its source once more, and DuckDB's catalog
+    functions ask every attached database.
+    """
+    for step in plan.session:
+        if isinstance(step, DatabaseStep):
+            with contextlib.suppress(duckdb.Error):  # it could not be attached
+                execute(connection, detach(step.name))
+    return columns_in(connection)
 
 
 def _copy(plan: Plan, file: str) -> Memory:

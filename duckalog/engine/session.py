@@ -86,7 +86,13 @@ def try_session(
 
 
 def prepare_cursor(cursor: DuckDBPyConnection, plan: Plan, without: Container[str] = ()) -> None:
-    """Give a cursor the settings of the session, which DuckDB keeps for each by itself."""
+    """Give a cursor the settings of the session, which DuckDB keeps for each by itself.
+
+    Where a pragma locked the configuration it has those of the database only.
+    """
+    ((is_locked,),) = cursor.execute("SELECT current_setting('lock_configuration')").fetchall()
+    if is_locked:
+        return
     for step in plan.session:
         if step.key in without:
             continue
@@ -193,7 +199,8 @@ def impatient(connection: DuckDBPyConnection) -> Iterator[None]:
     finally:
         if not is_abandoned(connection):
             for name, value in known.items():
-                connection.execute(set_option(name, literal(value)).text)
+                with contextlib.suppress(duckdb.InvalidInputException):
+                    connection.execute(set_option(name, literal(value)).text)
 
 
 def http_limits(connection: DuckDBPyConnection) -> dict[str, int]:
@@ -207,7 +214,8 @@ def http_limits(connection: DuckDBPyConnection) -> dict[str, int]:
 def be_impatient(cursor: DuckDBPyConnection, known: Mapping[str, int]) -> None:
     """Lower the limits that are `known` to those of a probe."""
     for name, value in known.items():
-        cursor.execute(set_option(name, literal(min(value, _HTTP_LIMITS[name]))).text)
+        with contextlib.suppress(duckdb.InvalidInputException):  # a pragma locked the configuration
+            cursor.execute(set_option(name, literal(min(value, _HTTP_LIMITS[name]))).text)
 
 
 def _unfit_file(file: str, database_type: str) -> tuple[str, str] | None:
