@@ -26,10 +26,9 @@ if TYPE_CHECKING:
     from duckalog.changes import Diff
     from duckalog.config import Config
     from duckalog.engine.apply import ViewReport
-    from duckalog.engine.build import BuildReport
     from duckalog.engine.checking import run_check
     from duckalog.engine.observe import SourceReport
-    from duckalog.engine.reports import DatabaseReport
+    from duckalog.engine.reports import BuildReport, DatabaseReport
     from duckalog.engine.verdicts import CheckReport, Verdict
     from duckalog.entry import Source
     from duckalog.init.draft import Note, StartingConfig
@@ -103,7 +102,7 @@ _HOME = {
     "SourceReport": "duckalog.engine.observe",
     "DatabaseReport": "duckalog.engine.reports",
     "CheckStep": "duckalog.plan",
-    "BuildReport": "duckalog.engine.build",
+    "BuildReport": "duckalog.engine.reports",
     "Note": "duckalog.init.draft",
     "StartingConfig": "duckalog.init.draft",
     "ViewReport": "duckalog.engine.apply",

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from duckalog.changes import Diff
     from duckalog.diagram import Format
-    from duckalog.engine.build import BuildReport
     from duckalog.engine.observe import SourceReport
     from duckalog.engine.progress import Progress
     from duckalog.engine.publish import Publish
+    from duckalog.engine.reports import BuildReport
     from duckalog.engine.verdicts import CheckReport
     from duckalog.init.draft import StartingConfig
     from duckalog.lineage import Lineage

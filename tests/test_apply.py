@@ -575,6 +575,23 @@ views: [{name: v, sql: SELECT 1 AS x}, {name: w, sql: FROM v}]
         assert some_rows.fetchall() == [(1,)]
 
 
+def test_a_database_that_is_gone_hides_no_refusal(catalog: Path, write_config: WriteConfig) -> None:
+    config = write_config(
+        HEAD
+        + """\
+attachments: {duckdb: [{alias: gone, path: gone.duckdb}]}
+views:
+  - {name: good, sql: SELECT 1 AS x}
+  - {name: bad, sql: FROM nowhere}
+  - {name: stock, source: duckdb, database: gone, table: t}
+"""
+    )
+    with pytest.raises(duckalog.EngineError) as caught:
+        duckalog.build(config)
+    assert [problem.name for problem in caught.value.problems] == ["gone", "bad"]
+    assert not catalog.exists()
+
+
 class TestManyViews:
     def test_those_that_are_refused_among_many_are_told_by_name(
         self, catalog: Path, write_config: WriteConfig

@@ -20,8 +20,8 @@ from duckalog.cli.terminal import COLOURS, shown_view, tally
 from duckalog.errors import shown_path
 
 if TYPE_CHECKING:
-    from duckalog.engine.build import BuildReport
     from duckalog.engine.publish import Publish
+    from duckalog.engine.reports import BuildReport
 
 
 @click.command()

@@ -91,12 +91,11 @@ def _ask_sources(
     from duckalog.engine.build import drift_of_sources
 
     try:
-        drift, views = drift_of_sources(plan, progress)
+        drift, problems = drift_of_sources(plan, progress)
     except EngineError as error:
         known = (*found.conflicts, *found.failures)
         return {}, found.with_failures({}, (one for one in error.problems if one not in known))
-    failed = {f"view:{view.schema}.{view.name}": view.problem for view in views if view.problem}
-    new = {key: problem for key, problem in failed.items() if problem not in found.failures}
+    new = {key: problem for key, problem in problems.items() if problem not in found.failures}
     return drift, found.with_failures(new, new.values())
 
 

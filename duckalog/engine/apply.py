@@ -85,6 +85,7 @@ def apply_catalog(
     *,
     pins: Pins = NO_PINS,
     readers: Sequence[ViewStep] = (),
+    lost: Sequence[Problem] = (),
     keep_going: bool = False,
     progress: Progress = untold,
 ) -> list[ViewReport]:
@@ -94,21 +95,20 @@ def apply_catalog(
 
     The session half is applied before, and `answers` are those of the remote
     sources. Pinned views are made as `pins` has them. Views that a user made are
-    never touched. Raises EngineError with every view that failed, nothing
-    changed; with `keep_going` the views that can be made are, and those that
-    failed are in the report.
+    never touched. Raises EngineError with every view that failed and what was `lost`
+    before, nothing changed; with `keep_going` the views that can be made are, and
+    those that failed are in the report.
     """
     if wanted.conflicts:
-        raise EngineError(wanted.conflicts)
+        raise EngineError(sorted([*lost, *wanted.conflicts], key=plan.place_of))
     # Whatever a pragma did: a view must bind as it does for those who open the file.
     execute(connection, reset_option("search_path"))
     application = _Application(
         connection, plan, memory, wanted, answers, states, pins, readers, progress
     )
-    failed = application.run()
-    if failed and not keep_going:
-        in_order = sorted(failed.values(), key=plan.place_of)
-        raise EngineError(in_order)
+    failed = application.run(is_in_vain=bool(lost))
+    if lost or (failed and not keep_going):
+        raise EngineError(sorted([*lost, *failed.values()], key=plan.place_of))
     if failed:
         application.leave_out(failed)
         again = application.run()
@@ -180,8 +180,11 @@ class _Application:
         self.steps = [change.step for change in wanted.changes if not change.is_left_alone]
         self.seconds: dict[str, float] = {}
 
-    def run(self) -> dict[str, Problem]:
-        """Make the views in one transaction; return what was refused, nothing then being made."""
+    def run(self, *, is_in_vain: bool = False) -> dict[str, Problem]:
+        """Make the views in one transaction; return what was refused, nothing then being made.
+
+        In vain, they are only tried.
+        """
         known = {
             step.key: answer.problem
             for step in self.steps
@@ -192,7 +195,7 @@ class _Application:
             return {}
         failure: str | None = None
         try:
-            if not known:
+            if not known and not is_in_vain:
                 with options_set(self.connection, options_for(self.plan)):
                     self._write(known, gone)
                 return {}

@@ -40,7 +40,15 @@ from duckalog.engine.publish import (
     remove_leftovers,
 )
 from duckalog.engine.reach import reach, with_failures
-from duckalog.engine.reports import DatabaseReport, data_versions, database_reports
+from duckalog.engine.reports import (
+    BuildReport,
+    DatabaseReport,
+    data_versions,
+    database_reports,
+    key_of,
+    with_columns,
+    with_version,
+)
 from duckalog.engine.scratch import scratch_catalog, stored_columns
 from duckalog.engine.session import apply_session
 from duckalog.engine.source_state import states_of
@@ -50,34 +58,6 @@ from duckalog.sql import literal
 from duckalog.statements import set_option
 
 logger = logging.getLogger("duckalog.engine")
-
-
-class BuildReport(NamedTuple):
-    """What a build did: each view in build order, then those that were removed.
-
-    `published` says how the file came to be what it is: `new`, `in-place`,
-    `swap`, or `none` where nothing was to be written. `databases` are the
-    attachments and catalogs of the session. `invalidated` are views that were
-    not chosen and read what was made otherwise: the next build of them makes
-    them again.
-    """
-
-    database: str
-    views: tuple[ViewReport, ...]
-    seconds: float
-    published: Published
-    databases: tuple[DatabaseReport, ...] = ()
-    invalidated: tuple[str, ...] = ()
-
-    def count(self, action: str) -> int:
-        """Return how many views an action befell."""
-        return sum(view.action == action for view in self.views)
-
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        """What failed in a build that was told to keep going."""
-        of_databases = [one.problem for one in self.databases]
-        return tuple(filter(None, [*of_databases, *(view.problem for view in self.views)]))
 
 
 class BuildOptions(NamedTuple):
@@ -200,11 +180,11 @@ def _report(
     published: Published,
     start: float,
 ) -> BuildReport:
-    views = [_with_columns(view, memory.columns, columns) for view in done.views]
+    views = [with_columns(view, memory.columns, columns) for view in done.views]
     if options.build_id:
         versions = data_versions(plan, memory, done.states, columns)
-        views = [_with_version(view, versions) for view in views]
-    changed = [_key(view) for view in views if view.action in ("created", "replaced")]
+        views = [with_version(view, versions) for view in views]
+    changed = [key_of(view) for view in views if view.action in ("created", "replaced")]
     invalidated = tuple(
         step.name
         for step in (plan.readers_of(changed) if options.select is not None else ())
@@ -212,15 +192,6 @@ def _report(
     )
     seconds = time.perf_counter() - start
     return BuildReport(plan.database, tuple(views), seconds, published, done.databases, invalidated)
-
-
-def _key(view: ViewReport) -> str:
-    return f"view:{view.schema}.{view.name}"
-
-
-def _with_version(view: ViewReport, versions: Mapping[str, str]) -> ViewReport:
-    is_there = view.action not in ("removed", "failed")
-    return view._replace(data_version=versions.get(_key(view), "")) if is_there else view
 
 
 @contextlib.contextmanager
@@ -232,22 +203,6 @@ def _saying_that_nothing_changed() -> Iterator[None]:
     else:
         return
     raise EngineError(problems, note="The catalog was left as it was.")
-
-
-def _with_columns(
-    view: ViewReport,
-    before: dict[ViewName, tuple[Column, ...]],
-    after: dict[ViewName, tuple[Column, ...]],
-) -> ViewReport:
-    """Return a view's report with its columns, and how they differ from the last build's."""
-    if view.action in ("removed", "failed"):
-        return view
-    key = folded((view.schema, view.name))
-    columns = after.get(key, ())
-    found = drift(before.get(key, ()), columns) if view.action == "unchanged" and columns else ()
-    for change in found:
-        logger.info('the source of "%s.%s" changed: %s', view.schema, view.name, change)
-    return view._replace(columns=columns, drift=found, action="replaced" if found else view.action)
 
 
 def _learn(opened: DuckDBPyConnection, tell: Tell) -> str:
@@ -340,18 +295,15 @@ def _wanted(
 
 def drift_of_sources(
     plan: Plan, progress: Progress = untold
-) -> tuple[dict[str, tuple[str, ...]], list[ViewReport]]:
+) -> tuple[dict[str, tuple[str, ...]], dict[str, Problem]]:
     """Return how the columns of views that did not change differ now, by the steps' keys.
 
-    Every source is asked. The views that a build could not make come second.
+    Every source is asked. Why views and databases fail comes second, by the steps' keys too.
     Raises EngineError where the session cannot be made.
     """
     with scratch_catalog(plan) as (connection, memory):
         options = BuildOptions(refresh=True, adopt=True, keep_going=True, progress=progress)
         done = _build(connection, plan, memory, options)
-        gone = [database.problem for database in done.databases if database.problem]
-        if gone:
-            raise EngineError(gone)
         columns = stored_columns(connection, plan)
     found: dict[str, tuple[str, ...]] = {}
     for step, view in zip(plan.views, done.views, strict=False):
@@ -359,7 +311,8 @@ def drift_of_sources(
         changes = drift(memory.columns.get(name, ()), columns.get(name, ()))
         if view.action == "unchanged" and changes:
             found[step.key] = changes
-    return found, [view for view in done.views if view.problem]
+    problems = {one.key: one.problem for one in done.databases if one.problem}
+    return found, problems | {key_of(view): view.problem for view in done.views if view.problem}
 
 
 def open_session(plan: Plan, *, read_only: bool, lock_timeout_s: float) -> DuckDBPyConnection:
@@ -400,14 +353,14 @@ def _build(
     execute(connection, set_option("python_enable_replacements", literal(False)))
     options.progress("session", 0, 0)
     asked_for = plan
-    plan, seconds, out_of_reach = reach(connection, plan, keep_going=options.keep_going)
+    plan, seconds, lost, out_of_reach = reach(connection, plan)
     sources = find_sources(
         connection, plan, plan.views, jobs=options.jobs, progress=options.progress
     )
     states = states_of(plan) | {key: source.state for key, source in sources.items()}
     may_prune = options.prune and len(plan.views) == len(whole.views)
     wanted = _wanted(plan, memory, states, options._replace(prune=may_prune))
-    if is_look and not leaves_as_is(memory, wanted):
+    if is_look and (lost or not leaves_as_is(memory, wanted)):
         raise _ToBeBuilt
     steps = [] if wanted.conflicts else wanted.steps
     with asking_remote_files(connection, plan, steps):
@@ -432,6 +385,7 @@ def _build(
             states,
             pins=pins,
             readers=readers,
+            lost=() if options.keep_going else tuple(lost.values()),
             keep_going=options.keep_going,
             progress=options.progress,
         )

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column
+from duckalog.values import execute_with
 
 _FUNCTIONS = frozenset(
-    (
-        *("read_parquet", "parquet_scan", "read_csv", "read_csv_auto", "delta_scan"),
-        *("read_json", "read_json_auto", "read_ndjson", "read_ndjson_auto", "iceberg_scan"),
-    )
+    """
+    delta_scan iceberg_scan parquet_scan read_csv read_csv_auto read_json read_json_auto
+    read_ndjson read_ndjson_auto read_parquet
+    """.split()
 )
 _SHELL = "SELECT * FROM range(1)"
 
@@ -52,12 +53,13 @@ def only_call_in(cursor: DuckDBPyConnection, query: str) -> tuple[Call, str] | N
         "alias": "",
         "column_name_alias": [],
     }
-    ((alone,),) = cursor.execute("SELECT json_deserialize_sql($1)", [json.dumps(shell)]).fetchall()
+    asked = execute_with(cursor, "SELECT json_deserialize_sql($1)", [json.dumps(shell)])
+    ((alone,),) = asked.fetchall()
     return Call(name, tuple(options)), alone
 
 
 def _tree_of(cursor: DuckDBPyConnection, query: str) -> Any:
-    ((text,),) = cursor.execute("SELECT json_serialize_sql($1)", [query]).fetchall()
+    ((text,),) = execute_with(cursor, "SELECT json_serialize_sql($1)", [query]).fetchall()
     tree = json.loads(text)
     return None if tree.get("error") else tree
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 from duckalog.bookkeeping import Column, folded, read_memory
-from duckalog.engine.build import BuildReport, bind_all
+from duckalog.engine.build import bind_all
 from duckalog.engine.execution import closing, execute
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog
+from duckalog.engine.reports import BuildReport
 from duckalog.engine.scratch import scratch_catalog, stored_columns
 from duckalog.lineage import KnownColumns, tables_read
 from duckalog.plan import Plan

@@ -9,7 +9,7 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.engine.apply import ViewReport
 from duckalog.engine.execution import is_abandoned
-from duckalog.engine.session import apply_session, try_session
+from duckalog.engine.session import try_session
 from duckalog.errors import EngineError, Problem
 from duckalog.plan import DatabaseStep, Plan
 
@@ -17,22 +17,22 @@ from duckalog.plan import DatabaseStep, Plan
 class Reach(NamedTuple):
     """The part of a plan that can be built, and how its session went.
 
-    `problems` are those of the databases that cannot be reached, and of the views that
-    need them; `seconds` are those of each step of the session. Both are by the steps' keys.
+    `lost` are the problems of the databases that cannot be reached, and `problems` also
+    those of the views that need them; `seconds` are those of each step of the session. All
+    are by the steps' keys.
     """
 
     plan: Plan
     seconds: Mapping[str, float]
+    lost: Mapping[str, Problem]
     problems: Mapping[str, Problem]
 
 
-def reach(connection: DuckDBPyConnection, plan: Plan, *, keep_going: bool) -> Reach:
-    """Apply the session half of a plan; with `keep_going` as far as its databases are there.
+def reach(connection: DuckDBPyConnection, plan: Plan) -> Reach:
+    """Apply the session half of a plan as far as its databases are there.
 
     Raises EngineError with what failed of all else.
     """
-    if not keep_going:
-        return Reach(plan, apply_session(connection, plan), {})
     outcomes = try_session(connection, plan)
     seconds = {key: outcome.seconds for key, outcome in outcomes.items()}
     databases = {step.key: step for step in plan.session if isinstance(step, DatabaseStep)}
@@ -43,8 +43,9 @@ def reach(connection: DuckDBPyConnection, plan: Plan, *, keep_going: bool) -> Re
     if in_vain:
         raise EngineError(sorted(in_vain, key=plan.place_of))
     if not found:
-        return Reach(plan, seconds, {})
-    problems = {key: of_it[0] for key, of_it in found.items()}
+        return Reach(plan, seconds, {}, {})
+    lost = {key: of_it[0] for key, of_it in found.items()}
+    problems = dict(lost)
     for view in plan.views:  # each after those that it reads
         lacking = next((need for need in view.needs if need in problems), None)
         if lacking is not None:
@@ -54,7 +55,8 @@ def reach(connection: DuckDBPyConnection, plan: Plan, *, keep_going: bool) -> Re
                 message = "a view that it reads failed"
             problems[view.key] = Problem(view.origin, message, "", view.view)
     keys = [*databases, *(view.key for view in plan.views)]
-    return Reach(plan.chosen(key for key in keys if key not in problems), seconds, problems)
+    reached = plan.chosen(key for key in keys if key not in problems)
+    return Reach(reached, seconds, lost, problems)
 
 
 def with_failures(

@@ -1,9 +1,10 @@
-"""What a build tells besides its views: the databases it attached, and versions of the data."""
+"""What a build tells: its views, the databases it attached, and versions of the data."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -12,9 +13,14 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column, Memory, ViewName, folded
+from duckalog.changes import drift
+from duckalog.engine.apply import ViewReport
+from duckalog.engine.publish import Published
 from duckalog.errors import Origin, Problem
 from duckalog.plan import DatabaseStep, Plan
 from duckalog.sql import literal
+
+logger = logging.getLogger("duckalog.engine")
 
 _ASKED = {
     "postgres": (
@@ -44,6 +50,34 @@ class DatabaseReport(NamedTuple):
     tables: int | None = None
     origin: Origin = Origin()
     problem: Problem | None = None
+
+
+class BuildReport(NamedTuple):
+    """What a build did: each view in build order, then those that were removed.
+
+    `published` says how the file came to be what it is: `new`, `in-place`,
+    `swap`, or `none` where nothing was to be written. `databases` are the
+    attachments and catalogs of the session. `invalidated` are views that were
+    not chosen and read what was made otherwise: the next build of them makes
+    them again.
+    """
+
+    database: str
+    views: tuple[ViewReport, ...]
+    seconds: float
+    published: Published
+    databases: tuple[DatabaseReport, ...] = ()
+    invalidated: tuple[str, ...] = ()
+
+    def count(self, action: str) -> int:
+        """Return how many views an action befell."""
+        return sum(view.action == action for view in self.views)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What failed in a build that was told to keep going."""
+        of_databases = [one.problem for one in self.databases]
+        return tuple(filter(None, [*of_databases, *(view.problem for view in self.views)]))
 
 
 def database_reports(
@@ -110,3 +144,30 @@ def data_versions(
         ]
         versions[step.key] = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     return versions
+
+
+def key_of(view: ViewReport) -> str:
+    """Return the key of a view's step."""
+    return f"view:{view.schema}.{view.name}"
+
+
+def with_version(view: ViewReport, versions: Mapping[str, str]) -> ViewReport:
+    """Return a view's report with the version of its data, if it is there."""
+    is_there = view.action not in ("removed", "failed")
+    return view._replace(data_version=versions.get(key_of(view), "")) if is_there else view
+
+
+def with_columns(
+    view: ViewReport,
+    before: dict[ViewName, tuple[Column, ...]],
+    after: dict[ViewName, tuple[Column, ...]],
+) -> ViewReport:
+    """Return a view's report with its columns, and how they differ from the last build's."""
+    if view.action in ("removed", "failed"):
+        return view
+    key = folded((view.schema, view.name))
+    columns = after.get(key, ())
+    found = drift(before.get(key, ()), columns) if view.action == "unchanged" and columns else ()
+    for change in found:
+        logger.info('the source of "%s.%s" changed: %s', view.schema, view.name, change)
+    return view._replace(columns=columns, drift=found, action="replaced" if found else view.action)
