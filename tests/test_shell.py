@@ -126,6 +126,7 @@ def test_a_prompt_without_its_libraries_names_the_command(
     assert "pip install 'duckalog[shell]'" in result.stderr
 
 
+@pytest.mark.servers
 def test_a_prompt_in_a_pipe_names_the_command_for_it(config: Path) -> None:
     arguments = ["shell", str(config), "--with", "prompt"]
     result = click.testing.CliRunner().invoke(cli, arguments, input="FROM orders;\n")
