@@ -27,7 +27,7 @@ from duckalog.bookkeeping import (
 )
 from duckalog.changes import Action, Diff
 from duckalog.engine.execution import execute, execute_together, options_set, refused
-from duckalog.engine.pin import NO_PINS, Pins
+from duckalog.engine.pins import NO_PINS, Pins
 from duckalog.engine.probe import (
     Answer,
     columns_of,

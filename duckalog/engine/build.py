@@ -29,7 +29,7 @@ from duckalog.engine.apply import ViewReport, apply_catalog, drop_empty_schemas,
 from duckalog.engine.execution import close, closing, execute
 from duckalog.engine.locks import Patience, builders_turn
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog, open_file
-from duckalog.engine.pin import find_sources, pin_views, sources_of, with_file_changes
+from duckalog.engine.pins import NO_PINS, Source
 from duckalog.engine.probe import JOBS, asking_remote_files, probe
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.publish import (
@@ -263,6 +263,8 @@ def bind_all(
 
 def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
     """Return what a build would do, from what the catalog remembers; nothing is written."""
+    from duckalog.engine.pin import sources_of, with_file_changes
+
     memory = NOTHING
     sources, problems = sources_of(plan, jobs=options.jobs)
     states = states_of(plan) | {key: source.state for key, source in sources.items()}
@@ -354,9 +356,13 @@ def _build(
     options.progress("session", 0, 0)
     asked_for = plan
     plan, seconds, lost, out_of_reach = reach(connection, plan)
-    sources = find_sources(
-        connection, plan, plan.views, jobs=options.jobs, progress=options.progress
-    )
+    sources: dict[str, Source] = {}
+    if is_pinned := any(step.pin for step in plan.views):
+        from duckalog.engine.pin import find_sources, pin_views  # most catalogs pin nothing
+
+        sources = find_sources(
+            connection, plan, plan.views, jobs=options.jobs, progress=options.progress
+        )
     states = states_of(plan) | {key: source.state for key, source in sources.items()}
     may_prune = options.prune and len(plan.views) == len(whole.views)
     wanted = _wanted(plan, memory, states, options._replace(prune=may_prune))
@@ -365,15 +371,17 @@ def _build(
     steps = [] if wanted.conflicts else wanted.steps
     with asking_remote_files(connection, plan, steps):
         answers = probe(connection, plan, steps, jobs=options.jobs, progress=options.progress)
-        pins = pin_views(
-            connection,
-            plan,
-            steps,
-            sources,
-            NOTHING if options.refresh else memory,
-            jobs=options.jobs,
-            progress=options.progress,
-        )
+        pins = NO_PINS
+        if is_pinned:
+            pins = pin_views(
+                connection,
+                plan,
+                steps,
+                sources,
+                NOTHING if options.refresh else memory,
+                jobs=options.jobs,
+                progress=options.progress,
+            )
         made = [step.key for step in steps]
         readers = [step for step in whole.readers_of(made) if step.key not in states]
         views = apply_catalog(

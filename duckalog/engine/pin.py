@@ -6,21 +6,20 @@ view is to be made: the listing, with sizes and times, is as it was otherwise.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import duckdb
 import msgspec
 from duckdb import DuckDBPyConnection
 
-from duckalog.bookkeeping import Column, File, Memory, remembered_files
+from duckalog.bookkeeping import Column, Memory, remembered_files
 from duckalog.changes import Diff, file_changes
 from duckalog.engine.execution import closing, options_set, refused
 from duckalog.engine.pin_files import files_of, pinned_files
 from duckalog.engine.pin_kinds import Inquiry, Kinds, inquiries, kinds_known, kinds_of
 from duckalog.engine.pin_tables import current_snapshot, current_version
+from duckalog.engine.pins import Pins, Source
 from duckalog.engine.probe import Answer, columns_of, in_parallel
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.session import try_session
@@ -29,39 +28,6 @@ from duckalog.errors import Problem
 from duckalog.plan import DatabaseStep, Plan, ViewStep
 from duckalog.statements import create_view
 from duckalog.views.pinned import PinnedDelta, PinnedFiles, PinnedIceberg, Unpinnable
-
-
-class Source(NamedTuple):
-    """What the source of a pinned view is now: its files, or the version of a table."""
-
-    files: tuple[File, ...] = ()
-    version: int = 0
-    problem: Problem | None = None
-
-    @property
-    def state(self) -> str | None:
-        """A hash of it, to compare with that of the last build; None where it is not known."""
-        if self.problem:
-            return None
-        digest = hashlib.sha256(f"pinned at {self.version}\n".encode())
-        for path, size, modified in self.files:
-            digest.update(f"{path}\0{size}\0{modified}\n".encode())
-        return digest.hexdigest()
-
-
-class Pins(NamedTuple):
-    """Pinned views to make, by their keys: steps with the final query, sources, and answers.
-
-    `kinds` are those of the sources' files.
-    """
-
-    steps: dict[str, ViewStep]
-    sources: Mapping[str, Source]
-    answers: dict[str, Answer]
-    kinds: Mapping[str, Kinds]
-
-
-NO_PINS = Pins({}, {}, {}, {})
 
 
 def find_sources(
