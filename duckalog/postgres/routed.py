@@ -39,7 +39,13 @@ REPLICA_PATIENCE_S = 1.0
 """How long a read waits for a replica's connection before it goes elsewhere."""
 
 # Not pg_current_wal_lsn(): with synchronous_commit off, a commit is answered before that.
-CURRENT = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8"
+# Where the last record filled its page, it is past the next one's header (24 bytes, 40 in a new
+# segment), which a replica replays with the record after it only.
+CURRENT = (
+    "SELECT lsn - CASE WHEN lsn % block IN (24, 40) THEN lsn % block ELSE 0 END"
+    " FROM (SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::int8 AS lsn,"
+    " current_setting('wal_block_size')::int8 AS block) AS now"
+)
 REPLAYED = (
     "SELECT pg_is_in_recovery(), "
     "CASE WHEN pg_is_in_recovery() THEN (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::int8 END"

@@ -324,6 +324,35 @@ class TestLag:
                 assert client.exists("SELECT 1 FROM numbers WHERE i = $1", [number])
             pair.replica.run("SELECT pg_wal_replay_resume()")
 
+    def test_a_write_that_fills_a_page_of_the_log_is_read_on_the_replica_soon(
+        self, routed: Any, pair: Pair
+    ) -> None:
+        asked = "SELECT (pg_current_wal_insert_lsn() - '0/0')::int8 % 8192"
+        with pair.primary.connect() as connection:
+
+            def position() -> int:
+                ((found,),) = connection.execute(asked).fetchall()
+                return int(found)
+
+            def write(size: int) -> int:
+                before = position()
+                text = "SELECT pg_logical_emit_message(false, '', repeat('x', $1))"
+                routed.query_scalar(text, [size])
+                return position() - before
+
+            overhead = 0
+            for _ in range(50):
+                if position() in (24, 40):
+                    break
+                if position() > 6000:
+                    write(3000)
+                elif not overhead:
+                    overhead = write(1000) - 1000
+                else:
+                    write(8192 - position() - overhead)
+            assert position() in (24, 40)
+        wait_until(lambda: routed.query_scalar(WHERE) == pair.replica.port)
+
     def test_a_replica_that_does_not_say_where_it_is_is_not_waited_for(
         self,
         make_client: MakeClient,
