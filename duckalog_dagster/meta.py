@@ -19,10 +19,10 @@ class ViewMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     asset_key: Key | None = None
-    deps: str | list[Key] = []
+    deps: str | list[Key] | None = None
     group: str | None = None
     owners: str | list[str] | None = None
-    tags: dict[str, str | int | float | bool | None] | list[str] = {}
+    tags: dict[str, str | int | float | bool | None] | list[str] | None = None
     automation: str | dict[str, str] | msgspec.UnsetType | None = msgspec.UNSET
 
     @property
@@ -33,7 +33,8 @@ class ViewMeta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def keys_of_deps(self) -> list[AssetKey]:
         """The keys of what else the view needs."""
-        return [_key(one) for one in ([self.deps] if isinstance(self.deps, str) else self.deps)]
+        deps = [self.deps] if isinstance(self.deps, str) else self.deps or ()
+        return [_key(one) for one in deps]
 
 
 NOTHING = ViewMeta()
@@ -55,7 +56,7 @@ def view_meta(stated: Mapping[str, Any]) -> ViewMeta:
 
     Raises ValueError with the place in it for what Dagster cannot be told.
     """
-    if "dagster" not in stated:
+    if stated.get("dagster") is None:
         return NOTHING
     try:
         return msgspec.convert(stated["dagster"], ViewMeta)

@@ -214,10 +214,12 @@ def _plan_of_run(resource: DuckalogResource, context: AssetExecutionContext) -> 
     """Return the plan that all ops of a run have which this process executes: it is read once."""
     config = (resource.config, resource.database, resource.env_file, *resource.variables.items())
     key = (context.run.run_id, context.retry_number, hash(config))
-    if key not in _plans:
+    plan = _plans.get(key)
+    if plan is None:
+        plan = resource.plan()
         _plans.clear()
-        _plans[key] = resource.plan()
-    return _plans[key]
+        _plans[key] = plan
+    return plan
 
 
 def _with_version(view: ViewReport, observed: Sequence[str] | None) -> ViewReport:

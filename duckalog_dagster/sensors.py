@@ -17,7 +17,7 @@ from dagster import (
 )
 
 from duckalog import DatabaseStep, DuckalogError
-from duckalog_dagster.specs import CatalogSpecs, ConfigPath, catalog_specs
+from duckalog_dagster.specs import CatalogSpecs, ConfigPath, catalog_specs, op_name
 from duckalog_dagster.translator import DuckalogTranslator
 
 INTERVAL_S = 60
@@ -43,7 +43,7 @@ def build_duckalog_config_sensor(
     known = {spec.key for spec in loaded.specs}
 
     @sensor(
-        name=name or f"{loaded.name}_config".replace("-", "_").replace(".", "_"),
+        name=name or op_name(f"{loaded.name}_config"),
         target=AssetSelection.assets(*known),
         minimum_interval_seconds=minimum_interval_seconds,
         default_status=default_status,

@@ -195,7 +195,7 @@ def _tags(step: ViewStep | DatabaseStep | Source, meta: ViewMeta) -> Iterable[tu
     if isinstance(step, ViewStep):
         for tag in step.tags:
             yield re.sub(r"[^A-Za-z0-9_.-]+", "_", tag)[:63].strip("_.-") or "_", ""
-    stated = meta.tags if isinstance(meta.tags, dict) else dict.fromkeys(meta.tags)
+    stated = meta.tags if isinstance(meta.tags, dict) else dict.fromkeys(meta.tags or ())
     for name, value in stated.items():
         yield name, "" if value is None else str(value)
 

@@ -592,6 +592,23 @@ views:
     assert not catalog.exists()
 
 
+def test_duckdb_may_keep_track_of_who_reads_a_view(
+    tmp_path: Path, write_config: WriteConfig
+) -> None:
+    for name in ("a", "b"):
+        duckdb.sql(f"SELECT 1 AS {name}").write_parquet(str(tmp_path / f"{name}.parquet"))
+    config = write_config(
+        HEAD
+        + """\
+  pragmas: [SET enable_view_dependencies = true]
+views:
+  - {name: files, source: parquet, uri: "*.parquet", options: {union_by_name: true}}
+  - {name: over, sql: SELECT a + b AS c FROM files}
+"""
+    )
+    assert duckalog.build(config).count("created") == 2
+
+
 class TestManyViews:
     def test_those_that_are_refused_among_many_are_told_by_name(
         self, catalog: Path, write_config: WriteConfig

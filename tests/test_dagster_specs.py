@@ -292,6 +292,11 @@ class TestMetaDagster:
         assert spec.tags["tier"] == "1"
         assert [dep.asset_key.path for dep in spec.deps] == [["dbt", "orders"], ["other", "team"]]
 
+    def test_may_leave_keys_empty(self, write_config: WriteConfig) -> None:
+        spec = view(write_config, deps=None, tags=None, owners=None)
+        assert spec.deps == view(write_config).deps
+        assert spec.tags == view(write_config).tags
+
     @pytest.mark.parametrize(
         ("stated", "condition"),
         [

@@ -193,7 +193,8 @@ views:
         s3.put("own-schema", "one.parquet", tmp_path / "orders.parquet")
         with duckdb.connect(tmp_path / "catalog.duckdb") as connection:
             connection.execute("CREATE SCHEMA mart")
-            connection.execute("CREATE TABLE mart.wanted AS SELECT 2 AS id")
+            connection.execute("CREATE TABLE mart.wanted AS SELECT 2 AS id, 'new' AS label")
+            connection.execute("CREATE TABLE main.wanted AS SELECT 'two' AS id, 1 AS other")
         config = build(
             s3_secret(s3)
             + """
@@ -201,6 +202,7 @@ views:
   - name: few
     schema: mart
     sql: SELECT * FROM 's3://own-schema/one.parquet' JOIN wanted USING (id)
+  - {name: labels, sql: SELECT label FROM mart.few}
   - {name: files, sql: "SELECT filename, id FROM read_parquet('s3://own-schema/*.parquet')"}
 """,
             KEY_ID=s3.key_id,
@@ -208,6 +210,7 @@ views:
         )
         with duckalog.connect(config) as connection:
             assert connection.execute("SELECT name FROM mart.few").fetchall() == [("bob",)]
+            assert connection.execute("FROM labels").fetchall() == [("new",)]
             named = connection.execute("SELECT DISTINCT filename FROM files").fetchall()
         assert named == [("s3://own-schema/one.parquet",)]
 

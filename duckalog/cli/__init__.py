@@ -30,6 +30,7 @@ def main() -> None:
     is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if is_heard:
         signal.signal(signal.SIGINT, interrupt)
+        sys.unraisablehook = _tell_unraisable
     status = 1
     try:
         status = _run()
@@ -47,6 +48,12 @@ def _end_interrupted() -> None:
     message = "Interrupted: the catalog is whole, as it was or as the config has it."
     print(message, file=sys.stderr)
     _leave(INTERRUPTED)
+
+
+def _tell_unraisable(found: sys.UnraisableHookArgs) -> None:
+    """Tell what Python has to ignore, but for Ctrl-C in a callback: the watchdog ends that."""
+    if not isinstance(found.exc_value, _Interrupted):
+        sys.__unraisablehook__(found)
 
 
 class _Interrupted(BaseException):

@@ -26,9 +26,9 @@ def yaml_events(text: str, file: str) -> Iterator[Event]:
     Events, not nodes: libyaml's composer recurses in C, and a deep document
     would end the process (PyYAML 6.0.3).
     """
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
     documents = 0
     try:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
         while (kind := type(event := loader.get_event())) is not yaml.StreamEndEvent:
             line = event.start_mark.line + 1
             if kind is yaml.ScalarEvent:

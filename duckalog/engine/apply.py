@@ -222,12 +222,18 @@ class _Application:
         """Return the answers of the views that others are made over, by the steps' keys.
 
         DuckDB binds them in each of those again, and so would ask their sources:
-        until the others are made, views that read nothing stand in for them.
+        until the others are made, views that read nothing stand in for them. Not where a
+        pragma has DuckDB keep track of who reads a view: that one cannot be made again then.
         """
-        if not self.answers:
+        if not self.answers or self._tracks_readers():
             return {}
         read = {need for step in self.steps for need in step.needs}
         return {key: one for key, one in self.answers.items() if key in read and one.columns}
+
+    def _tracks_readers(self) -> bool:
+        asked = "SELECT current_setting('enable_view_dependencies')"
+        ((is_on,),) = self.connection.execute(asked).fetchall()
+        return bool(is_on)
 
     def _write(self, refused_views: dict[str, Problem], gone: list[tuple[str, str]]) -> None:
         """Write it all or nothing; views one by one where DuckDB refuses one among several."""

@@ -120,9 +120,9 @@ def _ask(
         outcomes = try_session(connection, plan, probe_limit_s=limit_s)
         databases = {step.key for step in plan.session if isinstance(step, DatabaseStep)}
         problems = {key: outcome.problems for key, outcome in outcomes.items() if outcome.problems}
-        in_vain = [one for key in problems.keys() - databases for one in problems[key]]
-        if in_vain:  # a setting, secret or extension, which all sources are read through
-            raise EngineError(sorted(in_vain, key=plan.place_of))
+        if problems.keys() - databases:  # what all sources are read through
+            problems_of_all = (problem for of_it in problems.values() for problem in of_it)
+            raise EngineError(sorted(problems_of_all, key=plan.place_of))
 
         def ask(cursor: DuckDBPyConnection, source: Source) -> SourceReport:
             if source.database in problems:

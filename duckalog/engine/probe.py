@@ -30,15 +30,17 @@ from duckalog.engine.execution import (
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.reading import opens_every_file, reads_remote_files
 from duckalog.engine.session import be_impatient, http_limits, impatient, prepare_cursor
+from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import Problem, nearest, sentences, shown
 from duckalog.plan import ExtensionStep, Plan, ViewStep
-from duckalog.sql import Statement
+from duckalog.sql import Statement, search_path
 from duckalog.statements import (
     create_view,
     describe,
     drop_stub,
     no_rows_of,
     reset_option,
+    set_option,
     stub_of_function,
 )
 
@@ -181,11 +183,11 @@ def _ask(cursor: DuckDBPyConnection, step: ViewStep, plan: Plan) -> Answer:
 def _ask_sql(cursor: DuckDBPyConnection, step: ViewStep, plan: Plan) -> Answer | None:
     """Return the answer of raw SQL; None where only the making of its view can tell.
 
-    What is in its own schema is not found from here, for one.
+    Another view that is not made yet is not found, for one.
     """
     start = time.perf_counter()
     try:
-        execute(cursor, reset_option("search_path"))  # as it is where the view is made
+        _look_where_the_view_does(cursor, step)
         columns = columns_of(cursor, step.query)
         if columns_of(cursor, no_rows_of(columns)) == columns:
             call = _call_of(cursor, step.query, columns)
@@ -195,6 +197,14 @@ def _ask_sql(cursor: DuckDBPyConnection, step: ViewStep, plan: Plan) -> Answer |
     except duckdb.Error:
         logger.debug("%s.%s is asked when it is made", step.schema, step.view)
     return None
+
+
+def _look_where_the_view_does(cursor: DuckDBPyConnection, step: ViewStep) -> None:
+    """Have names found as DuckDB finds them in a view: in its own schema first, then in main."""
+    execute(cursor, reset_option("search_path"))
+    with contextlib.suppress(duckdb.CatalogException):  # nothing is in a schema that is not there
+        schemas = dict.fromkeys(((step.schema,), (MAIN_SCHEMA,)))
+        execute(cursor, set_option("search_path", search_path(*schemas)))
 
 
 def _call_of(cursor: DuckDBPyConnection, query: str, columns: tuple[Column, ...]) -> Call | None:

@@ -39,9 +39,9 @@ def reach(connection: DuckDBPyConnection, plan: Plan) -> Reach:
     found = {key: outcome.problems for key, outcome in outcomes.items() if outcome.problems}
     # Nothing can be done any more with a connection in which a call hangs.
     spared = () if is_abandoned(connection) else databases
-    in_vain = [problem for key in found if key not in spared for problem in found[key]]
-    if in_vain:
-        raise EngineError(sorted(in_vain, key=plan.place_of))
+    if any(key not in spared for key in found):
+        problems_of_all = (problem for of_it in found.values() for problem in of_it)
+        raise EngineError(sorted(problems_of_all, key=plan.place_of))
     if not found:
         return Reach(plan, seconds, {}, {})
     lost = {key: of_it[0] for key, of_it in found.items()}

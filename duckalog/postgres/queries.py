@@ -34,7 +34,7 @@ def within(sql: str | Composable) -> Composable:
     from psycopg.sql import SQL
 
     text = sql if isinstance(sql, str) else sql.as_string(None)
-    return SQL(text.rstrip().rstrip(";"))
+    return SQL(text.rstrip("; \n\t"))
 
 
 class Queries(Scope[F]):

@@ -129,7 +129,7 @@ class TestStatements:
         assert client.exists("SELECT 1 / (2 - i) FROM generate_series(1, 2) i -- one is enough")
 
     def test_a_semicolon_at_the_end_is_allowed_everywhere(self, client: Any) -> None:
-        sql = "SELECT 1 AS i; \n"
+        sql = "SELECT 1 AS i; ;\n"
         assert client.query(sql) == list(client.query_stream(sql)) == [(1,)]
         assert client.exists(sql)
         assert client.exists(SQL("SELECT {};").format(1))
