@@ -165,7 +165,7 @@ def attach_in_memory(alias: str) -> Statement:
 
 def describe(query: str) -> Statement:
     """Return DESCRIBE of a query, which binds it and reads no rows."""
-    return statement(f"DESCRIBE\n{query}")
+    return statement(f"DESCRIBE {query}")
 
 
 def copy_to(query: str, file: str, options: Mapping[str, str]) -> Statement:

@@ -61,7 +61,7 @@ def view_meta(stated: Mapping[str, Any]) -> ViewMeta:
     try:
         return msgspec.convert(stated["dagster"], ViewMeta)
     except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$")
+        what, _, where = str(error).replace(" | null", "").partition(" - at `$")
         words = re.sub(r"\w+", lambda word: _WORDS.get(word[0], word[0]), what).replace("`", '"')
         message = f"meta.dagster{where.rstrip('`')}: {words}"
         if "unknown" in what:

@@ -225,7 +225,7 @@ def _call_of(cursor: DuckDBPyConnection, query: str, columns: tuple[Column, ...]
 
 def columns_of(cursor: DuckDBPyConnection, query: str) -> tuple[Column, ...]:
     """Return the columns of a query, which is bound and not run."""
-    execute(cursor, describe(query))
+    execute(cursor, describe(f"\n{query}"))  # DuckDB shows the line that it cannot bind
     return tuple(Column(row[0], row[1]) for row in cursor.fetchall())
 
 
