@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from itertools import chain, takewhile
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby, takewhile
 from typing import NamedTuple
 
 import duckdb
@@ -297,13 +297,17 @@ class _Application:
 
     def _make_together(self, steps: Sequence[ViewStep]) -> None:
         try:
-            execute_together(self.connection, [*chain(*map(self._statements, steps))])
+            execute_together(self.connection, [*self._statements(steps)])
         except duckdb.Error:
             raise _RefusedTogether from None
 
-    def _statements(self, step: ViewStep) -> tuple[Statement, ...]:
-        before, after = stubs(step, self.answers)
-        return (*before, *step.statements, *after)
+    def _statements(self, steps: Sequence[ViewStep]) -> Iterator[Statement]:
+        """Yield what makes views, with one stub for those in a row that one can stand for."""
+        for (before, after), alike in groupby(steps, lambda step: stubs(step, self.answers)):
+            yield from before
+            for step in alike:
+                yield from step.statements
+            yield from after
 
     def _refusal_of(self, step: ViewStep) -> Problem | None:
         """Return why DuckDB refuses a view, after trying to make it."""

@@ -141,10 +141,13 @@ def in_parallel(
             be_impatient(cursor, known)
             return cursor
 
-        idle = [prepared() for _ in range(workers)]
+        idle = [prepared()]  # the others while the first source is asked
 
         def ask_on_a_cursor(item: Item) -> Result:
-            cursor = idle.pop()
+            try:
+                cursor = idle.pop()
+            except IndexError:
+                cursor = prepared()
             try:
                 return ask(cursor, item)
             finally:
