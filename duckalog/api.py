@@ -194,11 +194,14 @@ def diff(
     """Return what a build would do: each view's action and reason, and what would be removed.
 
     The catalog is only read, and no source is asked but those of pinned views,
-    which are listed; what of them cannot be reached is among the `failures`.
+    which are listed. What of them cannot be reached is among the `failures`, and so
+    is why a build would refuse the place of the catalog: a folder that cannot be
+    written, say.
     Raises ConfigError with every problem, and EngineError where the catalog
     cannot be read.
     """
-    from duckalog.engine.build import BuildOptions, forecast
+    from duckalog.engine.build import BuildOptions
+    from duckalog.engine.forecast import forecast
 
     plan = placed(load_plan(config_path, db_path, env_file=env_file))
     return forecast(plan, BuildOptions(prune=prune, adopt=adopt, refresh=refresh))

@@ -35,6 +35,7 @@ from duckalog.engine.progress import Progress, untold
 from duckalog.engine.publish import (
     Publish,
     Published,
+    check_folder,
     check_place,
     file_to_build,
     remove_leftovers,
@@ -150,10 +151,11 @@ def _publish(
     with file_to_build(path, options.publish, patience, is_current) as file:
         if file.published != "none":
             with closing(file.connection) as connection:
-                if file.published != "new" and not memory.is_prepared:
+                is_known = file.published == "swap" and memory.is_prepared
+                if file.published != "new" and not is_known:
                     memory = read_memory(connection, plan.database)
                 with _saying_that_nothing_changed():
-                    done = _build(connection, chosen, memory, options, whole=plan)
+                    done = _build(connection, chosen, memory, options, whole=plan, place=file.path)
         is_written = any(
             view.action != "failed" and (view.action != "unchanged" or view.seconds)
             for view in done.views
@@ -261,30 +263,10 @@ def bind_all(
     return _build(connection, plan, memory, BuildOptions(refresh=True, progress=progress)).views
 
 
-def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
-    """Return what a build would do, from what the catalog remembers; nothing is written."""
-    from duckalog.engine.pin import sources_of, with_file_changes
-
-    memory = NOTHING
-    sources, problems = sources_of(plan, jobs=options.jobs)
-    states = states_of(plan) | {key: source.state for key, source in sources.items()}
-    with contextlib.ExitStack() as stack:
-        if not plan.is_in_memory and os.path.exists(plan.database):
-            opened = open_catalog(
-                plan.database, read_only=True, lock_timeout_s=options.lock_timeout_s
-            )
-            connection = stack.enter_context(closing(opened))
-            memory = read_memory(connection, plan.database)
-        found = _wanted(plan, memory, states, options)
-        found = found.with_failures(
-            {key: one.problem for key, one in sources.items() if one.problem}, problems
-        )
-        return with_file_changes(connection, memory, found, sources) if memory.remembered else found
-
-
-def _wanted(
+def wanted_of(
     plan: Plan, memory: Memory, states: Mapping[str, str | None], options: BuildOptions
 ) -> Diff:
+    """Return what a build is to do."""
     return diff(
         plan,
         memory,
@@ -345,10 +327,12 @@ def _build(
     *,
     whole: Plan | None = None,
     is_look: bool = False,
+    place: str = "",
 ) -> _Done:
     """Return what was done with each view of a plan, which may be chosen from a whole one.
 
-    A look raises _ToBeBuilt before it would write.
+    A look raises _ToBeBuilt before it would write. `place` is where the file is that is
+    written, if it is one that stays.
     """
     whole = whole or plan
     # Without this, a view could silently read a variable of the program that builds it.
@@ -365,9 +349,12 @@ def _build(
         )
     states = states_of(plan) | {key: source.state for key, source in sources.items()}
     may_prune = options.prune and len(plan.views) == len(whole.views)
-    wanted = _wanted(plan, memory, states, options._replace(prune=may_prune))
-    if is_look and (lost or not leaves_as_is(memory, wanted)):
+    wanted = wanted_of(plan, memory, states, options._replace(prune=may_prune))
+    is_left = leaves_as_is(memory, wanted)
+    if is_look and (lost or not is_left):
         raise _ToBeBuilt
+    if place and not is_left:
+        check_folder(place)
     steps = [] if wanted.conflicts else wanted.steps
     with asking_remote_files(connection, plan, steps):
         answers = probe(connection, plan, steps, jobs=options.jobs, progress=options.progress)

@@ -66,8 +66,8 @@ def file_to_build(
 ) -> Iterator[FileToBuild]:
     """Yield the catalog opened; it takes its place when the block ends, if all went well.
 
-    The connection may be closed inside the block. A catalog that would have to
-    be swapped, and need not be built, is opened read-only. The builders' turn
+    The connection may be closed inside the block. A catalog that others have
+    open, and that need not be built, is opened read-only. The builders' turn
     must be held.
     """
     if not os.path.exists(path):
@@ -78,25 +78,40 @@ def file_to_build(
             _put_in_place(building, path)
         return
     taken = _take(path, publish, patience)
-    if not isinstance(taken, CopyLock):
-        with closing(taken):
-            yield FileToBuild(path, "in-place", taken)
-        return
-    with contextlib.closing(taken) as earlier:
-        as_it_is = _opened_as_it_is(path, earlier)
-        if as_it_is:
-            with closing(as_it_is):
-                if is_current(as_it_is):
-                    yield FileToBuild(path, "none", as_it_is)
-                    return
-        with _beside(path) as building:
-            _copy(earlier, building, path)
-            with closing(open_file(building, shown_as=path)) as connection:
-                is_left = as_it_is is None and is_current(connection)
-                yield FileToBuild(building, "none" if is_left else "swap", connection)
-            if not is_left:
-                _finish(building, path)
-                _swap(building, path, earlier)
+    if isinstance(taken, CopyLock):
+        with contextlib.closing(taken) as earlier:
+            as_it_is = _opened_as_it_is(path, earlier)
+            if as_it_is:
+                with closing(as_it_is):
+                    if is_current(as_it_is):
+                        yield FileToBuild(path, "none", as_it_is)
+                        return
+            if publish != "in-place":
+                with _swapped_in(path, earlier, is_current, is_seen=bool(as_it_is)) as file:
+                    yield file
+                return
+        taken = _take(path, publish, patience, may_look=False)
+    assert isinstance(taken, DuckDBPyConnection)
+    with closing(taken):
+        yield FileToBuild(path, "in-place", taken)
+
+
+@contextlib.contextmanager
+def _swapped_in(
+    path: str, earlier: CopyLock, is_current: IsCurrent, *, is_seen: bool
+) -> Iterator[FileToBuild]:
+    """Yield a copy of the catalog; the copy takes its place when the block ends.
+
+    It is looked at before, unless the catalog `is_seen` to need a build.
+    """
+    with _beside(path) as building:
+        _copy(earlier, building, path)
+        with closing(open_file(building, shown_as=path)) as connection:
+            is_left = not is_seen and is_current(connection)
+            yield FileToBuild(building, "none" if is_left else "swap", connection)
+        if not is_left:
+            _finish(building, path)
+            _swap(building, path, earlier)
 
 
 def check_place(path: str) -> None:
@@ -110,12 +125,29 @@ def check_place(path: str) -> None:
         raise at_file(path, "the catalog's path is a folder", "Write the path of a file.")
     if os.path.islink(path):
         raise at_file(path, "the symbolic links go round in a circle", "Write the path of a file.")
+    try:
+        os.lstat(path)
+        reason = None
+    except FileNotFoundError:
+        reason = None
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        reason = error.strerror
+    if reason:
+        raise at_file(path, f"the catalog cannot be written: {reason}")
     if not os.path.exists(path) and has_log(path):
         # DuckDB would replay it into the new catalog (1.4, 1.5).
         message = "the log of a catalog that is gone lies where the new one is to be"
         raise at_file(path, message, f"Move it away: {log_of(path)}")
     if not os.access(path if os.path.exists(path) else folder, os.W_OK):
         raise at_file(path, "the catalog cannot be written", "Check the permissions.")
+
+
+def check_folder(path: str) -> None:
+    """Raise EngineError where DuckDB could open a catalog, but not change it (1.4 to 2.0)."""
+    folder = os.path.dirname(path)
+    if not os.access(folder, os.W_OK):
+        message = "the catalog cannot be written: DuckDB needs to keep a log beside it"
+        raise at_file(path, message, f"Check the permissions of its folder: {folder}")
 
 
 def remove_leftovers(path: str) -> None:
@@ -136,8 +168,14 @@ def has_log(path: str) -> bool:
     return any(os.path.exists(log_of(path) + ending) for ending in ("", ".checkpoint", ".recovery"))
 
 
-def _take(path: str, publish: Publish, patience: Patience) -> DuckDBPyConnection | CopyLock:
-    """Return a connection that writes the catalog in place, or the lock to copy it."""
+def _take(
+    path: str, publish: Publish, patience: Patience, *, may_look: bool = True
+) -> DuckDBPyConnection | CopyLock:
+    """Return a connection that writes the catalog in place, or the lock to copy it.
+
+    In place, the lock is there to look at the catalog with: none of its readers need
+    leave where nothing is to be done.
+    """
     check_file(path)
     problem = at_file(path, "another process has the catalog open")
     for _ in patience.attempts(path):
@@ -152,6 +190,10 @@ def _take(path: str, publish: Publish, patience: Patience) -> DuckDBPyConnection
             if isinstance(locked, CopyLock):
                 return locked
             reasons.append(locked)
+        elif may_look and CAN_LOCK and not is_written_here(path) and not has_log(path):
+            lock = CopyLock.take(path)
+            if lock:
+                return lock
         problem = _joined(reasons)
     raise problem
 
