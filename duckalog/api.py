@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from duckalog.config import MEMORY
 from duckalog.environment import read_environment
-from duckalog.errors import ConfigError, Origin, Problem
+from duckalog.errors import MAX_PROBLEMS, ConfigError, Origin, Problem
 from duckalog.load import in_order_of_files, read_config
 from duckalog.plan import Plan, problems_of
 from duckalog.plan import plan as plan_of
@@ -62,7 +62,7 @@ def load_plan(
         config_path, env_file=env_file, environment=environment, fill_environment=fill
     )
     if config is None or problems:
-        found = problems_of(config, problems) if config else []
+        found = problems_of(config, problems) if config and len(problems) < MAX_PROBLEMS else []
         raise in_order_of_files([*problems, *found])
     return plan_of(config, database)
 
