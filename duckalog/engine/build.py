@@ -53,6 +53,7 @@ from duckalog.engine.reports import (
 from duckalog.engine.scratch import scratch_catalog, stored_columns
 from duckalog.engine.session import apply_session
 from duckalog.engine.source_state import states_of
+from duckalog.engine.versions import KEEPS_ICEBERG_TABLES
 from duckalog.errors import ConfigError, EngineError, Origin, Problem
 from duckalog.plan import Plan
 from duckalog.sql import literal
@@ -241,7 +242,7 @@ def build_in_memory(plan: Plan) -> DuckDBPyConnection:
     """Return a connection to a catalog that lives as long as it does."""
     connection = duckdb.connect(":memory:")
     with _closed_on_error(connection):
-        _build(connection, plan, NOTHING, DEFAULTS)
+        _build(connection, plan, NOTHING, DEFAULTS, is_for_use=True)
         execute(connection, set_option("python_enable_replacements", literal(True)))
     return connection
 
@@ -327,18 +328,22 @@ def _build(
     *,
     whole: Plan | None = None,
     is_look: bool = False,
+    is_for_use: bool = False,
     place: str = "",
 ) -> _Done:
     """Return what was done with each view of a plan, which may be chosen from a whole one.
 
-    A look raises _ToBeBuilt before it would write. `place` is where the file is that is
-    written, if it is one that stays.
+    A look raises _ToBeBuilt before it would write. A connection that is for use afterwards
+    reads tables of Iceberg catalogs as they are then, not as the build found them. `place`
+    is where the file is that is written, if it is one that stays.
     """
     whole = whole or plan
     # Without this, a view could silently read a variable of the program that builds it.
     execute(connection, set_option("python_enable_replacements", literal(False)))
     options.progress("session", 0, 0)
     asked_for = plan
+    if KEEPS_ICEBERG_TABLES and not is_for_use:
+        plan = plan.keeping_tables()
     plan, seconds, lost, out_of_reach = reach(connection, plan)
     sources: dict[str, Source] = {}
     if is_pinned := any(step.pin for step in plan.views):

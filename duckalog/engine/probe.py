@@ -3,7 +3,7 @@
 DuckDB binds a view when it is made, one after the other, and every bind waits
 for the network. So the views over remote files are bound here, on parallel
 cursors; `stubbed` then makes them without a second round trip, and `stand_in`
-those that read them.
+those that read them. Tables of Iceberg catalogs DuckDB itself keeps in memory.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from duckalog.engine.execution import (
     refused,
 )
 from duckalog.engine.progress import Progress, untold
-from duckalog.engine.reading import opens_every_file, reads_remote_files
+from duckalog.engine.reading import opens_every_file, reads_remote_files, waits_for_network
 from duckalog.engine.session import be_impatient, http_limits, impatient, prepare_cursor
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import Problem, nearest, sentences, shown
-from duckalog.plan import ExtensionStep, Plan, ViewStep
+from duckalog.plan import DatabaseStep, ExtensionStep, Plan, ViewStep
 from duckalog.sql import Statement, search_path
 from duckalog.statements import (
     create_view,
@@ -74,22 +74,26 @@ def probe(
     """Return the answer of each view over remote files that is not pinned, by the step's key.
 
     `jobs` sources are asked at a time. One that hangs fails within the time
-    limit of `be_impatient`; the others are not kept waiting. Asked are, too, raw
-    SQL that reads no other view to be made, and views that others are made over
-    and that open all of their local files.
+    limit of `be_impatient`; the others are not kept waiting. Asked are, too, views
+    over tables of catalogs that keep what they hear, raw SQL that reads no other view
+    to be made, and views that others are made over and that open all of their local files.
     """
     made = {step.key for step in steps}
     read = {need for step in steps for need in step.needs}
-    asked = [
-        step
-        for step in steps
-        if step.pin is None
-        and (reads_remote_files(step) or (step.key in read and opens_every_file(step)))
-        and made.isdisjoint(step.needs)
-    ]
+    keeping = {
+        step.key for step in plan.session if isinstance(step, DatabaseStep) and step.keeps_tables
+    }
+
+    def is_asked(step: ViewStep) -> bool:
+        if step.pin or not made.isdisjoint(step.needs):
+            return False
+        is_of_many_files = step.key in read and opens_every_file(step)
+        return reads_remote_files(step) or is_of_many_files or not keeping.isdisjoint(step.needs)
+
+    asked = [step for step in steps if is_asked(step)]
 
     def ask(cursor: DuckDBPyConnection, step: ViewStep) -> Answer | None:
-        return _ask(cursor, step, plan) if step.scan else _ask_sql(cursor, step, plan)
+        return _ask_sql(cursor, step, plan) if step.source == "sql" else _ask(cursor, step, plan)
 
     answers = in_parallel(connection, plan, asked, ask, jobs=jobs, progress=progress)
     return {step.key: answer for step, answer in zip(asked, answers, strict=True) if answer}
@@ -107,7 +111,7 @@ def asking_remote_files(
     with contextlib.ExitStack() as stack:
         if steps and any(isinstance(step, ExtensionStep) for step in plan.session):
             stack.enter_context(impatient(connection))
-        if steps and any(map(reads_remote_files, plan.views)):
+        if steps and any(map(waits_for_network, plan.views)):
             stack.enter_context(options_set(connection, {"enable_http_metadata_cache": True}))
         yield
 
