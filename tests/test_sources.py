@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -379,6 +380,36 @@ views:
         assert query_in_new_process(config, READ.format("earlier")) == ORDERS
         assert query_in_new_process(config, READ.format("at_that_time")) == ORDERS
         assert query_in_new_process(config, READ.format("joined")) == ORDERS
+
+    def test_a_token_server_that_never_answers_fails_within_the_time_limit(
+        self,
+        iceberg_rest: Callable[..., IcebergRest],
+        proxy: Callable[[str, int], Proxy],
+        build: Build,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(
+            "duckalog.engine.session._HTTP_LIMITS", {"http_timeout": 1, "http_retries": 0}
+        )
+        rest = iceberg_rest("oauth2")
+        link = proxy("127.0.0.1", int(rest.endpoint.rpartition(":")[2]))
+        link.behave("black hole")
+        start = time.monotonic()
+        with pytest.raises(duckalog.EngineError) as caught:
+            build(
+                f"""
+  secrets:
+    - type: iceberg
+      name: hung
+      client_id: me
+      client_secret: "${{env:CLIENT_SECRET}}"
+      oauth2_server_uri: http://{link.host}:{link.port}/v1/oauth/tokens
+""",
+                CLIENT_SECRET=rest.client_secret,
+            )
+        assert time.monotonic() - start < 20  # by default DuckDB tries for two minutes
+        (problem,) = caught.value.problems
+        assert problem.message == "DuckDB refused the secret"
 
     def test_vended_credentials_read_tables_on_s3(
         self,

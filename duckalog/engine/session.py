@@ -12,7 +12,7 @@ from typing import NamedTuple
 import duckdb
 from duckdb import DuckDBPyConnection
 
-from duckalog.engine.execution import close, execute, is_abandoned, refused, run, within
+from duckalog.engine.execution import abandon, close, execute, is_abandoned, refused, run, within
 from duckalog.entry import shown_text
 from duckalog.errors import EngineError, Problem
 from duckalog.extensions import obtain_extension, remedy_for
@@ -122,9 +122,14 @@ def _apply(
             prepare_cursor(cursor, plan, failed)
             _attach(cursor, step, plan.redact, probe_limit_s)
         finally:
+            if is_abandoned(cursor):
+                abandon(connection)  # closing it would close, and so wait for, its cursors
             close(cursor)
     elif isinstance(step, DatabaseStep):
         _attach(connection, step, plan.redact, probe_limit_s)
+    elif step.kind == "secret":  # DuckDB asks for a token of OAuth 2 at once
+        with impatient(connection):
+            run(connection, step, plan.redact)
     else:
         run(connection, step, plan.redact)
 
