@@ -232,6 +232,17 @@ views:
         assert problem.message == 'the view has no column "b"'
         assert problem.remedy == "Columns: a"
 
+    def test_so_it_is_over_a_view_of_the_same_build(self, build: Build) -> None:
+        with pytest.raises(duckalog.EngineError) as caught:
+            build("""\
+views:
+  - {name: base, sql: "SELECT 1 AS a, 2 AS c"}
+  - {name: top, sql: FROM base, columns: {a: There., b: Not there.}}
+""")
+        (problem,) = caught.value.problems
+        assert problem.message == 'the view has no column "b"'
+        assert problem.remedy == "Columns: a, c"
+
     def test_the_nearest_column_is_suggested(self, build: Build) -> None:
         with pytest.raises(duckalog.EngineError) as caught:
             build("views: [{name: v, sql: 'SELECT 1 AS price, 2 AS id', columns: {Prices: x}}]")

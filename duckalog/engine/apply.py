@@ -211,7 +211,7 @@ class _Application:
         late = self._read_by_others()
 
         def make(step: ViewStep) -> Problem | None:
-            problem = self._refusal_of(step)
+            problem = self._refusal_of(step, in_detail=True)
             if step.key in late and problem is None:
                 execute(self.connection, stand_in(step, late[step.key]))
             return problem
@@ -309,7 +309,7 @@ class _Application:
                 yield from step.statements
             yield from after
 
-    def _refusal_of(self, step: ViewStep) -> Problem | None:
+    def _refusal_of(self, step: ViewStep, *, in_detail: bool = False) -> Problem | None:
         """Return why DuckDB refuses a view, after trying to make it."""
         step = self.pins.steps.get(step.key, step)
         described = [name for name, one in step.columns.items() if one.description is not None]
@@ -318,10 +318,12 @@ class _Application:
             with stubbed(self.connection, step, self.answers):
                 for statement in step.statements[:first_of_columns]:
                     execute(self.connection, statement)
+                # They cannot be had later: DuckDB 2.0 aborts the transaction at any error.
+                names = self._column_names(step) if described and in_detail else None
                 for name, statement in zip(
                     described, step.statements[first_of_columns:], strict=True
                 ):
-                    problem = self._refusal_of_comment(step, name, statement)
+                    problem = self._refusal_of_comment(step, name, statement, names)
                     if problem:
                         return problem
         except duckdb.Error as error:
@@ -329,16 +331,23 @@ class _Application:
         return None
 
     def _refusal_of_comment(
-        self, step: ViewStep, name: str, statement: Statement
+        self, step: ViewStep, name: str, statement: Statement, names: Sequence[str] | None
     ) -> Problem | None:
-        """Return why DuckDB refuses the comment on a column, after trying to make it."""
+        """Return why DuckDB refuses the comment on a column, after trying to make it.
+
+        Raises _Refused where nobody asked for the `names` of the columns, and it is too late.
+        """
         column = step.columns[name]
         try:
             execute(self.connection, statement)
             return None
         except duckdb.Error as error:
             problem = refused(step, error, self.plan.redact)._replace(origin=column.origin)
-        names = self._column_names(step)
+        if names is None:
+            try:
+                names = self._column_names(step)
+            except duckdb.Error:
+                raise _Refused from None
         # DuckDB 1.4 and 1.5 tell case apart here, and only here.
         actual = next((one for one in names if one.lower() == name.lower()), name)
         if actual != name:
@@ -350,15 +359,7 @@ class _Application:
         return Problem(column.origin, message, remedy, step.view)
 
     def _column_names(self, step: ViewStep) -> list[str]:
-        """Return the names of a view's columns; none where they cannot be had."""
-        cursor = self.connection.cursor()  # DuckDB 2.0 has aborted the transaction
-        try:
-            for one in (self.connection, cursor):
-                with contextlib.suppress(duckdb.Error):
-                    return [column.name for column in columns_of(one, step.query)]
-        finally:
-            cursor.close()
-        return []
+        return [column.name for column in columns_of(self.connection, step.query)]
 
     def leave_out(self, failed: Mapping[str, Problem]) -> None:
         """Take views that failed, and those that read them, out of what is made."""
