@@ -26,11 +26,11 @@ from duckalog.bookkeeping import (
     unsettle,
 )
 from duckalog.changes import Action, Diff
+from duckalog.engine.calls import columns_of
 from duckalog.engine.execution import execute, execute_together, options_set, refused
 from duckalog.engine.pins import NO_PINS, Pins
 from duckalog.engine.probe import (
     Answer,
-    columns_of,
     no_such_column,
     stand_in,
     stubbed,
