@@ -121,8 +121,7 @@ def check_place(path: str) -> None:
         raise at_file(
             path, "the folder of the catalog does not exist", f"Make it: mkdir -p {folder}"
         )
-    if os.path.isdir(path):
-        raise at_file(path, "the catalog's path is a folder", "Write the path of a file.")
+    check_file(path)
     if os.path.islink(path):
         raise at_file(path, "the symbolic links go round in a circle", "Write the path of a file.")
     try:
