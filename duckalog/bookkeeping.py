@@ -198,9 +198,14 @@ def remember_schema(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
     execute_with(connection, f"INSERT INTO {_SCHEMAS} VALUES ($1)", [schema])
 
 
-def forget_schema(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
-    """Take a schema out of the memory."""
-    execute_with(connection, f"DELETE FROM {_SCHEMAS} WHERE schema_name = $1", [schema])
+def forget_schemas(connection: duckdb.DuckDBPyConnection, schemas: Sequence[str]) -> None:
+    """Take schemas out of the memory."""
+    execute_with(
+        connection,
+        f"DELETE FROM {_SCHEMAS} WHERE schema_name IN"
+        """ (SELECT unnest(from_json($1, '["VARCHAR"]')))""",
+        [json.dumps(schemas)],
+    )
 
 
 def empty_schemas(connection: duckdb.DuckDBPyConnection) -> list[str]:

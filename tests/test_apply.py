@@ -397,6 +397,18 @@ class TestOwnership:
         build("views: [{name: numbers, sql: SELECT 1 AS x}]")
         assert "derived" not in schemas_of(earlier)
 
+    def test_of_many_schemas_those_stay_in_which_a_user_has_something(
+        self, earlier: Path, build: Build
+    ) -> None:
+        views = [f'{{name: v, schema: "s \'{number}", sql: SELECT 1 AS x}}' for number in range(9)]
+        build(f"views: [{', '.join(views)}]")
+        change(earlier, 'CREATE MACRO "s \'4".mine(x) AS x')
+        build("views: []")
+        assert {name for name in schemas_of(earlier) if name.startswith("s ")} == {"s '4"}
+        change(earlier, 'DROP MACRO "s \'4".mine')
+        build("views: [{name: v, sql: SELECT 1 AS x}]")
+        assert "s '4" not in schemas_of(earlier)
+
     def test_a_schema_that_a_user_made_stays_when_the_last_view_leaves_it(
         self, earlier: Path, build: Build
     ) -> None:

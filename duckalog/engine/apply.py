@@ -15,10 +15,8 @@ from duckdb import DuckDBPyConnection
 from duckalog.bookkeeping import (
     Column,
     Memory,
-    empty_schemas,
     folded,
     forget,
-    forget_schema,
     prepare,
     remember,
     remember_files,
@@ -46,7 +44,6 @@ from duckalog.sql import Statement, qualified
 from duckalog.statements import (
     comment_on_column,
     create_schema,
-    drop_schema,
     drop_view,
     reset_option,
 )
@@ -123,15 +120,6 @@ def apply_catalog(
             drop_view(qualified(*name)).text,
         )
     return application.reports(failed)
-
-
-def drop_empty_schemas(connection: DuckDBPyConnection) -> None:
-    """Drop the schemas that builds made and that nothing is in any more."""
-    for schema in empty_schemas(connection):
-        # DuckDB refuses where a macro, a sequence or a type of the user's is in it.
-        with contextlib.suppress(duckdb.Error), all_or_nothing(connection):
-            execute(connection, drop_schema(schema))
-            forget_schema(connection, schema)
 
 
 def leaves_as_is(memory: Memory, wanted: Diff) -> bool:

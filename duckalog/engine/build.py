@@ -25,7 +25,7 @@ from duckalog.bookkeeping import (
     remembered_report,
 )
 from duckalog.changes import Diff, diff, drift
-from duckalog.engine.apply import ViewReport, apply_catalog, drop_empty_schemas, leaves_as_is
+from duckalog.engine.apply import ViewReport, apply_catalog, leaves_as_is
 from duckalog.engine.execution import close, closing, execute
 from duckalog.engine.locks import Patience, builders_turn
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog, open_file
@@ -50,6 +50,7 @@ from duckalog.engine.reports import (
     with_columns,
     with_version,
 )
+from duckalog.engine.schemas import drop_empty_schemas
 from duckalog.engine.scratch import scratch_catalog, stored_columns
 from duckalog.engine.session import apply_session
 from duckalog.engine.source_state import states_of
