@@ -20,7 +20,7 @@ from duckalog.bookkeeping import (
     prepare,
     remember,
     remember_files,
-    remember_schema,
+    remember_schemas,
     unsettle,
 )
 from duckalog.changes import Action, Diff
@@ -236,10 +236,11 @@ class _Application:
     ) -> None:
         connection = self.connection
         prepare(connection)
-        for schema in dict.fromkeys(step.schema for step in self.steps):
+        schemas = list(dict.fromkeys(step.schema for step in self.steps))
+        for schema in schemas:
             execute(connection, create_schema(schema))
-            if schema.lower() not in (*self.memory.schemas, MAIN_SCHEMA):
-                remember_schema(connection, schema)
+        known = {*self.memory.schemas, MAIN_SCHEMA}
+        remember_schemas(connection, [one for one in schemas if one.lower() not in known])
         for schema, name in self.wanted.removed:
             execute(connection, drop_view(qualified(schema, name)))
         self._make(refused_views, most_together)
