@@ -30,13 +30,12 @@ from duckalog.engine.execution import close, closing, execute
 from duckalog.engine.locks import Patience, builders_turn
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog, open_file
 from duckalog.engine.pins import NO_PINS, Source
+from duckalog.engine.place import check_place, check_writable
 from duckalog.engine.probe import JOBS, asking_remote_files, probe
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.publish import (
     Publish,
     Published,
-    check_folder,
-    check_place,
     file_to_build,
     remove_leftovers,
 )
@@ -360,7 +359,7 @@ def _build(
     if is_look and (lost or not is_left):
         raise _ToBeBuilt
     if place and not is_left:
-        check_folder(place)
+        check_writable(place)
     steps = [] if wanted.conflicts else wanted.steps
     with asking_remote_files(connection, plan, steps):
         answers = probe(connection, plan, steps, jobs=options.jobs, progress=options.progress)

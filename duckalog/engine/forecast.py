@@ -12,7 +12,7 @@ from duckalog.engine.build import DEFAULTS, BuildOptions, wanted_of
 from duckalog.engine.execution import closing
 from duckalog.engine.opening import open_catalog
 from duckalog.engine.pin import sources_of, with_file_changes
-from duckalog.engine.publish import check_folder, check_place
+from duckalog.engine.place import check_place, check_writable
 from duckalog.engine.source_state import states_of
 from duckalog.errors import EngineError, Problem
 from duckalog.plan import Plan
@@ -49,8 +49,8 @@ def _refusals(path: str, *, is_written: bool) -> tuple[Problem, ...]:
         return ()
     try:
         check_place(path)
-        if is_written:
-            check_folder(path)
+        if is_written and os.path.exists(path):
+            check_writable(path)
     except EngineError as error:
         return error.problems
     return ()

@@ -35,6 +35,7 @@ from duckalog.engine.opening import (
     refusal,
     replaced,
 )
+from duckalog.engine.place import check_writable, has_log, log_of
 from duckalog.errors import EngineError
 
 logger = logging.getLogger("duckalog.engine")
@@ -77,7 +78,8 @@ def file_to_build(
             _finish(building, path)
             _put_in_place(building, path)
         return
-    taken = _take(path, publish, patience)
+    can_write = os.access(path, os.W_OK)
+    taken = _take(path, publish, patience) if can_write else _lock_to_look(path, patience)
     if isinstance(taken, CopyLock):
         with contextlib.closing(taken) as earlier:
             as_it_is = _opened_as_it_is(path, earlier)
@@ -86,6 +88,8 @@ def file_to_build(
                     if is_current(as_it_is):
                         yield FileToBuild(path, "none", as_it_is)
                         return
+            if not can_write:
+                check_writable(path)
             if publish != "in-place":
                 with _swapped_in(path, earlier, is_current, is_seen=bool(as_it_is)) as file:
                     yield file
@@ -114,57 +118,12 @@ def _swapped_in(
             _swap(building, path, earlier)
 
 
-def check_place(path: str) -> None:
-    """Raise EngineError where no catalog can be built."""
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        raise at_file(
-            path, "the folder of the catalog does not exist", f"Make it: mkdir -p {folder}"
-        )
-    check_file(path)
-    if os.path.islink(path):
-        raise at_file(path, "the symbolic links go round in a circle", "Write the path of a file.")
-    try:
-        os.lstat(path)
-        reason = None
-    except FileNotFoundError:
-        reason = None
-    except OSError as error:  # a name that is too long, a folder that may not be entered
-        reason = error.strerror
-    if reason:
-        raise at_file(path, f"the catalog cannot be written: {reason}")
-    if not os.path.exists(path) and has_log(path):
-        # DuckDB would replay it into the new catalog (1.4, 1.5).
-        message = "the log of a catalog that is gone lies where the new one is to be"
-        raise at_file(path, message, f"Move it away: {log_of(path)}")
-    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
-        raise at_file(path, "the catalog cannot be written", "Check the permissions.")
-
-
-def check_folder(path: str) -> None:
-    """Raise EngineError where DuckDB could open a catalog, but not change it (1.4 to 2.0)."""
-    folder = os.path.dirname(path)
-    if not os.access(folder, os.W_OK):
-        message = "the catalog cannot be written: DuckDB needs to keep a log beside it"
-        raise at_file(path, message, f"Check the permissions of its folder: {folder}")
-
-
 def remove_leftovers(path: str) -> None:
     """Remove what killed builds left beside a catalog; the builders' turn must be held."""
     folder, name = os.path.split(path)
     for entry in os.scandir(folder):
         if entry.name.startswith(f".{name}{_BUILDING}"):
             shutil.rmtree(entry.path, ignore_errors=True)
-
-
-def log_of(path: str) -> str:
-    """Return where DuckDB keeps what is not in the catalog's file yet."""
-    return f"{path}.wal"
-
-
-def has_log(path: str) -> bool:
-    """Say whether there is such a log, or a part of one (1.5)."""
-    return any(os.path.exists(log_of(path) + ending) for ending in ("", ".checkpoint", ".recovery"))
 
 
 def _take(
@@ -189,11 +148,25 @@ def _take(
             if isinstance(locked, CopyLock):
                 return locked
             reasons.append(locked)
-        elif may_look and CAN_LOCK and not is_written_here(path) and not has_log(path):
+        elif may_look and CAN_LOCK and not is_written_here(path):
             lock = CopyLock.take(path)
             if lock:
                 return lock
         problem = _joined(reasons)
+    raise problem
+
+
+def _lock_to_look(path: str, patience: Patience) -> CopyLock:
+    """Return the lock on a catalog that cannot be written, where it can be read."""
+    check_file(path)
+    if not CAN_LOCK or not os.access(path, os.R_OK):
+        check_writable(path)
+    problem = at_file(path, "another process has the catalog open")
+    for _ in patience.attempts(path):
+        lock = CopyLock.take(path)
+        if lock:
+            return lock
+        problem = _why_not_copied(path)
     raise problem
 
 
