@@ -185,8 +185,6 @@ class _OneView:
             return action() if limit is None else within(limit, self.connection, action)
         except TimeoutError as error:
             failure = _Failed(str(error), is_late=True)
-        except duckdb.InterruptException:
-            failure = _Failed(f"no answer within {limit:g} s", is_late=True)
         except duckdb.Error as error:
             failure = _Failed(self._shown(str(error)))
         raise failure

@@ -130,8 +130,8 @@ def _ask(
                 return SourceReport(source, None, problem=problem)
             try:
                 return within(limit_s, cursor, lambda: _answer(cursor, source))
-            except (TimeoutError, duckdb.InterruptException):
-                problem = f"no answer within {limit_s:g} s"
+            except TimeoutError as error:
+                problem = str(error)
             except duckdb.Error as error:
                 problem = plan.redact(str(error)).strip()
             return SourceReport(source, None, problem=problem)
