@@ -10,7 +10,7 @@ from duckdb import DuckDBPyConnection
 from duckalog.bookkeeping import Built, folded, read_built
 from duckalog.engine.execution import closing
 from duckalog.engine.opening import open_catalog
-from duckalog.entry import MAIN_SCHEMA
+from duckalog.entry import BOOKKEEPING_SCHEMA, MAIN_SCHEMA
 from duckalog.errors import EngineError, Problem, nearest, sentences
 from duckalog.errors import Origin as Place
 from duckalog.plan import Plan, ViewStep
@@ -99,6 +99,24 @@ def _standing(connection: DuckDBPyConnection, plan: Plan) -> list[Listed]:
         )
         for schema, view, comment, sql in views
     ]
+
+
+def words_of(plan: Plan, lock_timeout_s: float) -> set[str]:
+    """Return what a query of the catalog may name: its schemas' relations, and their columns.
+
+    As `inventory` it asks no attached database.
+    """
+    words = {word for step in plan.views for word in (step.view, step.name)}
+    if is_built(plan):
+        opened = open_catalog(plan.database, read_only=True, lock_timeout_s=lock_timeout_s)
+        with closing(opened) as connection:
+            for schema, relation, column in connection.execute(
+                "SELECT schema_name, table_name, column_name FROM duckdb_columns()"
+                " WHERE NOT internal AND database_name = current_database()"
+            ).fetchall():
+                if schema != BOOKKEEPING_SCHEMA:
+                    words |= {relation, f"{schema}.{relation}", column}
+    return words
 
 
 def find(views: list[Listed], name: tuple[str, ...], shown: str) -> Listed:
