@@ -19,7 +19,7 @@ from dagster import (
     define_asset_job,
 )
 
-from duckalog import DatabaseStep, DuckalogError, Plan, Source, SourceReport, observe
+from duckalog import DuckalogError, Plan, Source, SourceReport, observe
 from duckalog_dagster.beta import multi_observable
 from duckalog_dagster.specs import (
     ASSETS_PER_OP,
@@ -117,7 +117,7 @@ def observed_versions(
     Those of the views that a view reads are among its own. Local sources are
     left out: a build looks at them itself.
     """
-    files = {step.key: step.file for step in plan.session if isinstance(step, DatabaseStep)}
+    files = {step.key: step.file for step in plan.databases}
     keys = found.sources_in(plan)
     read: dict[str, set[AssetKey]] = {}
     for view in plan.views:

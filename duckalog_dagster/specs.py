@@ -164,7 +164,7 @@ class CatalogSpecs:
 
 def steps_of(plan: Plan) -> Iterator[ViewStep | DatabaseStep]:
     """Yield the steps that are assets, each after those that it needs."""
-    yield from (step for step in plan.session if isinstance(step, DatabaseStep))
+    yield from plan.databases
     yield from plan.views
 
 

@@ -59,7 +59,7 @@ def observe(
     wanted = set(keys) if keys is not None else None
     sources = dict.fromkeys(one for view in plan.views for one in view.sources)
     chosen = [one for one in sources if wanted is None or one.key in wanted]
-    databases = {step.key: step for step in plan.session if isinstance(step, DatabaseStep)}
+    databases = {step.key: step for step in plan.databases}
     local: dict[Source, SourceReport] = {}
     for source in chosen:
         files = _local_files(source, databases.get(source.database))
@@ -118,7 +118,7 @@ def _ask(
     plan = plan.chosen({one.database for one in sources if one.database})
     with closing(duckdb.connect(":memory:")) as connection:
         outcomes = try_session(connection, plan, probe_limit_s=limit_s)
-        databases = {step.key for step in plan.session if isinstance(step, DatabaseStep)}
+        databases = {step.key for step in plan.databases}
         problems = {key: outcome.problems for key, outcome in outcomes.items() if outcome.problems}
         if problems.keys() - databases:  # what all sources are read through
             problems_of_all = (problem for of_it in problems.values() for problem in of_it)

@@ -25,7 +25,7 @@ from duckalog.engine.progress import Progress, untold
 from duckalog.engine.session import try_session
 from duckalog.entry import Scan
 from duckalog.errors import Problem
-from duckalog.plan import DatabaseStep, Plan, ViewStep
+from duckalog.plan import Plan, ViewStep
 from duckalog.statements import create_view
 from duckalog.views.pinned import PinnedDelta, PinnedFiles, PinnedIceberg, Unpinnable
 
@@ -56,18 +56,13 @@ def sources_of(plan: Plan, *, jobs: int) -> tuple[dict[str, Source], list[Proble
     pinned = [step for step in plan.views if step.pin]
     if not pinned:
         return {}, []
-    needed = {need for step in pinned for need in step.needs}
-    needed |= {need for step in plan.session if step.key in needed for need in step.needs}
-    session = tuple(
-        step for step in plan.session if not isinstance(step, DatabaseStep) or step.key in needed
-    )
+    only_those = plan.attaching({need for step in pinned for need in step.needs})
     with closing(duckdb.connect(":memory:")) as connection:
-        only_those = msgspec.structs.replace(plan, session=session)
         outcomes = try_session(connection, only_those)
         problems = [one for outcome in outcomes.values() for one in outcome.problems]
         absent = {key for key, outcome in outcomes.items() if not outcome.is_well}
         # All views read through settings, secrets and extensions.
-        is_whole = all(isinstance(step, DatabaseStep) for step in session if step.key in absent)
+        is_whole = absent <= {step.key for step in only_those.databases}
         within = [step for step in pinned if is_whole and not absent.intersection(step.needs)]
         found = find_sources(connection, only_those, within, jobs=jobs)
     for step in pinned:

@@ -92,17 +92,16 @@ def database_reports(
     Those whose keys are in `asked` are asked about themselves, but for those with `problems`.
     """
     found = []
-    for step in plan.session:
-        if isinstance(step, DatabaseStep):
-            problem = problems.get(step.key)
-            is_asked = step.key in asked and not problem
-            version, tables = _about(connection, step) if is_asked else ("", None)
-            report = DatabaseReport(step.key, step.database_type, seconds[step.key])
-            found.append(
-                report._replace(
-                    server_version=version, tables=tables, origin=step.origin, problem=problem
-                )
+    for step in plan.databases:
+        problem = problems.get(step.key)
+        is_asked = step.key in asked and not problem
+        version, tables = _about(connection, step) if is_asked else ("", None)
+        report = DatabaseReport(step.key, step.database_type, seconds[step.key])
+        found.append(
+            report._replace(
+                server_version=version, tables=tables, origin=step.origin, problem=problem
             )
+        )
     return tuple(found)
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from duckalog.locations import is_remote
-from duckalog.plan import DatabaseStep, Plan, ViewStep
+from duckalog.plan import Plan, ViewStep
 
 REMOTE = "remote"
 """The state of sources that only the network knows: they count as unchanged."""
@@ -20,7 +20,7 @@ def states_of(plan: Plan) -> dict[str, str | None]:
     For local files, and for local databases that the view reads, it is a hash
     of names, sizes and times; None where only DuckDB knows what a view reads.
     """
-    databases = {step.key: step.file for step in plan.session if isinstance(step, DatabaseStep)}
+    databases = {step.key: step.file for step in plan.databases}
     known: dict[str, str] = {}
     return {step.key: _state(step, databases, known) for step in plan.views}
 

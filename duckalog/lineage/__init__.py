@@ -23,7 +23,7 @@ from duckalog.lineage.model import (
     ViewLineage,
 )
 from duckalog.lineage.stub_catalog import Bound, Column, StubCatalog
-from duckalog.plan import DatabaseStep, Plan, ViewStep
+from duckalog.plan import Plan, ViewStep
 from duckalog.references import Name, Reading, readings_of
 from duckalog.sql import qualified, select_all
 
@@ -115,9 +115,7 @@ class _Databases:
     """Tells which names of a query are tables of attached databases."""
 
     def __init__(self, plan: Plan) -> None:
-        self._steps = {
-            step.name.lower(): step for step in plan.session if isinstance(step, DatabaseStep)
-        }
+        self._steps = {step.name.lower(): step for step in plan.databases}
         self._schemas = {step.schema.lower() for step in plan.views}
         self._known: dict[tuple[str, ...], Relation] = {}
 

@@ -8,7 +8,7 @@ views, comments) is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import msgspec
@@ -77,13 +77,31 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         A name is a view's (`orders`, `analytics.orders`), or the key of a step
         (`attachment:crm`). Raises ConfigError for one that the plan does not have.
         """
-        wanted = self._keys_of(names)
+        known = self._views_by_name
+        known |= {step.key.lower(): step.key for step in (*self.views, *self.databases)}
+        wanted = self._keys_of(names, known, "write name, schema.name or attachment:alias.")
         views = tuple(step for step in self.views if step.key in wanted)
-        needs = self._needed_by(wanted)
+        return msgspec.structs.replace(self.attaching(self.needed_by(wanted)), views=views)
+
+    def views_called(self, names: Iterable[str]) -> tuple[ViewStep, ...]:
+        """Return the views of some names (`orders`, `analytics.orders`), in build order.
+
+        Raises ConfigError for a name that no view has.
+        """
+        wanted = self._keys_of(names, self._views_by_name, "write name, or schema.name.")
+        return tuple(step for step in self.views if step.key in wanted)
+
+    @property
+    def databases(self) -> tuple[DatabaseStep, ...]:
+        """The attachments and catalogs of the session."""
+        return tuple(step for step in self.session if isinstance(step, DatabaseStep))
+
+    def attaching(self, keys: Container[str]) -> Plan:
+        """Return the plan whose session attaches only the databases whose keys are given."""
         session = tuple(
-            step for step in self.session if not isinstance(step, DatabaseStep) or step.key in needs
+            step for step in self.session if not isinstance(step, DatabaseStep) or step.key in keys
         )
-        return msgspec.structs.replace(self, views=views, session=session)
+        return msgspec.structs.replace(self, session=session)
 
     def readers_of(self, keys: Iterable[str]) -> tuple[ViewStep, ...]:
         """Return the views that read any of the steps `keys`, directly or not, without these."""
@@ -97,32 +115,34 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                     found.append(step)
         return tuple(found)
 
-    def _needed_by(self, keys: set[str]) -> set[str]:
+    def needed_by(self, keys: Iterable[str]) -> set[str]:
+        """Return the keys of some steps, and of all that these need, directly or through views."""
         needed = set(keys)
         for step in reversed(self.views):
             if step.key in needed:
                 needed.update(step.needs)
         return needed
 
-    def _keys_of(self, names: Iterable[str]) -> set[str]:
-        known: dict[str, str] = {}
-        for view in self.views:
-            names_of_it = (view.name, view.view) if view.schema == MAIN_SCHEMA else (view.name,)
-            known |= dict.fromkeys((one.lower() for one in (view.key, *names_of_it)), view.key)
-        databases = (step for step in self.session if isinstance(step, DatabaseStep))
-        known |= {step.key.lower(): step.key for step in databases}
+    @property
+    def _views_by_name(self) -> dict[str, str]:
+        """The keys of views by each of their names, in lower case."""
+        known = {step.name.lower(): step.key for step in self.views}
+        in_main = (step for step in self.views if step.schema == MAIN_SCHEMA)
+        return known | {step.view.lower(): step.key for step in in_main}
+
+    def _keys_of(self, names: Iterable[str], known: Mapping[str, str], how: str) -> set[str]:
+        """Return the keys of names; raises ConfigError for each that is not `known`."""
         names = list(names)
-        problems = [
-            Problem(
-                Origin(self.file),
-                f'no view is called "{shown(name)}"',
-                sentences(nearest(name, known)),
+        unknown = [name for name in names if name.lower() not in known]
+        if unknown:
+            raise ConfigError(
+                Problem(
+                    Origin(self.file),
+                    f'no view is called "{shown(name)}"',
+                    sentences(nearest(name, known), how),
+                )
+                for name in unknown
             )
-            for name in names
-            if name.lower() not in known
-        ]
-        if problems:
-            raise ConfigError(problems)
         return {known[name.lower()] for name in names}
 
     def place_of(self, problem: Problem) -> tuple[int, int]:
