@@ -16,8 +16,8 @@ from duckalog.cli.group import (
 )
 from duckalog.cli.log import is_logged, log_options, logged, tell_problem
 from duckalog.cli.progress import progress_bar
-from duckalog.cli.terminal import shown_view, tally
-from duckalog.errors import EngineError, shown_path
+from duckalog.cli.terminal import tally
+from duckalog.errors import EngineError, shown_path, shown_view
 
 if TYPE_CHECKING:
     from duckalog.changes import Change, Diff, FileChanges

@@ -20,7 +20,7 @@ from duckalog.engine.probe import no_such_column
 from duckalog.engine.verdicts import Sample, Status, Verdict
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import Problem
-from duckalog.plan import CheckStep
+from duckalog.plan import CheckStep, view_key
 from duckalog.sql import literal, search_path, select_all
 from duckalog.statements import describe, reset_option, set_option
 from duckalog.values import execute_with
@@ -93,7 +93,7 @@ def _names_found_as_in(connection: DuckDBPyConnection, schema: str) -> Iterator[
 def verdict_on(check: CheckStep, status: Status) -> Verdict:
     """Return the bare verdict on a check of a view."""
     return Verdict(
-        subject=f"view:{check.schema}.{check.view}",
+        subject=view_key(check.schema, check.view),
         name=check.name,
         kind=check.kind,
         severity=check.severity,

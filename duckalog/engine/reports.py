@@ -17,7 +17,7 @@ from duckalog.changes import drift
 from duckalog.engine.apply import ViewReport
 from duckalog.engine.publish import Published
 from duckalog.errors import Origin, Problem
-from duckalog.plan import DatabaseStep, Plan
+from duckalog.plan import DatabaseStep, Plan, view_key
 from duckalog.sql import literal
 
 logger = logging.getLogger("duckalog.engine")
@@ -147,7 +147,7 @@ def data_versions(
 
 def key_of(view: ViewReport) -> str:
     """Return the key of a view's step."""
-    return f"view:{view.schema}.{view.name}"
+    return view_key(view.schema, view.name)
 
 
 def with_version(view: ViewReport, versions: Mapping[str, str]) -> ViewReport:

@@ -12,7 +12,8 @@ from duckalog.bookkeeping import ViewName, folded
 from duckalog.config import catalog_name
 from duckalog.engine.execution import at_file, closing, execute
 from duckalog.engine.opening import open_catalog
-from duckalog.entry import BOOKKEEPING_SCHEMA
+from duckalog.entry import BOOKKEEPING_SCHEMA, MAIN_SCHEMA
+from duckalog.errors import shown_view
 from duckalog.sql import enum, literal, qualified, split_name
 from duckalog.statements import attach, copy_schema, drop_view, export_database
 
@@ -48,7 +49,7 @@ class StoredView(NamedTuple):
     @property
     def shown(self) -> str:
         """The name as people say it."""
-        return self.name if self.schema == "main" else f"{self.schema}.{self.name}"
+        return shown_view(self.schema, self.name)
 
 
 class StoredObject(NamedTuple):
@@ -63,8 +64,7 @@ class StoredObject(NamedTuple):
     @property
     def shown(self) -> str:
         """The kind and the name as people say it."""
-        name = self.name if self.schema == "main" else f"{self.schema}.{self.name}"
-        return f'{self.kind} "{name}"'
+        return f'{self.kind} "{shown_view(self.schema, self.name)}"'
 
 
 class StoredCatalog(NamedTuple):
@@ -131,7 +131,7 @@ def _read(connection: DuckDBPyConnection, file: str) -> StoredCatalog:
     return StoredCatalog(
         file=file,
         name=catalog_name(file),
-        schemas=tuple(name for (name,) in schemas if name not in ("main", BOOKKEEPING_SCHEMA)),
+        schemas=tuple(name for (name,) in schemas if name not in (MAIN_SCHEMA, BOOKKEEPING_SCHEMA)),
         views=tuple(views),
         objects=tuple(objects),
     )
@@ -207,7 +207,7 @@ def _definitions(stored: StoredCatalog) -> dict[tuple[str, str, str], str]:
         name = _NAME.match(text, kind.end()) if kind else None
         if kind and name:
             parts = split_name(name.group())
-            schema, own = parts if len(parts) == 2 else ("main", parts[-1])
+            schema, own = parts if len(parts) == 2 else (MAIN_SCHEMA, parts[-1])
             key = (kind[1].lower(), *folded((schema, own)))
             found[key] = text[name.end() :].strip("; \n")
     return found

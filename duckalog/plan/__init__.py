@@ -20,9 +20,16 @@ from duckalog.environment import PLACEHOLDER, is_unfilled
 from duckalog.errors import ConfigError, KeyPath, Origin, Problem, nearest, sentences, shown
 from duckalog.parser import Parser
 from duckalog.plan.checks import CheckQueries
-from duckalog.plan.paths import with_absolute_paths
+from duckalog.plan.paths import place_of_query, with_absolute_paths
 from duckalog.plan.session import session_steps
-from duckalog.plan.steps import CheckStep, DatabaseStep, ExtensionStep, Step, ViewStep
+from duckalog.plan.steps import (
+    CheckStep,
+    DatabaseStep,
+    ExtensionStep,
+    Step,
+    ViewStep,
+    view_key,
+)
 from duckalog.plan.views import view_steps
 from duckalog.redaction import Redactor
 from duckalog.references import Reading, readings_of
@@ -39,6 +46,7 @@ __all__ = [
     "ViewStep",
     "plan",
     "problems_of",
+    "view_key",
 ]
 
 
@@ -224,7 +232,7 @@ class _Draft:
         )
         self.config = msgspec.structs.replace(config, views=views)
         reading_of = {id(view): reading for view, reading in zip(located, of_views, strict=True)}
-        places = [*(_place_of_query(config, view) for view in queries), *checks.places]
+        places = [*(place_of_query(config, view) for view in queries), *checks.places]
         self.readings = list(zip(places, readings, strict=True))
         self.steps: list[ViewStep] = []
         try:
@@ -270,7 +278,7 @@ def _refused(
 ) -> Iterator[Problem]:
     for view, reading in zip(views, readings, strict=True):
         if reading.refusal and not is_unfilled(view.sql):
-            place = _place_of_query(config, view)
+            place = place_of_query(config, view)
             yield Problem(place, reading.refusal, reading.remedy, view.name)
 
 
@@ -288,9 +296,5 @@ def _naming_their_catalog(
                 message = f'the query names its own catalog, "{shown(name)}"'
                 better = shown(joined_name(relation[1:]))
                 remedy = f"That breaks where the file is called otherwise. Write: {better}"
-                yield Problem(_place_of_query(config, view), message, remedy, view.name)
+                yield Problem(place_of_query(config, view), message, remedy, view.name)
                 break
-
-
-def _place_of_query(config: Config, view: SelectView) -> Origin:
-    return config.at(view, "sql_file" if view.sql_file else "sql")
