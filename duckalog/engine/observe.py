@@ -16,6 +16,7 @@ from duckalog.engine.probe import JOBS, in_parallel
 from duckalog.engine.session import PROBE_LIMIT_S, try_session
 from duckalog.entry import Source
 from duckalog.errors import EngineError
+from duckalog.locations import files_matching
 from duckalog.plan import DatabaseStep, Plan
 from duckalog.sql import literal
 from duckalog.values import execute_with
@@ -80,7 +81,8 @@ def _local_files(source: Source, database: DatabaseStep | None) -> list[_File] |
     (uri,) = source.location
     if "://" in uri:
         return None
-    return list(_stated(pattern for one in _patterns(source.kind, uri) for pattern in _glob(one)))
+    patterns = _patterns(source.kind, uri)
+    return list(_stated(name for pattern in patterns for name in files_matching(pattern)))
 
 
 def _patterns(kind: str, uri: str) -> Iterator[str]:
@@ -91,10 +93,6 @@ def _patterns(kind: str, uri: str) -> Iterator[str]:
         yield f"{glob.escape(uri)}/metadata/*.json"
     else:
         yield uri
-
-
-def _glob(pattern: str) -> list[str]:
-    return sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else [pattern]
 
 
 def _stated(names: Iterable[str]) -> Iterator[_File]:
