@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from duckalog.bookkeeping import ViewName, folded
 from duckalog.config import catalog_name
 from duckalog.engine.execution import at_file, closing, execute
+from duckalog.engine.inventory import CommentedColumn, commented_columns
 from duckalog.engine.opening import open_catalog
 from duckalog.entry import BOOKKEEPING_SCHEMA, MAIN_SCHEMA
 from duckalog.errors import shown_view
@@ -23,14 +24,6 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT_S = 10.0
 
 
-class StoredColumn(NamedTuple):
-    """A column of a view as the file has it."""
-
-    name: str
-    type: str
-    comment: str | None
-
-
 class StoredView(NamedTuple):
     """A view as the file has it: `aliases` name its columns, and `query` is None if unreadable."""
 
@@ -39,7 +32,7 @@ class StoredView(NamedTuple):
     query: str | None
     aliases: tuple[str, ...]
     comment: str | None
-    columns: tuple[StoredColumn, ...]
+    columns: tuple[CommentedColumn, ...]
 
     @property
     def key(self) -> ViewName:
@@ -110,14 +103,9 @@ _OWN = "NOT internal AND database_name = current_database()"
 
 
 def _read(connection: DuckDBPyConnection, file: str) -> StoredCatalog:
-    columns: dict[ViewName, list[StoredColumn]] = {}
-    for schema, relation, *column in connection.execute(
-        f"SELECT schema_name, table_name, column_name, data_type, comment FROM duckdb_columns()"
-        f" WHERE {_OWN} ORDER BY schema_oid, table_oid, column_index"
-    ).fetchall():
-        columns.setdefault((schema, relation), []).append(StoredColumn(*column))
+    columns = commented_columns(connection)
     views = [
-        _view(schema, name, sql, comment, tuple(columns.get((schema, name), ())))
+        _view(schema, name, sql, comment, columns.get((schema, name), ()))
         for schema, name, sql, comment in connection.execute(
             f"SELECT schema_name, view_name, sql, comment FROM duckdb_views() WHERE {_OWN}"
             " AND NOT temporary ORDER BY view_oid"
@@ -236,7 +224,7 @@ _AS = re.compile(r"\s*(?:WITH\s*\([^()]*\)\s*)?AS\s*", re.IGNORECASE)
 
 
 def _view(
-    schema: str, name: str, sql: str, comment: str | None, columns: tuple[StoredColumn, ...]
+    schema: str, name: str, sql: str, comment: str | None, columns: tuple[CommentedColumn, ...]
 ) -> StoredView:
     """Return a view, its query being what DuckDB wrote behind the names."""
     query, aliases = None, ()
