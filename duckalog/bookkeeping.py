@@ -183,14 +183,9 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
 
 def forget(connection: duckdb.DuckDBPyConnection, names: Iterable[ViewName]) -> None:
     """Take views out of the memory, whether or not they are in it."""
-    rows = [dict(zip(("schema", "view"), folded(name), strict=True)) for name in names]
-    for table in (_VIEWS, _FILES) if rows else ():
-        execute_with(
-            connection,
-            f"DELETE FROM {table} WHERE (lower(schema_name), lower(view_name)) IN"
-            f" (SELECT (row.schema, row.view) FROM ({_unnested('schema', 'view')}))",
-            [json.dumps(rows)],
-        )
+    names = list(names)
+    for table in (_VIEWS, _FILES) if names else ():
+        execute_with(connection, f"DELETE FROM {table} WHERE {_is_named()}", [_as_json(names)])
 
 
 def remember_schema(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
@@ -295,15 +290,9 @@ def remember(
 
 def unsettle(connection: duckdb.DuckDBPyConnection, names: Iterable[ViewName]) -> None:
     """Have the next build make views again, because of what was done to those that they read."""
-    rows = [dict(zip(("schema", "view"), folded(name), strict=True)) for name in names]
-    if rows:
-        execute_with(
-            connection,
-            f"UPDATE {_VIEWS} SET source_state = NULL"
-            " WHERE (lower(schema_name), lower(view_name)) IN"
-            f" (SELECT (row.schema, row.view) FROM ({_unnested('schema', 'view')}))",
-            [json.dumps(rows)],
-        )
+    if names := list(names):
+        statement = f"UPDATE {_VIEWS} SET source_state = NULL WHERE {_is_named()}"
+        execute_with(connection, statement, [_as_json(names)])
 
 
 def remember_report(connection: duckdb.DuckDBPyConnection, build_id: str, report: str) -> None:
@@ -345,6 +334,16 @@ def _unnested(*fields: str) -> str:
     """Return the query of rows that are given as one JSON text."""
     struct = ", ".join(f"{field} VARCHAR" for field in fields)
     return f"SELECT unnest($1::JSON::STRUCT({struct})[]) AS row"
+
+
+def _is_named() -> str:
+    """Return the condition that a row is of one of the views that `_as_json` gives."""
+    given = f"SELECT (row.schema, row.view) FROM ({_unnested('schema', 'view')})"
+    return f"(lower(schema_name), lower(view_name)) IN ({given})"
+
+
+def _as_json(names: Iterable[ViewName]) -> str:
+    return json.dumps([{"schema": schema, "view": view} for schema, view in map(folded, names)])
 
 
 def learn(connection: duckdb.DuckDBPyConnection) -> dict[ViewName, tuple[Column, ...]]:
