@@ -76,11 +76,12 @@ class CatalogSpecs:
         """Return the assets of the sources of the filled plan, by the sources' own keys there."""
         found: dict[str, AssetKey] = {}
         for asset, theirs in self.steps_in(filled).items():
-            pair = self.steps[asset], theirs
-            if isinstance(pair[0], ViewStep) and isinstance(pair[1], ViewStep):
-                ours, sources = pair[0].sources, pair[1].sources
-                if len(ours) == len(sources):
-                    found |= {b.key: self.keys[a.key] for a, b in zip(ours, sources, strict=True)}
+            ours = self.steps[asset]
+            if not (isinstance(ours, ViewStep) and isinstance(theirs, ViewStep)):
+                continue
+            if len(ours.sources) == len(theirs.sources):
+                for own, their in zip(ours.sources, theirs.sources, strict=True):
+                    found[their.key] = self.keys[own.key]
         return found
 
     def chosen(self, select: str, exclude: str = "") -> CatalogSpecs:
