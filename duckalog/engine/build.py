@@ -25,7 +25,7 @@ from duckalog.bookkeeping import (
     remembered_report,
 )
 from duckalog.changes import Diff, diff, drift
-from duckalog.engine.apply import ViewReport, apply_catalog, drop_empty_schemas, leaves_as_is
+from duckalog.engine.apply import apply_catalog, drop_empty_schemas, leaves_as_is
 from duckalog.engine.execution import close, closing, execute
 from duckalog.engine.locks import Patience, builders_turn
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog, open_file
@@ -43,6 +43,7 @@ from duckalog.engine.reach import reach, with_failures
 from duckalog.engine.reports import (
     BuildReport,
     DatabaseReport,
+    ViewReport,
     data_versions,
     database_reports,
     key_of,

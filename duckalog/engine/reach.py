@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from duckdb import DuckDBPyConnection
 
-from duckalog.engine.apply import ViewReport
 from duckalog.engine.execution import is_abandoned
+from duckalog.engine.reports import ViewReport
 from duckalog.engine.session import try_session
 from duckalog.errors import EngineError, Problem
 from duckalog.plan import Plan

@@ -13,8 +13,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column, Memory, ViewName, folded
-from duckalog.changes import drift
-from duckalog.engine.apply import ViewReport
+from duckalog.changes import Action, drift
 from duckalog.engine.publish import Published
 from duckalog.errors import Origin, Problem
 from duckalog.plan import DatabaseStep, Plan, view_key
@@ -34,6 +33,26 @@ _ASKED = {
         "SELECT sqlite_version(), count(*) FROM sqlite_master WHERE type IN ('table', 'view')",
     ),
 }
+
+
+class ViewReport(NamedTuple):
+    """What a build did with a view.
+
+    `drift` says how its columns differ from those of the last build, where its
+    definition did not change. One that was removed or failed has no columns.
+    `data_version` is told by builds that have an id: it differs where the
+    view's definition, its columns, or what it reads differ.
+    """
+
+    schema: str
+    name: str
+    action: Action
+    seconds: float = 0.0
+    columns: tuple[Column, ...] = ()
+    origin: Origin = Origin()
+    drift: tuple[str, ...] = ()
+    problem: Problem | None = None
+    data_version: str = ""
 
 
 class DatabaseReport(NamedTuple):
