@@ -228,8 +228,8 @@ def build_duckalog_asset_specs(
     config: ConfigPath, translator: DuckalogTranslator | None = None
 ) -> list[AssetSpec]:
     """Return the specs of a config's databases and views, and of the sources that they read."""
-    found = catalog_specs(config, translator)
-    return [*found.sources, *found.specs]
+    catalog = catalog_specs(config, translator)
+    return [*catalog.sources, *catalog.specs]
 
 
 def build_duckalog_check_specs(

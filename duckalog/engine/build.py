@@ -29,7 +29,7 @@ from duckalog.engine.apply import apply_catalog, drop_empty_schemas, leaves_as_i
 from duckalog.engine.execution import close, closing, execute
 from duckalog.engine.locks import Patience, builders_turn
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog, open_file
-from duckalog.engine.pins import NO_PINS, Source
+from duckalog.engine.pins import NO_PINS, PinnedSource
 from duckalog.engine.probe import JOBS, asking_remote_files, probe
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.publish import (
@@ -357,7 +357,7 @@ def _build(
     options.progress("session", 0, 0)
     asked_for = plan
     plan, seconds, lost, out_of_reach = reach(connection, plan)
-    sources: dict[str, Source] = {}
+    sources: dict[str, PinnedSource] = {}
     if is_pinned := any(step.pin for step in plan.views):
         from duckalog.engine.pin import find_sources, pin_views  # most catalogs pin nothing
 
