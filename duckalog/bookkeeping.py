@@ -15,8 +15,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from duckalog.entry import BOOKKEEPING_SCHEMA
-from duckalog.errors import EngineError, Problem, key_path
-from duckalog.errors import Origin as Place
+from duckalog.errors import EngineError, Origin, Problem, key_path
 from duckalog.plan import ViewStep
 from duckalog.sql import qualified
 from duckalog.values import execute_with
@@ -140,7 +139,7 @@ def read_memory(connection: duckdb.DuckDBPyConnection, file: str) -> Memory:
     (found,) = connection.execute(f"SELECT max(format) FROM {_CATALOG}").fetchone() or (FORMAT,)
     if found is not None and found > FORMAT:
         message = f"a newer duckalog built this catalog (format {found}, this one knows {FORMAT})"
-        raise EngineError(Problem(Place(file), message, "Upgrade duckalog."))
+        raise EngineError(Problem(Origin(file), message, "Upgrade duckalog."))
     rows = connection.execute(
         "SELECT schema_name, view_name, fingerprint, definition_hash, source_state, query"
         f" FROM {_VIEWS}"
@@ -325,7 +324,7 @@ def remembered_report(connection: duckdb.DuckDBPyConnection, build_id: str) -> s
     return str(found[0]) if found else None
 
 
-def _place(origin: Place) -> str:
+def _place(origin: Origin) -> str:
     """Return where a view is stated, the same whatever the folder and the working directory."""
     return f"{os.path.basename(origin.file)}:{origin.line}: {key_path(origin.path)}"
 

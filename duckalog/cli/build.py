@@ -88,8 +88,8 @@ def build(
         else:
             click.echo(script, nl=False)
         return
-    is_seen = not as_json and not is_logged(verbose=verbose)
-    with logged(verbose=verbose), progress_bar(wanted=is_seen) as progress:
+    has_bar = not as_json and not is_logged(verbose=verbose)
+    with logged(verbose=verbose), progress_bar(wanted=has_bar) as progress:
         report = api.build(
             config,
             db_path,

@@ -66,8 +66,8 @@ def plan(
     from duckalog import api
 
     drift: dict[str, tuple[str, ...]] = {}
-    is_seen = refresh and not as_json and not is_logged()
-    with logged(), progress_bar(wanted=is_seen) as progress:
+    has_bar = refresh and not as_json and not is_logged()
+    with logged(), progress_bar(wanted=has_bar) as progress:
         found = api.diff(config, db_path, env_file=env_file, prune=not no_prune, adopt=adopt)
         if refresh:
             drift, found = _ask_sources(

@@ -10,7 +10,7 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import columns_in, folded
 from duckalog.engine.build import build_in_memory
-from duckalog.engine.checking import SAMPLE_ROWS, BuiltColumns, Looking, not_run, verdicts_of
+from duckalog.engine.checking import SAMPLE_ROWS, BuiltColumns, CheckContext, not_run, verdicts_of
 from duckalog.engine.execution import abandon, close, closing, is_abandoned
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog
 from duckalog.engine.session import PROBE_LIMIT_S, Outcome, prepare_cursor, try_session
@@ -82,7 +82,7 @@ class _Catalog:
         self.options = options
         self.outcomes = outcomes
         self.built = built
-        self.looking = Looking(options.sample, options.timeout_s, built)
+        self.context = CheckContext(options.sample, options.timeout_s, built)
         self.gone = self._views_without_source()
 
     def report(self, start: float) -> CheckReport:
@@ -174,7 +174,7 @@ class _Catalog:
         can_run = [check for check in checks if not lacking[check.name]]
         try:
             prepare_cursor(cursor, self.plan)
-            found = {one.name: one for one in verdicts_of(cursor, can_run, self.looking)}
+            found = {one.name: one for one in verdicts_of(cursor, can_run, self.context)}
         except EngineError as error:  # a setting, of which the report tells
             reason = str(error)
             found = {check.name: not_run(check, _NO_SESSION, cause=reason) for check in can_run}

@@ -12,8 +12,7 @@ from duckalog.bookkeeping import Built, ViewName, folded, read_built
 from duckalog.engine.execution import closing
 from duckalog.engine.opening import open_catalog
 from duckalog.entry import BOOKKEEPING_SCHEMA, MAIN_SCHEMA
-from duckalog.errors import EngineError, Problem, nearest, sentences
-from duckalog.errors import Origin as Place
+from duckalog.errors import EngineError, nearest, sentences
 from duckalog.plan import Plan, ViewStep
 
 
@@ -137,9 +136,7 @@ def find(views: list[Listed], name: tuple[str, ...], shown: str) -> Listed:
         return same[0]
     names = [f"{one.schema}.{one.name}" for one in same or views]
     if same:
-        raise EngineError(
-            Problem(Place(), f'several views are called "{shown}"', f"They are {', '.join(names)}.")
-        )
+        raise EngineError(f'several views are called "{shown}"', f"They are {', '.join(names)}.")
     known = [*names, *(one.name for one in views)]
     remedy = sentences(nearest(shown, known), "to see them: duckalog ls")
-    raise EngineError(Problem(Place(), f'no view is called "{shown}"', remedy))
+    raise EngineError(f'no view is called "{shown}"', remedy)

@@ -98,10 +98,10 @@ def lineage_of(plan: Plan, known: KnownColumns) -> Lineage:
     Views that are raw SQL need none of their own. Nothing is opened.
     """
     with StubCatalog(plan) as stubs:
-        work = _Work(plan, known, stubs)
+        derivation = _Derivation(plan, known, stubs)
         for step in plan.views:
-            work.prepare(step)
-        found = dict(work.traced())
+            derivation.prepare(step)
+        found = dict(derivation.traced())
     return Lineage(tuple(found[step.key] for step in plan.views))
 
 
@@ -131,7 +131,9 @@ class _Databases:
             yield name, self._known.setdefault(folded, Relation("table", parts))
 
 
-class _Work:
+class _Derivation:
+    """Derives the lineage of a plan's views: stubs of all that they read first, then the traces."""
+
     def __init__(self, plan: Plan, known: KnownColumns, stubs: StubCatalog) -> None:
         self.plan = plan
         self.known = dict(known)
