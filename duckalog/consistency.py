@@ -35,10 +35,11 @@ _SECTIONS = (
 
 
 class Doubts(NamedTuple):
-    """What other problems of a config may have hidden.
+    """What cannot be judged of a config, because other problems may hide it.
 
-    `names` are those that its files state in each section, also of things that
-    are wrong by themselves; `is_complete` says whether all that is stated was seen.
+    An entry that is wrong by itself is not in the config, and still is no unknown name:
+    `names` are those that its files state in each section, and `is_complete` says whether
+    all that they state was seen. Without `has_database` the catalog's name is not known.
     """
 
     names: frozenset[tuple[str, str]] = frozenset()

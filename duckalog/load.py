@@ -113,10 +113,10 @@ def read_config(
 
 def in_order_of_files(problems: Iterable[Problem]) -> ConfigError:
     """Return the error with every problem once: file by file, and in the order of its lines."""
-    told = list(dict.fromkeys(problems))
-    files = list(dict.fromkeys(problem.origin.file for problem in told))
+    once = list(dict.fromkeys(problems))
+    files = list(dict.fromkeys(problem.origin.file for problem in once))
     return ConfigError(
-        sorted(told, key=lambda one: (files.index(one.origin.file), one.origin.line))
+        sorted(once, key=lambda one: (files.index(one.origin.file), one.origin.line))
     )
 
 

@@ -90,7 +90,7 @@ def _session(words: Iterable[str]) -> PromptSession[str]:
             "pip install duckdb-cli",
         ) from None
     folder = click.get_app_dir("duckalog")
-    os.makedirs(folder, exist_ok=True)
+    os.makedirs(folder, mode=0o700, exist_ok=True)  # what was typed may hold a password
     keys = KeyBindings()
     session: PromptSession[str] = PromptSession(
         "duckalog> ",

@@ -131,7 +131,7 @@ def _struct(struct: type[msgspec.Struct]) -> Decoder:
             return _decoder(chosen)(data, path, context)
         known, required = _fields_of(struct)
         values: dict[str, Any] = {}
-        told = len(context.problems)
+        before = len(context.problems)
         for key, value in data.items():
             field = known.get(key)
             if field is None:
@@ -144,7 +144,7 @@ def _struct(struct: type[msgspec.Struct]) -> Decoder:
         for key in required:
             if key not in data:
                 context.problem(path, f'the key "{key}" is missing')
-        is_wrong = len(context.problems) > told
+        is_wrong = len(context.problems) > before
         if (is_wrong and not is_section) or not values.keys() >= set(required.values()):
             return INVALID
         if has_origin:
@@ -180,9 +180,9 @@ def _one_or_many(items: Decoder) -> Decoder:
     def decode_one_or_many(data: Data, path: KeyPath, context: Context) -> Any:
         if isinstance(data, list):
             return items(data, path, context) if data else wrong(data, "items", path, context)
-        told = len(context.problems)
+        first = len(context.problems)
         decoded = items([data], path, context)
-        _tell_at(path, context, told)
+        _move_problems(path, context, first)
         return decoded
 
     return decode_one_or_many
@@ -192,15 +192,15 @@ def _short_form(decoder: Decoder, key: str) -> Decoder:
     def decode_short_form(data: Data, path: KeyPath, context: Context) -> Any:
         if isinstance(data, dict):
             return decoder(data, path, context)
-        told = len(context.problems)
+        first = len(context.problems)
         decoded = decoder({key: data}, path, context)
-        _tell_at(path, context, told)
+        _move_problems(path, context, first)
         return decoded
 
     return decode_short_form
 
 
-def _tell_at(path: KeyPath, context: Context, first: int) -> None:
+def _move_problems(path: KeyPath, context: Context, first: int) -> None:
     """Move the problems from the `first` on to `path`: the file has no keys below it."""
     if len(context.problems) > first:
         origin = context.locate(path)

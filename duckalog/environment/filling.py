@@ -1,4 +1,4 @@
-"""Values of the environment put into a document, and the memory of which were."""
+"""Values of the environment put into a document, and which of them are to be hidden later."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from duckalog.redaction import (
 from duckalog.user_sql import replace_in_sql
 
 _LOGIN = re.compile(r"://[^/\s'\"]*@")
+
 SQL_TEXTS: tuple[tuple[str, ...], ...] = (
     ("duckdb", "pragmas"),
     ("views", "sql"),
@@ -124,6 +125,8 @@ def fill_text(
 
 
 class _Filler:
+    """Fills texts, and collects the uses of variables and what is wrong."""
+
     def __init__(
         self, locate: Callable[[KeyPath], Origin], environment: Mapping[str, str] | None
     ) -> None:
@@ -153,11 +156,10 @@ class _Filler:
         if self.environment is None or not PLACEHOLDER.search(text):
             return text
 
-        told = len(self.problems)
-        first = len(self.uses)
+        problems_before, uses_before = len(self.problems), len(self.uses)
         values = iter([self._value(match, path, text) for match in PLACEHOLDER.finditer(text)])
-        self.uses[first:] = dict.fromkeys(self.uses[first:])
-        if len(self.problems) > told:
+        self.uses[uses_before:] = dict.fromkeys(self.uses[uses_before:])
+        if len(self.problems) > problems_before:
             return text
         if not is_sql:
             return Filled(PLACEHOLDER.sub(lambda _match: next(values), text), text)

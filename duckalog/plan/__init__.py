@@ -44,7 +44,11 @@ __all__ = [
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """The steps of a catalog in the order they run; consumers never look back to the config."""
+    """The steps of a catalog in the order they run; consumers never look back to the config.
+
+    `file` is the config's, `files` are all that it was read from, and `database` is the path
+    of the catalog's own file, or `:memory:`.
+    """
 
     file: str
     files: tuple[str, ...]
@@ -184,8 +188,8 @@ def problems_of(config: Config, problems: Sequence[Problem]) -> list[Problem]:
 
     An entry that has one of these is not asked a second time.
     """
-    told = {_entry_of(problem.origin) for problem in problems}
-    return [one for one in draft_of(config).problems if _entry_of(one.origin) not in told]
+    known = {_entry_of(problem.origin) for problem in problems}
+    return [one for one in draft_of(config).problems if _entry_of(one.origin) not in known]
 
 
 def _entry_of(origin: Origin) -> tuple[str, KeyPath]:
