@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import duckalog
+from duckalog.engine import session
 from tests import tables
 from tests.conftest import WriteConfig
 from tests.servers.iceberg_rest import IcebergRest
@@ -509,6 +510,35 @@ views:
             orders = rest.catalog.load_table("analytics.orders")
             orders.append(orders.scan().to_arrow())
             assert connection.execute(counted).fetchall() == [(2 * len(ALL_ORDERS),)]
+
+    def test_a_catalog_that_hangs_is_waited_for_once(
+        self,
+        iceberg_rest: Callable[..., IcebergRest],
+        build: Build,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(session, "HTTP_LIMITS", {"http_timeout": 1, "http_retries": 0})
+        rest = iceberg_rest("none")
+        tables.write_iceberg_table(rest.catalog, "analytics.orders")
+        rest.tells_tables.clear()
+        views = [
+            f"  - {{name: v{number}, source: iceberg, catalog: ic, table: analytics.orders}}"
+            for number in range(20)
+        ]
+        with pytest.raises(duckalog.EngineError) as caught:
+            build(
+                f"""
+iceberg_catalogs:
+  - {{name: ic, catalog_type: rest, uri: "{rest.endpoint}", warehouse: {rest.warehouse}}}
+views:
+"""
+                + "\n".join(views)
+            )
+        assert sum("/tables/" in one for one in rest.requests) == 1
+        first, *others = caught.value.problems
+        assert (first.name, "analytics/tables/orders" in first.cause) == ("v0", True)
+        assert len(others) == len(views) - 1
+        assert {one.message for one in others} == {'the catalog "ic" gives no answer'}
 
     def test_every_table_that_is_missing_is_told(
         self, iceberg_rest: Callable[..., IcebergRest], build: Build

@@ -30,6 +30,7 @@ from duckalog.engine.execution import (
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.reading import opens_every_file, reads_remote_files, waits_for_network
 from duckalog.engine.session import be_impatient, http_limits, impatient, prepare_cursor
+from duckalog.engine.silence import Silence
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import Problem, nearest, sentences, shown
 from duckalog.plan import DatabaseStep, ExtensionStep, Plan, ViewStep
@@ -74,9 +75,10 @@ def probe(
     """Return the answer of each view over remote files that is not pinned, by the step's key.
 
     `jobs` sources are asked at a time. One that hangs fails within the time
-    limit of `be_impatient`; the others are not kept waiting. Asked are, too, views
-    over tables of catalogs that keep what they hear, raw SQL that reads no other view
-    to be made, and views that others are made over and that open all of their local files.
+    limit of `be_impatient`; the others are not kept waiting, but for those of the same
+    Iceberg catalog. Asked are, too, views over tables of catalogs that keep what they
+    hear, raw SQL that reads no other view to be made, and views that others are made
+    over and that open all of their local files.
     """
     made = {step.key for step in steps}
     read = {need for step in steps for need in step.needs}
@@ -92,11 +94,37 @@ def probe(
 
     asked = [step for step in steps if is_asked(step)]
 
-    def ask(cursor: DuckDBPyConnection, step: ViewStep) -> Answer | None:
-        return _ask_sql(cursor, step, plan) if step.source == "sql" else _ask(cursor, step, plan)
+    silence = Silence(plan)
 
-    answers = in_parallel(connection, plan, asked, ask, jobs=jobs, progress=progress)
-    return {step.key: answer for step, answer in zip(asked, answers, strict=True) if answer}
+    def ask(cursor: DuckDBPyConnection, step: ViewStep) -> Answer | None:
+        problem = silence.problem_of(step)
+        if problem:
+            return Answer((), problem, 0.0)
+        how = _ask_sql if step.source == "sql" else _ask
+        answer = how(cursor, step, plan)
+        if answer:
+            silence.hear(step, answer.problem, answer.seconds)
+        return answer
+
+    answers: dict[str, Answer] = {}
+    for some in _first_of_each_catalog(asked, silence):
+        found = in_parallel(connection, plan, some, ask, jobs=jobs, progress=progress)
+        answers |= {step.key: one for step, one in zip(some, found, strict=True) if one}
+    return answers
+
+
+def _first_of_each_catalog(
+    steps: Sequence[ViewStep], silence: Silence
+) -> tuple[list[ViewStep], list[ViewStep]]:
+    """Return the views to ask first, then those whose Iceberg catalogs the first ones ask, too."""
+    first: list[ViewStep] = []
+    others: list[ViewStep] = []
+    seen: set[str] = set()
+    for step in steps:
+        catalogs = silence.catalogs_of(step)
+        (others if catalogs and catalogs <= seen else first).append(step)
+        seen |= catalogs
+    return first, others
 
 
 @contextlib.contextmanager

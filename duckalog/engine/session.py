@@ -25,7 +25,7 @@ from duckalog.values import execute_with
 logger = logging.getLogger("duckalog.engine")
 
 PROBE_LIMIT_S = 30.0
-_HTTP_LIMITS = {"http_timeout": 8, "http_retries": 2}
+HTTP_LIMITS = {"http_timeout": 8, "http_retries": 2}
 _PROBES = {
     "postgres": ("postgres_query", "SELECT 1"),
     "sqlite": ("sqlite_query", "SELECT count(*) FROM sqlite_master"),
@@ -215,7 +215,7 @@ def be_impatient(cursor: DuckDBPyConnection, known: Mapping[str, int]) -> None:
     """Lower the limits that are `known` to those of a probe."""
     for name, value in known.items():
         with contextlib.suppress(duckdb.InvalidInputException):  # a pragma locked the configuration
-            cursor.execute(set_option(name, literal(min(value, _HTTP_LIMITS[name]))).text)
+            cursor.execute(set_option(name, literal(min(value, HTTP_LIMITS[name]))).text)
 
 
 def _unfit_file(file: str, database_type: str) -> tuple[str, str] | None:
