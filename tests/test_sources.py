@@ -243,7 +243,7 @@ views:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr(
-            "duckalog.engine.session._HTTP_LIMITS", {"http_timeout": 1, "http_retries": 0}
+            "duckalog.engine.session.HTTP_LIMITS", {"http_timeout": 1, "http_retries": 0}
         )
         host, _, port = s3.endpoint.partition(":")
         link = proxy(host, int(port))
@@ -511,8 +511,10 @@ views:
             orders.append(orders.scan().to_arrow())
             assert connection.execute(counted).fetchall() == [(2 * len(ALL_ORDERS),)]
 
+    @pytest.mark.parametrize("pin", ["", ", pin: true"])
     def test_a_catalog_that_hangs_is_waited_for_once(
         self,
+        pin: str,
         iceberg_rest: Callable[..., IcebergRest],
         build: Build,
         monkeypatch: pytest.MonkeyPatch,
@@ -522,7 +524,7 @@ views:
         tables.write_iceberg_table(rest.catalog, "analytics.orders")
         rest.tells_tables.clear()
         views = [
-            f"  - {{name: v{number}, source: iceberg, catalog: ic, table: analytics.orders}}"
+            f"  - {{name: v{number}, source: iceberg, catalog: ic, table: analytics.orders{pin}}}"
             for number in range(20)
         ]
         with pytest.raises(duckalog.EngineError) as caught:

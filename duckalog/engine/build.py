@@ -29,8 +29,9 @@ from duckalog.engine.apply import ViewReport, apply_catalog, drop_empty_schemas,
 from duckalog.engine.execution import close, closing, execute
 from duckalog.engine.locks import Patience, builders_turn
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog, open_file
+from duckalog.engine.parallel import JOBS
 from duckalog.engine.pins import NO_PINS, Source
-from duckalog.engine.probe import JOBS, asking_remote_files, probe
+from duckalog.engine.probe import asking_remote_files, probe
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.publish import (
     Publish,
