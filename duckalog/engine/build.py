@@ -51,9 +51,8 @@ from duckalog.engine.reports import (
     with_version,
 )
 from duckalog.engine.scratch import scratch_catalog, stored_columns
-from duckalog.engine.session import apply_session
+from duckalog.engine.session import apply_session, forget_tables, keeping_tables
 from duckalog.engine.source_state import states_of
-from duckalog.engine.versions import KEEPS_ICEBERG_TABLES
 from duckalog.errors import ConfigError, EngineError, Origin, Problem
 from duckalog.plan import Plan
 from duckalog.sql import literal
@@ -241,7 +240,8 @@ def build_in_memory(plan: Plan) -> DuckDBPyConnection:
     """Return a connection to a catalog that lives as long as it does."""
     connection = duckdb.connect(":memory:")
     with _closed_on_error(connection):
-        _build(connection, plan, NOTHING, DEFAULTS, is_for_use=True)
+        _build(connection, plan, NOTHING, DEFAULTS)
+        forget_tables(connection, plan)
         execute(connection, set_option("python_enable_replacements", literal(True)))
     return connection
 
@@ -347,21 +347,18 @@ def _build(
     *,
     whole: Plan | None = None,
     is_look: bool = False,
-    is_for_use: bool = False,
 ) -> _Done:
     """Return what was done with each view of a plan, which may be chosen from a whole one.
 
-    A look raises _ToBeBuilt before it would write. A connection that is for use afterwards
-    reads tables of Iceberg catalogs as they are then, not as the build found them.
+    A look raises _ToBeBuilt before it would write. Iceberg catalogs keep what they told of
+    their tables: `forget_tables` is for a connection that is used afterwards.
     """
     whole = whole or plan
     # Without this, a view could silently read a variable of the program that builds it.
     execute(connection, set_option("python_enable_replacements", literal(False)))
     options.progress("session", 0, 0)
     asked_for = plan
-    if KEEPS_ICEBERG_TABLES and not is_for_use:
-        plan = plan.keeping_tables()
-    plan, seconds, lost, out_of_reach = reach(connection, plan)
+    plan, seconds, lost, out_of_reach = reach(connection, keeping_tables(plan))
     sources: dict[str, Source] = {}
     if is_pinned := any(step.pin for step in plan.views):
         from duckalog.engine.pin import find_sources, pin_views  # most catalogs pin nothing

@@ -10,16 +10,18 @@ from collections.abc import Container, Iterator, Mapping
 from typing import NamedTuple
 
 import duckdb
+import msgspec
 from duckdb import DuckDBPyConnection
 
 from duckalog.engine.execution import close, execute, is_abandoned, refused, run, within
+from duckalog.engine.versions import KEEPS_ICEBERG_TABLES
 from duckalog.entry import shown_text
 from duckalog.errors import EngineError, Problem
 from duckalog.extensions import obtain_extension, remedy_for
 from duckalog.plan import DatabaseStep, ExtensionStep, Plan, Step
 from duckalog.redaction import Redactor
 from duckalog.sql import literal
-from duckalog.statements import set_option
+from duckalog.statements import detach, set_option
 from duckalog.values import execute_with
 
 logger = logging.getLogger("duckalog.engine")
@@ -47,6 +49,23 @@ def apply_session(
     if problems:
         raise EngineError(sorted(problems, key=plan.place_of))
     return {key: outcome.seconds for key, outcome in outcomes.items()}
+
+
+def keeping_tables(plan: Plan) -> Plan:
+    """Return the plan whose Iceberg catalogs keep what they told of tables, where DuckDB can."""
+    if not KEEPS_ICEBERG_TABLES:
+        return plan
+    session = (step.keeping() if isinstance(step, DatabaseStep) else step for step in plan.session)
+    return msgspec.structs.replace(plan, session=tuple(session))
+
+
+def forget_tables(connection: DuckDBPyConnection, plan: Plan) -> None:
+    """Attach the Iceberg catalogs of a plan that kept tables anew, as the plan has them."""
+    for step, keeping in zip(plan.session, keeping_tables(plan).session, strict=True):
+        if step.statements != keeping.statements:
+            execute(connection, detach(step.name))
+            attaching = msgspec.structs.replace(step, statements=step.statements[-1:])
+            _apply(connection, attaching, plan, PROBE_LIMIT_S, ())
 
 
 class Outcome(NamedTuple):

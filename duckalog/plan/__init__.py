@@ -85,13 +85,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         )
         return msgspec.structs.replace(self, views=views, session=session)
 
-    def keeping_tables(self) -> Plan:
-        """Return the plan whose Iceberg catalogs keep what they hear of tables."""
-        session = tuple(
-            step.keeping() if isinstance(step, DatabaseStep) else step for step in self.session
-        )
-        return msgspec.structs.replace(self, session=session)
-
     def readers_of(self, keys: Iterable[str]) -> tuple[ViewStep, ...]:
         """Return the views that read any of the steps `keys`, directly or not, without these."""
         keys = set(keys)
