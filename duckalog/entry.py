@@ -270,9 +270,12 @@ class Catalog(Entry, frozen=True, kw_only=True):
         """Return the CREATE SECRET that carries the credentials, if the catalog states any."""
         return None
 
-    def attach(self) -> Statement:
-        """Return the ATTACH statement."""
-        raise TypeError(f"{type(self).__name__} is a role, not a catalog type")
+    def attach(self, *, kept_for: str = "") -> Statement:
+        """Return the ATTACH statement.
+
+        `kept_for` is how long tables' metadata stays in memory where the config does not say.
+        """
+        raise TypeError(f"{type(self).__name__} is a role: it has no tables to keep {kept_for}")
 
     secret_type: ClassVar[str] = "iceberg"
 

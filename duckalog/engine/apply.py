@@ -38,6 +38,7 @@ from duckalog.engine.progress import Progress, untold
 from duckalog.engine.reading import options_for
 from duckalog.engine.refusals import all_or_nothing, every_refusal
 from duckalog.engine.reports import ViewReport
+from duckalog.engine.silence import Silence
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import EngineError, Origin, Problem
 from duckalog.plan import Plan, ViewStep
@@ -188,9 +189,15 @@ class _Application:
             raise EngineError(Problem(Origin(self.plan.database), message, cause=failure))
         self.progress("refusals", 0, 0)
         late = self._read_by_others()
+        silence = Silence(self.plan)
 
         def make(step: ViewStep) -> Problem | None:
+            problem = silence.problem_of(step)
+            if problem:
+                return problem
+            start = time.perf_counter()
             problem = self._refusal_of(step)
+            silence.hear(step, problem, time.perf_counter() - start)
             if step.key in late and problem is None:
                 execute(self.connection, stand_in(step, late[step.key]))
             return problem

@@ -12,7 +12,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.engine.execution import closing, within
-from duckalog.engine.probe import JOBS, in_parallel
+from duckalog.engine.parallel import JOBS, in_parallel
 from duckalog.engine.session import PROBE_LIMIT_S, try_session
 from duckalog.entry import Source
 from duckalog.errors import EngineError

@@ -16,13 +16,15 @@ from duckdb import DuckDBPyConnection
 from duckalog.bookkeeping import Column, Memory, remembered_files
 from duckalog.changes import Diff, file_changes
 from duckalog.engine.execution import closing, options_set, refused
+from duckalog.engine.parallel import in_parallel
 from duckalog.engine.pin_files import files_of, pinned_files
 from duckalog.engine.pin_kinds import Inquiry, Kinds, inquiries, kinds_known, kinds_of
 from duckalog.engine.pin_tables import current_snapshot, current_version
 from duckalog.engine.pins import PinnedSource, Pins
-from duckalog.engine.probe import Answer, columns_of, in_parallel
+from duckalog.engine.probe import Answer, columns_of
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.session import try_session
+from duckalog.engine.silence import ask_each
 from duckalog.entry import Scan
 from duckalog.errors import Problem
 from duckalog.plan import Plan, ViewStep
@@ -44,8 +46,10 @@ def find_sources(
     def ask(cursor: DuckDBPyConnection, step: ViewStep) -> PinnedSource:
         return _find(cursor, step, plan)
 
-    found = in_parallel(connection, plan, pinned, ask, jobs=jobs, progress=progress)
-    return {step.key: source for step, source in zip(pinned, found, strict=True)}
+    def unasked(problem: Problem) -> PinnedSource:
+        return PinnedSource(problem=problem)
+
+    return ask_each(connection, plan, pinned, ask, unasked, jobs=jobs, progress=progress)
 
 
 def sources_of(plan: Plan, *, jobs: int) -> tuple[dict[str, PinnedSource], list[Problem]]:
