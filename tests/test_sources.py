@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import duckalog
+from duckalog.engine import session
 from tests import tables
 from tests.conftest import WriteConfig
 from tests.servers.iceberg_rest import IcebergRest
@@ -289,7 +290,7 @@ views:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr(
-            "duckalog.engine.session._HTTP_LIMITS", {"http_timeout": 1, "http_retries": 0}
+            "duckalog.engine.session.HTTP_LIMITS", {"http_timeout": 1, "http_retries": 0}
         )
         host, _, port = s3.endpoint.partition(":")
         link = proxy(host, int(port))
@@ -435,7 +436,7 @@ views:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr(
-            "duckalog.engine.session._HTTP_LIMITS", {"http_timeout": 1, "http_retries": 0}
+            "duckalog.engine.session.HTTP_LIMITS", {"http_timeout": 1, "http_retries": 0}
         )
         rest = iceberg_rest("oauth2")
         link = proxy("127.0.0.1", int(rest.endpoint.rpartition(":")[2]))
@@ -586,6 +587,37 @@ views:
             orders = rest.catalog.load_table("analytics.orders")
             orders.append(orders.scan().to_arrow())
             assert connection.execute(counted).fetchall() == [(2 * len(ALL_ORDERS),)]
+
+    @pytest.mark.parametrize("pin", ["", ", pin: true"])
+    def test_a_catalog_that_hangs_is_waited_for_once(
+        self,
+        pin: str,
+        iceberg_rest: Callable[..., IcebergRest],
+        build: Build,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(session, "HTTP_LIMITS", {"http_timeout": 1, "http_retries": 0})
+        rest = iceberg_rest("none")
+        tables.write_iceberg_table(rest.catalog, "analytics.orders")
+        rest.tells_tables.clear()
+        views = [
+            f"  - {{name: v{number}, source: iceberg, catalog: ic, table: analytics.orders{pin}}}"
+            for number in range(20)
+        ]
+        with pytest.raises(duckalog.EngineError) as caught:
+            build(
+                f"""
+iceberg_catalogs:
+  - {{name: ic, catalog_type: rest, uri: "{rest.endpoint}", warehouse: {rest.warehouse}}}
+views:
+"""
+                + "\n".join(views)
+            )
+        assert sum("/tables/" in one for one in rest.requests) == 1
+        first, *others = caught.value.problems
+        assert (first.name, "analytics/tables/orders" in first.cause) == ("v0", True)
+        assert len(others) == len(views) - 1
+        assert {one.message for one in others} == {'the catalog "ic" gives no answer'}
 
     def test_every_table_that_is_missing_is_told(
         self, iceberg_rest: Callable[..., IcebergRest], build: Build

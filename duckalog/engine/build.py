@@ -25,13 +25,14 @@ from duckalog.bookkeeping import (
     remembered_report,
 )
 from duckalog.changes import Diff, diff, drift
-from duckalog.engine.apply import ViewReport, apply_catalog, leaves_as_is
+from duckalog.engine.apply import apply_catalog, leaves_as_is
 from duckalog.engine.execution import close, closing, execute
 from duckalog.engine.locks import Patience, builders_turn
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog, open_file
-from duckalog.engine.pins import NO_PINS, Source
+from duckalog.engine.parallel import JOBS
+from duckalog.engine.pins import NO_PINS, PinnedSource
 from duckalog.engine.place import check_place, check_writable
-from duckalog.engine.probe import JOBS, asking_remote_files, probe
+from duckalog.engine.probe import asking_remote_files, probe
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.publish import (
     Publish,
@@ -43,6 +44,7 @@ from duckalog.engine.reach import reach, with_failures
 from duckalog.engine.reports import (
     BuildReport,
     DatabaseReport,
+    ViewReport,
     data_versions,
     database_reports,
     key_of,
@@ -51,9 +53,8 @@ from duckalog.engine.reports import (
 )
 from duckalog.engine.schemas import drop_empty_schemas
 from duckalog.engine.scratch import scratch_catalog, stored_columns
-from duckalog.engine.session import apply_session
+from duckalog.engine.session import apply_session, forget_tables, keeping_tables
 from duckalog.engine.source_state import states_of
-from duckalog.engine.versions import KEEPS_ICEBERG_TABLES
 from duckalog.errors import ConfigError, EngineError, Origin, Problem
 from duckalog.plan import Plan
 from duckalog.sql import literal
@@ -242,7 +243,8 @@ def build_in_memory(plan: Plan) -> DuckDBPyConnection:
     """Return a connection to a catalog that lives as long as it does."""
     connection = duckdb.connect(":memory:")
     with _closed_on_error(connection):
-        _build(connection, plan, NOTHING, DEFAULTS, is_for_use=True)
+        _build(connection, plan, NOTHING, DEFAULTS)
+        forget_tables(connection, plan)
         execute(connection, set_option("python_enable_replacements", literal(True)))
     return connection
 
@@ -328,24 +330,21 @@ def _build(
     *,
     whole: Plan | None = None,
     is_look: bool = False,
-    is_for_use: bool = False,
     place: str = "",
 ) -> _Done:
     """Return what was done with each view of a plan, which may be chosen from a whole one.
 
-    A look raises _ToBeBuilt before it would write. A connection that is for use afterwards
-    reads tables of Iceberg catalogs as they are then, not as the build found them. `place`
-    is where the file is that is written, if it is one that stays.
+    A look raises _ToBeBuilt before it would write. `place` is where the file is that is
+    written, if it is one that stays. Iceberg catalogs keep what they told of their
+    tables: `forget_tables` is for a connection that is used afterwards.
     """
     whole = whole or plan
     # Without this, a view could silently read a variable of the program that builds it.
     execute(connection, set_option("python_enable_replacements", literal(False)))
     options.progress("session", 0, 0)
     asked_for = plan
-    if KEEPS_ICEBERG_TABLES and not is_for_use:
-        plan = plan.keeping_tables()
-    plan, seconds, lost, out_of_reach = reach(connection, plan)
-    sources: dict[str, Source] = {}
+    plan, seconds, lost, out_of_reach = reach(connection, keeping_tables(plan))
+    sources: dict[str, PinnedSource] = {}
     if is_pinned := any(step.pin for step in plan.views):
         from duckalog.engine.pin import find_sources, pin_views  # most catalogs pin nothing
 
