@@ -40,7 +40,7 @@ from duckalog.engine.publish import (
     file_to_build,
     remove_leftovers,
 )
-from duckalog.engine.reach import reach, with_failures
+from duckalog.engine.reach import leaving_out, reach, with_failures
 from duckalog.engine.reports import (
     BuildReport,
     DatabaseReport,
@@ -354,6 +354,12 @@ def _build(
     states = states_of(plan) | {key: source.state for key, source in sources.items()}
     may_prune = options.prune and len(plan.views) == len(whole.views)
     wanted = wanted_of(plan, memory, states, options._replace(prune=may_prune))
+    if wanted.conflicts and options.keep_going:
+        by_origin = {problem.origin: problem for problem in wanted.conflicts}
+        failed = {one.key: by_origin[one.origin] for one in plan.views if one.origin in by_origin}
+        plan, problems = leaving_out(plan, failed)
+        out_of_reach = {**out_of_reach, **problems}
+        wanted = wanted_of(plan, memory, states, options._replace(prune=False))
     is_left = leaves_as_is(memory, wanted)
     if is_look and (lost or not is_left):
         raise _ToBeBuilt
