@@ -294,7 +294,7 @@ def remember(
 
 
 def unsettle(connection: duckdb.DuckDBPyConnection, names: Iterable[ViewName]) -> None:
-    """Have the next build make views again, because of what was done to those that they read."""
+    """Have the next build make views again: this one changes what they read, but not them."""
     rows = [dict(zip(("schema", "view"), folded(name), strict=True)) for name in names]
     if rows:
         execute_with(

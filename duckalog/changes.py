@@ -166,7 +166,7 @@ def _change(
     if state is None:
         return Change(step, "unchanged", "its files are known to DuckDB only")
     if remembered.source_state is None:
-        return Change(step, "unchanged", "a view that it reads was made again")
+        return Change(step, "unchanged", "the last build left it behind")
     if state != remembered.source_state:
         return Change(step, "unchanged", "its source changed")
     return Change(step, "unchanged", "")

@@ -149,6 +149,27 @@ class TestBuild:
         assert "1 failed" in result.stdout
         assert views_in(tmp_path / "catalog.duckdb") == ["doubled", "größe"]
 
+    def test_what_keep_going_left_behind_is_made_or_told_by_the_next_build(
+        self, write_config: WriteConfig, invoke: Invoke, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "o.csv"
+        file.write_text("a,b\n1,2\n")
+        views = "o, source: csv, uri: o.csv}", "p, sql: SELECT b FROM o}", "q, sql: FROM p}"
+        config = write_config(
+            "version: 1\nduckdb: {database: catalog.duckdb}\nviews:\n"
+            + "".join(f"  - {{name: {view}\n" for view in views)
+        )
+        assert invoke("build", config).exit_code == 0
+        file.write_text("a,c,d\n1,2,3\n")
+        assert "1 replaced, 2 failed" in invoke("build", config, "--keep-going").stdout
+        plan = invoke("plan", config, "--detailed-exitcode")
+        assert plan.exit_code == 2
+        assert "p  the last build left it behind (catalog.yaml:5)" in plan.stdout
+        assert invoke("build", config).exit_code == 1
+        file.write_text("a,b\n1,2\n")
+        assert invoke("build", config).exit_code == 0
+        assert invoke("build", config).stdout.startswith("Built catalog.duckdb: 3 unchanged")
+
     def test_keep_going_builds_what_needs_no_database_that_is_gone(
         self, write_config: WriteConfig, invoke: Invoke, tmp_path: Path
     ) -> None:

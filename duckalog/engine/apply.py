@@ -178,6 +178,7 @@ class _Application:
         self.pins = pins
         self.progress = progress
         self.steps = [change.step for change in wanted.changes if not change.is_left_alone]
+        self.left_out: list[ViewStep] = []
         self.seconds: dict[str, float] = {}
 
     def run(self, *, is_in_vain: bool = False) -> dict[str, Problem]:
@@ -263,7 +264,8 @@ class _Application:
             if step.pin:
                 files, kinds = self.pins.sources[step.key].files, self.pins.kinds[step.key]
                 remember_files(connection, (step.schema, step.view), files, kinds)
-        unsettle(connection, ((step.schema, step.view) for step in self.readers))
+        behind = [*self.readers, *self.left_out]
+        unsettle(connection, ((step.schema, step.view) for step in behind))
 
     def _make(self, refused_views: dict[str, Problem], most_together: int) -> None:
         """Make the views, those that take no time together: each call of DuckDB has its cost."""
@@ -361,11 +363,12 @@ class _Application:
         return []
 
     def leave_out(self, failed: Mapping[str, Problem]) -> None:
-        """Take views that failed, and those that read them, out of what is made."""
+        """Take views that failed, and those that read them, out of what is made until a later build."""
         without = set(failed)
         for step in self.plan.views:
             if without.intersection(step.needs):
                 without.add(step.key)
+        self.left_out = [step for step in self.steps if step.key in without]
         self.steps = [step for step in self.steps if step.key not in without]
         self.seconds.clear()
 
