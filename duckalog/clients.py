@@ -16,6 +16,7 @@ from duckalog.entry import Attachment, own_secret_name, variable_name
 from duckalog.environment import PLACEHOLDER, Filled, Secret, names_a_credential
 from duckalog.libpq import CONNECT_TIMEOUT_S
 from duckalog.plan import ExtensionStep, Plan
+from duckalog.redaction import Redactor
 from duckalog.secrets import DuckdbSecret
 from duckalog.sql import identifier, libpq_value
 
@@ -73,15 +74,21 @@ def dbt_profile(config: Config, plan: Plan) -> str:
             {"path": str(plan.database), "alias": _name(plan.catalog_name), "read_only": True},
         ],
     }
-    profile = {
-        "duckalog": {
-            "target": "dev",
-            "outputs": {"dev": {key: value for key, value in output.items() if value}},
-        }
-    }
+    shown = {key: _shown(value, plan.redact) for key, value in output.items() if value}
+    profile = {"duckalog": {"target": "dev", "outputs": {"dev": shown}}}
     comments = [f"# {line}\n" for line in _left_out(config)]
     text: str = yaml.safe_dump(profile, sort_keys=False, allow_unicode=True, width=10_000)
     return plan.redact("".join(comments) + text)
+
+
+def _shown(value: Any, redact: Redactor) -> Any:
+    """Return a value of the profile with its variables, where a number or a choice is filled."""
+    if isinstance(value, dict):
+        return {key: _shown(item, redact) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shown(item, redact) for item in value]
+    redacted = redact(str(value))
+    return value if redacted == str(value) else _jinja(redacted)
 
 
 def _left_out(config: Config) -> Iterator[str]:

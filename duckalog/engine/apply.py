@@ -363,7 +363,7 @@ class _Application:
         return []
 
     def leave_out(self, failed: Mapping[str, Problem]) -> None:
-        """Take views that failed, and those that read them, out of what is made until a later build."""
+        """Leave views that failed, and those that read them, to a later build."""
         without = set(failed)
         for step in self.plan.views:
             if without.intersection(step.needs):
