@@ -110,9 +110,26 @@ class TestBuild:
         result = invoke("build", config, flag)
         assert 'CREATE OR REPLACE VIEW "gold"."doubled" AS' in result.stderr
         lines = result.stdout.splitlines()
-        assert re.fullmatch(r"  created +\d+\.\d ms  größe", lines[0])
-        assert re.fullmatch(r"  created +\d+\.\d ms  gold\.doubled", lines[1])
+        assert re.fullmatch(r"   created +\d+\.\d ms  größe", lines[0])
+        assert re.fullmatch(r"   created +\d+\.\d ms  gold\.doubled", lines[1])
         assert lines[2].startswith("Built")
+
+    def test_a_view_that_is_made_again_for_its_source_is_told_as_plan_tells_it(
+        self, write_config: WriteConfig, invoke: Invoke, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "a.csv"
+        file.write_text("i\n1\n")
+        config = write_config(
+            "version: 1\nduckdb: {database: catalog.duckdb}\n"
+            "views:\n  - {name: a, source: csv, uri: a.csv, pin: true}\n"
+            "  - {name: b, sql: SELECT 1 AS i}\n"
+        )
+        invoke("build", config)
+        file.write_text("i\n1\n2\n")
+        assert "Plan: 1 to make again, 1 unchanged\n" in invoke("plan", config).stdout
+        told = invoke("build", config, "--verbose").stdout
+        assert re.search(r"^made again +\d+\.\d ms  a\n unchanged +0\.0 ms  b\n", told)
+        assert "Built catalog.duckdb: 1 made again, 1 unchanged (" in told
 
     def test_without_verbose_nothing_is_logged(self, config: Path, invoke: Invoke) -> None:
         assert invoke("build", config).stderr == ""
@@ -168,7 +185,7 @@ class TestBuild:
         assert invoke("build", config).exit_code == 1
         file.write_text("a,b\n1,2\n")
         assert invoke("build", config).exit_code == 0
-        assert invoke("build", config).stdout.startswith("Built catalog.duckdb: 3 unchanged")
+        assert invoke("build", config).stdout.startswith("Built catalog.duckdb: 3 unchanged (")
 
     def test_keep_going_builds_what_needs_no_database_that_is_gone(
         self, write_config: WriteConfig, invoke: Invoke, tmp_path: Path
@@ -201,7 +218,7 @@ class TestBuild:
 
     def test_refresh_and_jobs_are_taken(self, config: Path, invoke: Invoke) -> None:
         invoke("build", config)
-        assert "2 unchanged" in invoke("build", config, "--refresh", "--jobs", "2").stdout
+        assert "2 made again" in invoke("build", config, "--refresh", "--jobs", "2").stdout
 
 
 class TestGenerateSql:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -20,6 +21,7 @@ from duckalog.cli.terminal import COLOURS, shown_view, tally
 from duckalog.errors import shown_path
 
 if TYPE_CHECKING:
+    from duckalog.engine.apply import ViewReport
     from duckalog.engine.publish import Publish
     from duckalog.engine.reports import BuildReport
 
@@ -120,17 +122,23 @@ def _tell(report: BuildReport, *, verbose: bool) -> None:
             click.echo(f'{place}: the source of "{view.name}" changed: {change}')
     if verbose:
         for view in report.views:
-            action = click.style(f"{view.action:>9}", fg=COLOURS.get(view.action))
+            action = click.style(f"{_told(view):>10}", fg=COLOURS.get(view.action))
             name = shown_view(view.schema, view.name)
             click.echo(f"{action}  {view.seconds * 1000:7.1f} ms  {name}")
     click.echo(_summary(report))
 
 
 def _summary(report: BuildReport) -> str:
-    actions = ("created", "replaced", "unchanged", "removed", "failed")
-    what = tally({one: report.count(one) for one in actions}) or "no views"
+    actions = ("created", "replaced", "made again", "unchanged", "removed", "failed")
+    counts = Counter(map(_told, report.views))
+    what = tally({one: counts[one] for one in actions}) or "no views"
     how = _PUBLISHED.get(report.published, "")
     return f"Built {shown_path(report.database)}: {what} ({report.seconds:.1f} s{how})"
+
+
+def _told(view: ViewReport) -> str:
+    """Return what became of a view, in the words of `plan`."""
+    return "made again" if view.is_made_again else view.action
 
 
 _PUBLISHED = {"in-place": ", in place", "swap": ", swapped in"}

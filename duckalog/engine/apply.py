@@ -74,6 +74,11 @@ class ViewReport(NamedTuple):
     problem: Problem | None = None
     data_version: str = ""
 
+    @property
+    def is_made_again(self) -> bool:
+        """Say whether an unchanged view was written anew, for what its source has now."""
+        return self.action == "unchanged" and self.seconds > 0
+
 
 def apply_catalog(
     connection: DuckDBPyConnection,

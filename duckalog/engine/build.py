@@ -155,8 +155,7 @@ def _publish(
                 with _saying_that_nothing_changed():
                     done = _build(connection, chosen, memory, options, whole=plan)
         is_written = any(
-            view.action != "failed" and (view.action != "unchanged" or view.seconds)
-            for view in done.views
+            view.action not in ("unchanged", "failed") or view.is_made_again for view in done.views
         )
         if is_written and file.published in ("new", "swap"):
             incomplete = _learn(open_file(file.path), tell)
