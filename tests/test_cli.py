@@ -485,6 +485,20 @@ class TestExitStatus:
         assert (result.exit_code, result.stdout) == (2, "")
         assert "Error: " in result.stderr
 
+    def test_a_config_that_is_missing_is_named_where_one_lies_here(
+        self, config: Path, invoke: Invoke
+    ) -> None:
+        told = "Error: Missing argument 'CONFIG'. Try: cli build catalog.yaml\n"
+        assert invoke("build").stderr.endswith(told)
+        config.unlink()
+        assert invoke("ls").stderr.endswith(
+            "Missing argument 'CONFIG'. duckalog init writes one.\n"
+        )
+
+    def test_the_nearest_command_is_suggested(self, invoke: Invoke) -> None:
+        assert 'No such command "bild". Did you mean "build"?\n' in invoke("bild").stderr
+        assert invoke("xyz").stderr.endswith('No such command "xyz".\n')
+
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
     def test_130_for_ctrl_c_and_the_catalog_stays(self, config: Path, tmp_path: Path) -> None:
         duckalog.build(config)
@@ -643,10 +657,8 @@ class TestHelp:
 
     def test_every_command_is_listed(self, invoke: Invoke) -> None:
         shown = invoke("--help").stdout
-        assert all(re.search(rf"^  {name} +[A-Z]", shown, re.MULTILINE) for name in COMMANDS)
-
-    def test_a_command_that_does_not_exist_is_told(self, invoke: Invoke) -> None:
-        assert "No such command 'bild'" in invoke("bild").stderr
+        assert all(re.search(rf"^  {name} +[A-Z].*\.$", shown, re.MULTILINE) for name in COMMANDS)
+        assert "..." not in shown.partition("Commands:")[2]
 
     @pytest.mark.parametrize("name", COMMANDS)
     def test_every_command_is_documented_in_the_readme(self, name: str) -> None:

@@ -143,7 +143,7 @@ def test_what_is_not_built_is_told_with_status_1(invoke: Invoke) -> None:
     result = invoke("ls")
     assert result.exit_code == 1
     assert "not built" in result.stdout
-    assert result.stderr == "shop.duckdb: not all is built yet. Run: duckalog build\n"
+    assert result.stderr == "shop.duckdb: not all is built yet. Run: duckalog build catalog.yaml\n"
     result = invoke("describe", "orders")
     assert (result.exit_code, "not built" in result.stdout) == (1, True)
     assert json.loads(invoke("describe", "orders", "--json").stdout)["columns"] is None
@@ -186,7 +186,8 @@ def test_an_unknown_name_is_told_with_the_nearest(config: Path, invoke: Invoke) 
     result = invoke("describe", "order")
     assert result.exit_code == 1
     assert result.stderr == (
-        'no view is called "order"\n    Did you mean "orders"? To see them: duckalog ls\n'
+        'catalog.yaml: no view is called "order"\n'
+        '    Did you mean "orders"? To see them: duckalog ls catalog.yaml\n'
     )
     assert invoke("describe", 'a"b').exit_code == 2
 

@@ -13,9 +13,8 @@ from duckalog.cli.group import (
     echo_json,
     env_file_option,
     json_option,
-    problem_as_document,
 )
-from duckalog.cli.log import is_logged, log_options, logged, tell_problem
+from duckalog.cli.log import is_logged, log_options, logged, problem_as_document, tell_problem
 from duckalog.cli.progress import progress_bar
 from duckalog.cli.terminal import COLOURS, shown_view, tally
 from duckalog.errors import shown_path

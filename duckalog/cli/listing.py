@@ -79,7 +79,7 @@ def describe(
     plan, views = _inventory(config, db_path, env_file)
     from duckalog.engine.inventory import find
 
-    found = find(views, name, view)
+    found = find(views, name, view, plan)
     reads = _read_by(plan, found)
     if as_json:
         document = _as_document(found)
@@ -113,7 +113,9 @@ def _tell_not_built(plan: Plan, is_built: bool) -> None:
         click.echo("The catalog is in memory: it lives only in duckalog.connect().", err=True)
     elif not is_built:
         place = shown_path(plan.database)
-        click.echo(f"{place}: not all is built yet. Run: duckalog build", err=True)
+        from duckalog.engine.opening import to_build
+
+        click.echo(f"{place}: not all is built yet. {to_build(plan.file)}", err=True)
 
 
 def _row(view: Listed) -> tuple[str, str, str, str]:

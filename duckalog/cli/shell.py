@@ -75,9 +75,11 @@ def _no_duckdb_shell(plan: Plan, *, has_program: bool, is_built: bool) -> Engine
             f"Run: pip install duckdb-cli=={version('duckdb')}; or take --with prompt.",
         )
     if not is_built:
+        from duckalog.engine.opening import to_build
+
         return EngineError(
             f"{shown_path(plan.database)}: the catalog is not built yet",
-            f"Run: duckalog build {shown_path(plan.file)}",
+            to_build(plan.file),
         )
     return EngineError(
         "the DuckDB shell cannot make this session",

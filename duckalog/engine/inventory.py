@@ -11,7 +11,7 @@ from duckalog.bookkeeping import Built, folded, read_built
 from duckalog.engine.execution import closing
 from duckalog.engine.opening import open_catalog
 from duckalog.entry import MAIN_SCHEMA
-from duckalog.errors import EngineError, Problem, nearest, sentences
+from duckalog.errors import EngineError, Problem, nearest, sentences, shown_path
 from duckalog.errors import Origin as Place
 from duckalog.plan import Plan, ViewStep
 
@@ -101,7 +101,7 @@ def _standing(connection: DuckDBPyConnection, plan: Plan) -> list[Listed]:
     ]
 
 
-def find(views: list[Listed], name: tuple[str, ...], shown: str) -> Listed:
+def find(views: list[Listed], name: tuple[str, ...], shown: str, plan: Plan) -> Listed:
     """Return the view of a name, `view` or `schema.view`; raises EngineError for an unknown one."""
     schema, view = name[-2:] if len(name) > 1 else (MAIN_SCHEMA, name[-1])
     wanted = folded((schema, view))
@@ -113,8 +113,12 @@ def find(views: list[Listed], name: tuple[str, ...], shown: str) -> Listed:
     names = [f"{one.schema}.{one.name}" for one in same or views]
     if same:
         raise EngineError(
-            Problem(Place(), f'several views are called "{shown}"', f"They are {', '.join(names)}.")
+            Problem(
+                Place(plan.file),
+                f'several views are called "{shown}"',
+                f"They are {', '.join(names)}.",
+            )
         )
     known = [*names, *(one.name for one in views)]
-    remedy = sentences(nearest(shown, known), "to see them: duckalog ls")
-    raise EngineError(Problem(Place(), f'no view is called "{shown}"', remedy))
+    remedy = sentences(nearest(shown, known), f"to see them: duckalog ls {shown_path(plan.file)}")
+    raise EngineError(Problem(Place(plan.file), f'no view is called "{shown}"', remedy))
