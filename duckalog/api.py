@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from duckalog.config import MEMORY
-from duckalog.environment import read_environment
+from duckalog.environment import PLACEHOLDER, read_environment
 from duckalog.errors import ConfigError, Origin, Problem
 from duckalog.load import in_order_of_files, read_config
 from duckalog.plan import Plan, problems_of
@@ -46,25 +46,34 @@ def load_plan(
     env_file: PathLike | None = None,
     variables: Mapping[str, str] | None = None,
     fill: bool = True,
+    is_lenient: bool = False,
 ) -> Plan:
     """Return the plan of a config: its steps in the order they run.
 
     `db_path` is built instead of `duckdb.database`. Placeholders are filled from
     `variables`, the environment and `env_file`, in this order; with `fill=False`
     they stay as text, but for those of imports, and the plan is only to be looked
-    at. Raises ConfigError with every problem.
+    at; so do those that cannot be filled if it `is_lenient`, unless they are in the
+    catalog's path. Raises ConfigError with every problem.
     """
     database = os.fspath(db_path) if db_path is not None else None
     if database is not None and database != MEMORY:
         database = os.path.abspath(database)
     environment = {**read_environment(env_file), **variables} if variables else None
     config, problems = read_config(
-        config_path, env_file=env_file, environment=environment, fill_environment=fill
+        config_path,
+        env_file=env_file,
+        environment=environment,
+        fill_environment=fill,
+        is_lenient=is_lenient,
     )
     if config is None or problems:
         found = problems_of(config, problems) if config else []
         raise in_order_of_files([*problems, *found])
-    return plan_of(config, database)
+    found_plan = plan_of(config, database)
+    if is_lenient and PLACEHOLDER.search(found_plan.database):
+        return load_plan(config_path, env_file=env_file, variables=variables)  # which tells it
+    return found_plan
 
 
 def placed(plan: Plan) -> Plan:

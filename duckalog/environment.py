@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from duckalog.document import Data, Document, unfit_text
 from duckalog.errors import (
@@ -193,6 +193,15 @@ def read_environment(env_file: str | os.PathLike[str] | None = None) -> Mapping[
         )
     # Outside of the handler: Python's own error holds the whole text.
     raise ConfigError(Problem(Origin(file), f"the env file cannot be read: {reason}"))
+
+
+class Lenient(dict[str, str]):
+    """An environment for those who only look: a variable that is not set is its own placeholder."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a variable's value, else the default, else its own placeholder."""
+        value = super().get(name, default)
+        return f"${{env:{name}}}" if value is None else value
 
 
 def fill(

@@ -181,6 +181,44 @@ def test_a_name_is_found_in_its_schema_and_whatever_its_case(config: Path, invok
         assert invoke("describe", name).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ls"],
+        ["describe", "orders"],
+        ["graph", "--columns"],
+        *(["connect", "--as", kind] for kind in ("sqlalchemy", "dbt")),
+    ],
+)
+def test_who_only_looks_needs_no_credentials(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = '{type: s3, key_id: "${env:KEY}", secret: "${env:SECRET}", use_ssl: "${env:SSL}"}'
+    config = tmp_path / "catalog.yaml"
+    config.write_text(
+        f"version: 1\nduckdb: {{database: '${{env:PLACE:here}}.duckdb', secrets: [{secret}]}}\n"
+        "views: [{name: orders, sql: \"SELECT 1 AS id, '${env:REGION}' AS region\"}]\n"
+    )
+    for name, value in {"KEY": "k" * 9, "SECRET": "s" * 9, "SSL": "true", "REGION": "eu"}.items():
+        monkeypatch.setenv(name, value)
+    duckalog.build(config)
+    for name in ("KEY", "SECRET", "SSL", "REGION"):
+        monkeypatch.delenv(name)
+    command, *rest = arguments
+    result = click.testing.CliRunner().invoke(cli, [command, str(config), *rest])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "changed since" not in result.stdout
+    if "dbt" in arguments:
+        assert "use_ssl: '{{ env_var(''SSL'') }}'" in result.stdout
+
+
+def test_the_place_of_the_catalog_is_needed_to_look_into_it(tmp_path: Path) -> None:
+    config = tmp_path / "catalog.yaml"
+    config.write_text("version: 1\nduckdb: {database: '${env:UNSET}.duckdb'}\nviews: []\n")
+    result = click.testing.CliRunner().invoke(cli, ["ls", str(config)])
+    assert "duckdb.database: environment variable UNSET is not set" in result.stderr
+
+
 def test_an_unknown_name_is_told_with_the_nearest(config: Path, invoke: Invoke) -> None:
     duckalog.build(config)
     result = invoke("describe", "order")

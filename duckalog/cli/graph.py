@@ -60,7 +60,7 @@ def graph(
     has_columns = columns or format_ == "json"
     if connect and not has_columns:
         raise click.UsageError("--connect is for --columns, or for --format json.")
-    plan = api.load_plan(config, env_file=env_file)
+    plan = api.load_plan(config, env_file=env_file, is_lenient=not connect)
     lineage = api.column_lineage(plan, connect=connect) if has_columns else None
     text = render(graph_of(plan, lineage), format_)
     if output != "-":

@@ -39,7 +39,8 @@ _LEAST_CELL = 8
 def ls(config: str, db_path: str | None, env_file: str | None, as_json: bool) -> None:
     """List the views of CONFIG and of the catalog that it built.
 
-    No source is asked. Exits with 1 where the catalog is not built.
+    No source is asked, and no credential need be set. Exits with 1 where the catalog
+    is not built.
     """
     plan, views = _inventory(config, db_path, env_file)
     from duckalog.engine.inventory import is_built
@@ -97,7 +98,7 @@ def _inventory(config: str, db_path: str | None, env_file: str | None) -> tuple[
     from duckalog import api
     from duckalog.engine.inventory import inventory
 
-    plan = api.placed(api.load_plan(config, db_path, env_file=env_file))
+    plan = api.placed(api.load_plan(config, db_path, env_file=env_file, is_lenient=True))
     return plan, inventory(plan, api.LOCK_TIMEOUT_S)
 
 

@@ -11,6 +11,7 @@ from duckalog.bookkeeping import Built, folded, read_built
 from duckalog.engine.execution import closing
 from duckalog.engine.opening import open_catalog
 from duckalog.entry import MAIN_SCHEMA
+from duckalog.environment import PLACEHOLDER
 from duckalog.errors import EngineError, Problem, nearest, sentences, shown_path
 from duckalog.errors import Origin as Place
 from duckalog.plan import Plan, ViewStep
@@ -48,7 +49,9 @@ class Listed(NamedTuple):
             return "made by hand"
         if self.step is None:
             return "left the config"
-        return "built" if self.step.fingerprint == self.built.fingerprint else "changed since"
+        is_same = self.step.fingerprint == self.built.fingerprint
+        # One whose variables are not set here cannot be told from what was built.
+        return "built" if is_same or PLACEHOLDER.search(self.step.query) else "changed since"
 
 
 def is_built(plan: Plan) -> bool:
