@@ -12,6 +12,8 @@ from duckalog.plan import Plan, ViewStep
 
 logger = logging.getLogger("duckalog.changes")
 
+NOT_ITS_QUERY = "its comments or its pin changed"
+
 Action = Literal["created", "replaced", "unchanged", "removed", "failed"]
 
 
@@ -38,13 +40,17 @@ def file_changes(before: Iterable[File], after: Iterable[File]) -> FileChanges:
 
 
 class Change(NamedTuple):
-    """What a build is to do with a view; one that is unchanged for a `reason` is made again."""
+    """What a build is to do with a view; one that is unchanged for a `reason` is made again.
+
+    `comments` tell how those of the view and of its columns differ.
+    """
 
     step: ViewStep
     action: Action
     reason: str
     query_before: str = ""
     files: FileChanges = FileChanges()
+    comments: tuple[str, ...] = ()
 
     @property
     def query_diff(self) -> list[str]:
@@ -151,8 +157,7 @@ def _change(
     if remembered is None:
         return Change(step, "replaced", "it was made by hand")
     if remembered.fingerprint != step.fingerprint:
-        is_same = remembered.query == step.query
-        reason = "its comments or its pin changed" if is_same else "its query changed"
+        reason = NOT_ITS_QUERY if remembered.query == step.query else "its query changed"
         return Change(step, "replaced", reason, remembered.query)
     if not memory.is_own(key):
         return Change(step, "replaced", "it was changed by hand")
@@ -183,6 +188,23 @@ def drift(before: tuple[Column, ...], after: tuple[Column, ...]) -> tuple[str, .
             for name, kind in new.items()
             if name in old and old[name] != kind
         ),
+    )
+
+
+def comment_changes(
+    step: ViewStep, stored: Mapping[str, str], columns: Iterable[str]
+) -> tuple[str, ...]:
+    """Return how comments differ: `comment: old → new`, `comment on COLUMN: old → new`.
+
+    `stored` has what the catalog has now, by the names of its `columns` in lower case,
+    and the view's own under "".
+    """
+    stated = {name.lower(): one.description or "" for name, one in step.columns.items()}
+    wanted = {"": step.description or "", **stated}
+    return tuple(
+        f"comment{f' on {name}' if name else ''}: {before or '(none)'} → {after or '(none)'}"
+        for name in ("", *columns)
+        if (before := stored.get(name.lower(), "")) != (after := wanted.get(name.lower(), ""))
     )
 
 

@@ -298,6 +298,33 @@ class TestPlan:
         invoke("build", config)
         assert invoke("plan", config, "--detailed-exitcode").exit_code == 0
 
+    def test_comments_that_changed_are_shown(
+        self, write_config: WriteConfig, invoke: Invoke
+    ) -> None:
+        text = (
+            "version: 1\nduckdb: {database: c.duckdb}\nviews:\n"
+            "  - {name: a, sql: SELECT 1 AS i, description: old, columns: {I: the number}}\n"
+            "  - {name: b, source: csv, uri: b.csv}\n"
+        )
+        config = write_config(text)
+        (config.parent / "b.csv").write_text("i\n1\n")
+        assert invoke("build", config).exit_code == 0
+        text = text.replace("old, columns: {I: the number}", "new").replace(
+            "b.csv", "b.csv, pin: true"
+        )
+        write_config(text)
+        plan = invoke("plan", config)
+        assert plan.stdout == (
+            "~ a  its comments changed (catalog.yaml:4)\n"
+            "    comment: old → new\n"
+            "    comment on i: the number → (none)\n"
+            "~ b  its pin changed (catalog.yaml:5)\n"
+            "Plan: 2 to replace\n"
+        )
+        (changed, pinned) = json.loads(invoke("plan", config, "--json").stdout)["views"]
+        assert len(changed["comments"]) == 2
+        assert pinned["comments"] == []
+
 
 class TestEnvFile:
     def test_its_variables_are_read_and_the_environment_wins(
@@ -404,7 +431,17 @@ class TestJson:
     def test_of_a_plan(self, config: Path, invoke: Invoke) -> None:
         document = self.document(invoke("plan", config, "--json"))
         assert list(document) == ["ok", "is_empty", "problems", "views", "removed", "kept"]
-        keys = ["schema", "name", "action", "reason", "query_before", "query", "drift", "files"]
+        keys = [
+            "schema",
+            "name",
+            "action",
+            "reason",
+            "query_before",
+            "query",
+            "comments",
+            "drift",
+            "files",
+        ]
         assert list(document["views"][0]) == [*keys, "file", "line"]
 
     def test_of_a_plan_with_conflicts(self, config: Path, invoke: Invoke, tmp_path: Path) -> None:

@@ -84,7 +84,9 @@ def test_a_view_is_described_with_all_that_is_known(config: Path, invoke: Invoke
     ]
     assert lines[7].startswith("built at 20")
     assert lines[8] == f"built by duckalog {duckalog.__version__}"
-    assert lines[-3:] == ["column type comment", "id BIGINT The order's id", "name VARCHAR"]
+    assert lines[10:13] == ["column type comment", "id BIGINT The order's id", "name VARCHAR"]
+    assert lines[14] == "query"
+    assert "AS name" in lines[15]
 
 
 def test_json_has_it_all(config: Path, invoke: Invoke) -> None:

@@ -66,7 +66,7 @@ def ls(config: str, db_path: str | None, env_file: str | None, as_json: bool) ->
 def describe(
     config: str, view: str, db_path: str | None, env_file: str | None, as_json: bool
 ) -> None:
-    """Tell the columns of VIEW, what it reads, where it is stated and when it was built.
+    """Tell the columns and the query of VIEW, what it reads, and when it was built from where.
 
     VIEW is a name, or schema.name. No source is asked. Exits with 1 where it is
     not built.
@@ -156,6 +156,18 @@ def _tell(view: Listed, reads: Sequence[Relation]) -> None:
         click.echo()
         rows = [(column.name, column.type, column.comment or "") for column in view.columns]
         _echo_table(("column", "type", "comment"), rows)
+    if query := _own_query(view):
+        click.echo()
+        click.secho("query", bold=True)
+        for line in query.strip().splitlines():
+            click.echo(f"  {line}".rstrip())
+
+
+def _own_query(view: Listed) -> str:
+    """Return the SQL that somebody wrote for a view; that of a source says nothing new."""
+    if view.step:
+        return view.step.query if view.step.source == "sql" else ""
+    return view.built.query if view.built else view.query
 
 
 def _shown_relation(relation: Relation) -> str:

@@ -121,7 +121,7 @@ def _tell_change(change: Change, drift: tuple[str, ...]) -> None:
     click.echo(f"{name}  {reason} ({shown_path(step.origin.file)}:{step.origin.line})")
     for line in change.query_diff:
         click.secho(f"    {line}", fg={"+": "green", "-": "red"}.get(line[:1]))
-    for line in drift:
+    for line in (*change.comments, *drift):
         click.echo(f"    {line}")
     _tell_files(change.files)
 
@@ -172,6 +172,7 @@ def _as_document(found: Diff, drift: dict[str, tuple[str, ...]]) -> dict[str, ob
                 "reason": change.reason or None,
                 "query_before": change.query_before or None,
                 "query": change.step.query,
+                "comments": list(change.comments),
                 "drift": list(drift.get(change.step.key, ())),
                 "files": {what: list(paths) for what, paths in change.files._asdict().items()},
                 "file": change.step.origin.file or None,

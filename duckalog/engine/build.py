@@ -267,6 +267,7 @@ def bind_all(
 
 def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
     """Return what a build would do, from what the catalog remembers; nothing is written."""
+    from duckalog.engine.inventory import with_comment_changes
     from duckalog.engine.pin import sources_of, with_file_changes
 
     memory = NOTHING
@@ -283,7 +284,10 @@ def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
         found = found.with_failures(
             {key: one.problem for key, one in sources.items() if one.problem}, problems
         )
-        return with_file_changes(connection, memory, found, sources) if memory.remembered else found
+        if not memory.remembered:
+            return found
+        found = with_comment_changes(connection, found, plan)
+        return with_file_changes(connection, memory, found, sources)
 
 
 def _wanted(

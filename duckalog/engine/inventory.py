@@ -8,6 +8,7 @@ from typing import NamedTuple
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Built, folded, read_built
+from duckalog.changes import NOT_ITS_QUERY, Diff, comment_changes
 from duckalog.engine.execution import closing
 from duckalog.engine.opening import open_catalog
 from duckalog.entry import MAIN_SCHEMA
@@ -102,6 +103,32 @@ def _standing(connection: DuckDBPyConnection, plan: Plan) -> list[Listed]:
         )
         for schema, view, comment, sql in views
     ]
+
+
+def with_comment_changes(connection: DuckDBPyConnection, found: Diff, plan: Plan) -> Diff:
+    """Return a diff that tells which comments of the views to be replaced are others now."""
+    replaced = {
+        folded((one.step.schema, one.step.view)) for one in found.changes if one.query_before
+    }
+    if not replaced:
+        return found
+    standing = {folded((one.schema, one.name)): one for one in _standing(connection, plan)}
+    changes = []
+    for change in found.changes:
+        key = folded((change.step.schema, change.step.view))
+        if key in replaced and key in standing:
+            view = standing[key]
+            columns = view.columns or ()
+            stored = {one.name.lower(): one.comment or "" for one in columns}
+            comments = comment_changes(
+                change.step, {"": view.comment or "", **stored}, [one.name for one in columns]
+            )
+            change = change._replace(comments=comments)
+            if change.reason == NOT_ITS_QUERY:
+                reason = "its comments changed" if comments else "its pin changed"
+                change = change._replace(reason=reason)
+        changes.append(change)
+    return found._replace(changes=tuple(changes))
 
 
 def find(views: list[Listed], name: tuple[str, ...], shown: str, plan: Plan) -> Listed:
