@@ -10,7 +10,7 @@ import glob
 import os
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
@@ -160,15 +160,16 @@ class _Field(NamedTuple):
 
 def _struct(struct: type[msgspec.Struct]) -> Decoder:
     @cache
-    def own_fields() -> tuple[dict[str, _Field], list[tuple[str, str]]]:
-        """Return the fields by their keys, and the keys and names of the required ones."""
+    def own_fields() -> tuple[dict[str, _Field], list[tuple[str, str]], dict[str, tuple[str, ...]]]:
+        """Return the fields by their keys, the keys and names of those required, and sections."""
         hints = typing.get_type_hints(struct, include_extras=True)
         known = {
             field.encode_name: _Field(field.name, _decoder(hints[field.name]), field.required)
             for field in msgspec.structs.fields(struct)
             if not _is_derived(hints[field.name])
         }
-        return known, [(key, field.name) for key, field in known.items() if field.is_required]
+        required = [(key, field.name) for key, field in known.items() if field.is_required]
+        return known, required, _keys_of_sections(hints)
 
     has_origin = "origin" in struct.__struct_fields__
     is_section = getattr(struct, "is_section", False)
@@ -183,14 +184,14 @@ def _struct(struct: type[msgspec.Struct]) -> Decoder:
                 context.problem((*path, *chosen.origin.path), chosen.message, chosen.remedy)
                 return INVALID
             return _decoder(chosen)(data, path, context)
-        known, required = own_fields()
+        known, required, sections = own_fields()
         values: dict[str, Any] = {}
         told = len(context.problems)
         for key, value in data.items():
             field = known.get(key)
             if field is None:
                 message = f'unknown key "{shown(key)}"'
-                context.problem((*path, key), message, _known_keys(key, known))
+                context.problem((*path, key), message, _known_keys(key, known, sections))
             elif value is not None or field.is_required:
                 decoded = field.decoder(value, (*path, key), context)
                 if decoded is not INVALID:
@@ -217,8 +218,22 @@ def _is_derived(hint: Any) -> bool:
     return get_origin(hint) is Annotated and Derived in get_args(hint)
 
 
-def _known_keys(key: str, known: Mapping[str, _Field]) -> str:
-    return sentences(nearest(key, known), f"keys here: {', '.join(sorted(known))}")
+def _known_keys(
+    key: str, known: Mapping[str, _Field], sections: Mapping[str, Collection[str]]
+) -> str:
+    section = next((name for name, keys in sections.items() if key in keys), "")
+    hint = f'it goes under "{section}".' if section else nearest(key, known)
+    return sentences(hint, f"keys here: {', '.join(sorted(known))}")
+
+
+def _keys_of_sections(hints: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return the keys of each section that a struct holds."""
+    found = {}
+    for name, hint in hints.items():
+        for kind in (hint, *get_args(hint)):
+            if isinstance(kind, type) and getattr(kind, "is_section", False):
+                found[name] = tuple(one.encode_name for one in msgspec.structs.fields(kind))
+    return found
 
 
 def _list_of(item: Decoder) -> Decoder:

@@ -281,6 +281,15 @@ class TestValidate:
         assert 'catalog.yaml:6: views[2] "broken": DuckDB refused the view\n' in result.stderr
 
 
+@pytest.mark.parametrize("view", ["sql: 'SELECT ${X}'", "source: csv, uri: '${X}/a.csv'"])
+def test_a_variable_as_a_shell_writes_it_is_told_with_the_way_it_is_written(
+    view: str, write_config: WriteConfig, invoke: Invoke
+) -> None:
+    config = write_config(f"version: 1\nviews: [{{name: v, {view}}}]\n")
+    told = invoke("validate", config, "--connect").stderr
+    assert told.endswith("    A variable is written ${env:X}.\n")
+
+
 class TestPlan:
     def test_it_tells_what_a_build_would_do_and_writes_nothing(
         self, config: Path, invoke: Invoke, tmp_path: Path
