@@ -17,6 +17,16 @@ NOT_ITS_QUERY = "its comments or its pin changed"
 Action = Literal["created", "replaced", "unchanged", "removed", "failed"]
 
 
+SIGNS: dict[Action, str] = {
+    "created": "+",
+    "replaced": "~",
+    "unchanged": "·",
+    "removed": "-",
+    "failed": "!",
+}
+"""What stands before a view that a build is to do something with."""
+
+
 class FileChanges(NamedTuple):
     """How the files of a pinned view differ from those it was built over, by their paths."""
 
@@ -81,6 +91,17 @@ class Diff(NamedTuple):
     kept: tuple[ViewName, ...]
     conflicts: tuple[Problem, ...]
     failures: tuple[Problem, ...] = ()
+
+    def __str__(self) -> str:
+        """Return what a build would do to each view that it does not leave alone, a line each."""
+        lines = [
+            f"{SIGNS[change.action]} {change.step.schema}.{change.step.view}  {change.reason}"
+            for change in self.changes
+            if change.reason
+        ]
+        lines += (f"- {'.'.join(name)}  it left the config" for name in self.removed)
+        lines += map(str, (*self.conflicts, *self.failures))
+        return "\n".join(lines) or "a build would leave the catalog as it is"
 
     @property
     def steps(self) -> list[ViewStep]:

@@ -18,10 +18,9 @@ from duckalog.libpq import CONNECT_TIMEOUT_S
 from duckalog.plan import ExtensionStep, Plan
 from duckalog.redaction import Redactor
 from duckalog.secrets import DuckdbSecret
-from duckalog.sql import identifier, libpq_value
+from duckalog.sql import as_word, identifier, libpq_value
 
 _OWN_KEYS = ("origin", "name", "type", "provider", "scope", "persistent")
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 _SQLALCHEMY = """\
 # Needs duckalog, and: pip install duckdb-engine 'sqlalchemy<2.1'
@@ -71,7 +70,7 @@ def dbt_profile(config: Config, plan: Plan) -> str:
         "secrets": [*map(_declared_secret, config.duckdb.secrets), *_own_secrets(config)],
         "attach": [
             *map(_attachment, config.attachments),
-            {"path": str(plan.database), "alias": _name(plan.catalog_name), "read_only": True},
+            {"path": str(plan.database), "alias": as_word(plan.catalog_name), "read_only": True},
         ],
     }
     shown = {key: _shown(value, plan.redact) for key, value in output.items() if value}
@@ -100,7 +99,7 @@ def _left_out(config: Config) -> Iterator[str]:
 
 
 def _declared_secret(secret: DuckdbSecret) -> dict[str, Any]:
-    fields: dict[str, Any] = {"type": secret.kind, "name": _name(secret.secret_name)}
+    fields: dict[str, Any] = {"type": secret.kind, "name": as_word(secret.secret_name)}
     provider = getattr(secret, "provider", None)
     if provider:
         fields["provider"] = provider
@@ -134,7 +133,7 @@ def _own_secrets(config: Config) -> Iterator[dict[str, Any]]:
 
 
 def _attachment(one: Attachment) -> dict[str, Any]:
-    found: dict[str, Any] = {"path": "", "alias": _name(one.alias), "read_only": one.read_only}
+    found: dict[str, Any] = {"path": "", "alias": as_word(one.alias), "read_only": one.read_only}
     options: dict[str, Any] = {}
     if isinstance(one, PostgresAttachment):
         parameters = {"connect_timeout": CONNECT_TIMEOUT_S, "sslmode": one.sslmode, **one.options}
@@ -144,7 +143,7 @@ def _attachment(one: Attachment) -> dict[str, Any]:
         )
         found["type"] = "postgres"
         own = own_secret_name("postgres", _word(one.alias))
-        found["secret"] = _name(one.secret_name) if one.secret_name else own
+        found["secret"] = as_word(one.secret_name) if one.secret_name else own
         options["schema"] = one.schema and _value(one.schema, "schema")
     elif isinstance(one, DucklakeAttachment):
         prefix = "" if one.metadata == "duckdb" else f"{one.metadata}:"
@@ -189,11 +188,6 @@ def _jinja(template: str) -> str:
         return f"{{{{ env_var({match['name']!r}, {match['default']!r}) }}}}"
 
     return PLACEHOLDER.sub(one, template)
-
-
-def _name(name: str) -> str:
-    """Return a name as it can stand in SQL, where dbt-duckdb puts it as it is."""
-    return str(name) if _PLAIN_NAME.match(name) else identifier(name)
 
 
 def _word(name: str) -> str:

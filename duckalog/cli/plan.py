@@ -29,12 +29,7 @@ CHANGES = 2
 _SHOWN_FILES = 10
 """Files of a pinned view that came, and as many that went, that are told one by one."""
 
-_SIGNS = {
-    "created": ("+", "green"),
-    "replaced": ("~", "yellow"),
-    "unchanged": ("·", "cyan"),
-    "failed": ("!", "red"),
-}
+_COLOURS = {"created": "green", "replaced": "yellow", "unchanged": "cyan", "failed": "red"}
 
 
 @click.command()
@@ -114,10 +109,12 @@ def _tell(found: Diff, drift: dict[str, tuple[str, ...]]) -> None:
 
 
 def _tell_change(change: Change, drift: tuple[str, ...]) -> None:
-    sign, colour = _SIGNS[change.action]
+    from duckalog.changes import SIGNS
+
     step = change.step
     reason = change.reason or "its source drifted"
-    name = click.style(f"{sign} {shown_view(step.schema, step.view)}", fg=colour)
+    name = f"{SIGNS[change.action]} {shown_view(step.schema, step.view)}"
+    name = click.style(name, fg=_COLOURS[change.action])
     click.echo(f"{name}  {reason} ({shown_path(step.origin.file)}:{step.origin.line})")
     for line in change.query_diff:
         click.secho(f"    {line}", fg={"+": "green", "-": "red"}.get(line[:1]))

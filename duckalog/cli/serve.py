@@ -35,6 +35,7 @@ def serve(config: str, host: str, port: int, db_path: str | None, env_file: str 
     """
     from duckalog import api
     from duckalog.engine.serve import served
+    from duckalog.sql import as_word, literal
 
     plan = api.load_plan(config, db_path, env_file=env_file)
     token = os.environ.get(TOKEN_VARIABLE, "")
@@ -49,7 +50,11 @@ def serve(config: str, host: str, port: int, db_path: str | None, env_file: str 
         click.echo(f"Serving {shown_path(plan.database)} at {address} (experimental)")
         shown = f"<{TOKEN_VARIABLE}>" if is_own else token
         click.echo(f"  CREATE SECRET (TYPE quack, TOKEN '{shown}');")
-        click.echo(f"  ATTACH '{address}' AS {plan.catalog_name} (DISABLE_SSL true);")
+        name = plan.catalog_name
+        click.echo(f"  ATTACH '{address}' AS {as_word(name)} (DISABLE_SSL true);")
+        # A reader's own SHOW TABLES finds nothing (quack of DuckDB 1.5.5).
+        listing = f"FROM quack_query_by_name({literal(name)}, 'SHOW ALL TABLES');"
+        click.echo(f"  {listing}  -- what there is")
         click.echo("Ctrl-C ends it.")
         while not ended.wait(0.5):
             pass

@@ -69,6 +69,12 @@ class BuildReport(NamedTuple):
     databases: tuple[DatabaseReport, ...] = ()
     invalidated: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """Return how many views each action befell, in a few words."""
+        actions = dict.fromkeys(view.action for view in self.views)
+        told = ", ".join(f"{self.count(action)} {action}" for action in actions) or "no views"
+        return f"{self.database}: {told} ({self.seconds:.1f} s)"
+
     def count(self, action: str) -> int:
         """Return how many views an action befell."""
         return sum(view.action == action for view in self.views)
