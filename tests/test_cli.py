@@ -178,6 +178,8 @@ class TestBuild:
         )
         assert invoke("build", config).exit_code == 0
         file.write_text("a,c,d\n1,2,3\n")
+        told = '"o" has other columns than at the last build: + c BIGINT, + d BIGINT, - b\n'
+        assert f"    {told}" in invoke("build", config).stderr
         assert "1 replaced, 2 failed" in invoke("build", config, "--keep-going").stdout
         plan = invoke("plan", config, "--detailed-exitcode")
         assert plan.exit_code == 2

@@ -38,6 +38,7 @@ from duckalog.engine.probe import (
 )
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.reading import options_for
+from duckalog.engine.reasons import with_reasons
 from duckalog.engine.refusals import all_or_nothing, every_refusal
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import EngineError, Origin, Problem
@@ -222,7 +223,8 @@ class _Application:
                 execute(self.connection, stand_in(step, late[step.key]))
             return problem
 
-        return every_refusal(self.connection, self.steps, known, make)
+        refused = every_refusal(self.connection, self.steps, known, make)
+        return with_reasons(self.connection, refused, self.steps, self.memory, self.answers)
 
     def _read_by_others(self) -> dict[str, Answer]:
         """Return the answers of the views that others are made over, by the steps' keys.
