@@ -199,6 +199,7 @@ def diff(
     prune: bool = True,
     adopt: bool = False,
     refresh: bool = False,
+    select: Iterable[str] | None = None,
 ) -> Diff:
     """Return what a build would do: each view's action and reason, and what would be removed.
 
@@ -210,7 +211,9 @@ def diff(
     from duckalog.engine.build import BuildOptions, forecast
 
     plan = placed(load_plan(config_path, db_path, env_file=env_file))
-    return forecast(plan, BuildOptions(prune=prune, adopt=adopt, refresh=refresh))
+    chosen = None if select is None else tuple(select)
+    options = BuildOptions(prune=prune, adopt=adopt, refresh=refresh, select=chosen)
+    return forecast(plan, options)
 
 
 def check(
@@ -275,22 +278,27 @@ def generate_graph(
     config: PathLike | Plan,
     *,
     format: Format = "mermaid",
+    select: Iterable[str] | None = None,
     columns: bool = False,
     env_file: PathLike | None = None,
     connect: bool = False,
 ) -> str:
     """Return which view reads what, as text: Mermaid, DOT or JSON.
 
-    With `columns`, and in JSON always, the lineage of the columns is in it (see
+    With `select` it has what views of these names come from, and what is made of
+    them. With `columns`, and in JSON always, the lineage of the columns is in it (see
     `column_lineage`, also for `connect`). Otherwise nothing is opened. Raises
     ConfigError or EngineError.
     """
-    from duckalog.diagram import graph_of, render
+    from duckalog.diagram import around, graph_of, render
 
     plan = _planned(config, None, env_file)
     has_columns = columns or format == "json"
     lineage = column_lineage(plan, connect=connect) if has_columns else None
-    return render(graph_of(plan, lineage), format)
+    graph = graph_of(plan, lineage)
+    if select is not None:
+        graph = around(graph, plan.chosen(select).views)
+    return render(graph, format)
 
 
 def init_config(

@@ -309,6 +309,27 @@ class TestPlan:
         invoke("build", config)
         assert invoke("plan", config, "--detailed-exitcode").exit_code == 0
 
+    def test_some_views_are_planned_and_built_alone(
+        self, config: Path, write_config: WriteConfig, invoke: Invoke
+    ) -> None:
+        invoke("build", config)
+        write_config(CATALOG.replace("SELECT 1 AS i", "SELECT 1.5 AS i").replace("2 * i", "3 * i"))
+        chosen = ("--select", "größe")
+        assert "Plan: 1 to replace\n" in invoke("plan", config, *chosen).stdout
+        assert "Plan: 1 to replace\n" in invoke("plan", config, *chosen, "--refresh").stdout
+        told = invoke("build", config, *chosen).stdout
+        assert "Left to the next build, since they read what was made: gold.doubled\n" in told
+        assert "1 replaced (" in told
+        assert (
+            "~ gold.doubled"
+            in invoke("plan", config, "--select", "gold.doubled", "--refresh").stdout
+        )
+        write_config(CATALOG.replace("SELECT 1 AS i", "SELECT 1.5 AS i"))
+        document = json.loads(invoke("build", config, *chosen, "--json").stdout)
+        assert document["invalidated"] == []
+        result = invoke("plan", config, "--select", "grösse")
+        assert 'no view is called "grösse"' in result.stderr
+
     def test_comments_that_changed_are_shown(
         self, write_config: WriteConfig, invoke: Invoke
     ) -> None:
@@ -409,7 +430,7 @@ class TestJson:
 
     def test_of_a_build(self, config: Path, invoke: Invoke, tmp_path: Path) -> None:
         document = self.document(invoke("build", config, "--json"))
-        keys = ["ok", "database", "seconds", "published", "views", "problems"]
+        keys = ["ok", "database", "seconds", "published", "views", "invalidated", "problems"]
         assert list(document) == keys
         assert document["database"] == str(tmp_path / "catalog.duckdb")
         assert [list(view) for view in document["views"]] == [VIEW_KEYS, VIEW_KEYS]

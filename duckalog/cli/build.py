@@ -13,6 +13,7 @@ from duckalog.cli.group import (
     echo_json,
     env_file_option,
     json_option,
+    select_option,
 )
 from duckalog.cli.log import is_logged, log_options, logged, problem_as_document, tell_problem
 from duckalog.cli.progress import progress_bar
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 @click.command()
 @config_argument
 @db_path_option
+@select_option("Build this view only, and nothing that reads it")
 @click.option("--dry-run", is_flag=True, help="Print the SQL of the build; open nothing.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell each statement and each view's time.")
 @click.option("--no-prune", is_flag=True, help="Keep views that left the config.")
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
 def build(
     config: str,
     db_path: str | None,
+    select: tuple[str, ...],
     dry_run: bool,
     verbose: bool,
     no_prune: bool,
@@ -103,6 +106,7 @@ def build(
             lock_timeout_s=lock_timeout,
             publish=publish,
             progress=progress,
+            select=select or None,
         )
     if as_json:
         echo_json(_as_document(report))
@@ -124,6 +128,9 @@ def _tell(report: BuildReport, *, verbose: bool) -> None:
             action = click.style(f"{_told(view):>10}", fg=COLOURS.get(view.action))
             name = shown_view(view.schema, view.name)
             click.echo(f"{action}  {view.seconds * 1000:7.1f} ms  {name}")
+    if report.invalidated:
+        names = ", ".join(name.removeprefix("main.") for name in report.invalidated)
+        click.echo(f"Left to the next build, since they read what was made: {names}")
     click.echo(_summary(report))
 
 
@@ -163,5 +170,6 @@ def _as_document(report: BuildReport) -> dict[str, object]:
             }
             for view in report.views
         ],
+        "invalidated": list(report.invalidated),
         "problems": [problem_as_document(problem) for problem in report.problems],
     }

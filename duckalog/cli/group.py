@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -22,6 +23,8 @@ from duckalog.errors import (
     shown_path,
 )
 from duckalog.version import __version__
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _COMMANDS = {
     "build": ("duckalog.cli.build", "Make the catalog, all or nothing."),
@@ -164,6 +167,14 @@ config_argument = click.argument("config", type=click.Path(), cls=_ConfigArgumen
 db_path_option = click.option(
     "--db-path", type=click.Path(), help="The catalog's file, instead of duckdb.database."
 )
+
+
+def select_option(what: str) -> Callable[[_Function], _Function]:
+    """Return `--select`, which may be given many times; `what` it does with a view."""
+    return click.option(
+        "--select", multiple=True, metavar="VIEW", help=f"{what}; may be given many times."
+    )
+
 
 env_file_option = click.option(
     "--env-file",

@@ -12,6 +12,7 @@ from duckalog.cli.group import (
     echo_json,
     env_file_option,
     json_option,
+    select_option,
 )
 from duckalog.cli.log import is_logged, log_options, logged, problem_as_document, tell_problem
 from duckalog.cli.progress import progress_bar
@@ -35,6 +36,7 @@ _COLOURS = {"created": "green", "replaced": "yellow", "unchanged": "cyan", "fail
 @click.command()
 @config_argument
 @db_path_option
+@select_option("As for build")
 @click.option("--no-prune", is_flag=True, help="As for build.")
 @click.option("--adopt", is_flag=True, help="As for build.")
 @click.option("--refresh", is_flag=True, help="Ask every source too, and tell which drifted.")
@@ -45,6 +47,7 @@ _COLOURS = {"created": "green", "replaced": "yellow", "unchanged": "cyan", "fail
 def plan(
     config: str,
     db_path: str | None,
+    select: tuple[str, ...],
     no_prune: bool,
     adopt: bool,
     refresh: bool,
@@ -62,11 +65,18 @@ def plan(
     drift: dict[str, tuple[str, ...]] = {}
     is_seen = refresh and not as_json and not is_logged()
     with logged(), progress_bar(wanted=is_seen) as progress:
-        found = api.diff(config, db_path, env_file=env_file, prune=not no_prune, adopt=adopt)
+        found = api.diff(
+            config,
+            db_path,
+            env_file=env_file,
+            prune=not no_prune,
+            adopt=adopt,
+            select=select or None,
+        )
         if refresh:
-            drift, found = _ask_sources(
-                api.load_plan(config, db_path, env_file=env_file), found, progress
-            )
+            whole = api.load_plan(config, db_path, env_file=env_file)
+            asked = whole.chosen(select, with_needs=True) if select else whole
+            drift, found = _ask_sources(asked, found, progress)
     if as_json:
         echo_json(_as_document(found, drift))
     else:
@@ -90,6 +100,8 @@ def _ask_sources(
         known = (*found.conflicts, *found.failures)
         return {}, found.with_failures({}, (one for one in error.problems if one not in known))
     new = {key: problem for key, problem in problems.items() if problem not in found.failures}
+    told = {change.step.key for change in found.changes}  # others are read by those
+    drift = {key: changes for key, changes in drift.items() if key in told}
     return drift, found.with_failures(new, new.values())
 
 

@@ -271,6 +271,9 @@ def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
     from duckalog.engine.pin import sources_of, with_file_changes
 
     memory = NOTHING
+    if options.select is not None:
+        whole, plan = plan, plan.chosen(options.select)
+        options = options._replace(prune=options.prune and len(plan.views) == len(whole.views))
     sources, problems = sources_of(plan, jobs=options.jobs)
     states = states_of(plan) | {key: source.state for key, source in sources.items()}
     with contextlib.ExitStack() as stack:

@@ -71,15 +71,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         found = dict.fromkeys(view.schema for view in self.views)
         return tuple(name for name in found if name != MAIN_SCHEMA)
 
-    def chosen(self, names: Iterable[str]) -> Plan:
+    def chosen(self, names: Iterable[str], *, with_needs: bool = False) -> Plan:
         """Return the plan of some views and databases, and of the databases that they need.
 
-        A name is a view's (`orders`, `analytics.orders`), or the key of a step
-        (`attachment:crm`). Raises ConfigError for one that the plan does not have.
+        `with_needs` adds the views that they read, through all others. A name is a
+        view's (`orders`, `analytics.orders`), or the key of a step (`attachment:crm`).
+        Raises ConfigError for one that the plan does not have.
         """
         wanted = self._keys_of(names)
-        views = tuple(step for step in self.views if step.key in wanted)
         needs = self._needed_by(wanted)
+        kept = needs if with_needs else wanted
+        views = tuple(step for step in self.views if step.key in kept)
         session = tuple(
             step for step in self.session if not isinstance(step, DatabaseStep) or step.key in needs
         )
