@@ -50,8 +50,10 @@ def file_changes(before: Iterable[File], after: Iterable[File]) -> FileChanges:
 
 
 class Change(NamedTuple):
-    """What a build is to do with a view; one that is unchanged for a `reason` is made again.
+    """What a build is to do with a view, and why.
 
+    A view that is "unchanged" keeps its definition: without a `reason` it is left
+    alone, with one it is made again.
     `comments` tell how those of the view and of its columns differ.
     """
 

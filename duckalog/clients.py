@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from duckalog.attachments.ducklake import DucklakeAttachment
 from duckalog.attachments.postgres import PostgresAttachment
 from duckalog.attachments.sqlite import SqliteAttachment
@@ -19,8 +17,6 @@ from duckalog.plan import ExtensionStep, Plan
 from duckalog.redaction import Redactor
 from duckalog.secrets import DuckdbSecret
 from duckalog.sql import as_word, identifier, libpq_value
-
-_OWN_KEYS = ("origin", "name", "type", "provider", "scope", "persistent")
 
 _SQLALCHEMY = """\
 # Needs duckalog, and: pip install duckdb-engine 'sqlalchemy<2.1'
@@ -108,11 +104,8 @@ def _declared_secret(secret: DuckdbSecret) -> dict[str, Any]:
         fields["scope"] = scopes[0] if len(scopes) == 1 else scopes
     if secret.persistent:
         fields["persistent"] = True
-    for field in msgspec.structs.fields(secret):
-        value = getattr(secret, field.name)
-        if field.name not in _OWN_KEYS and value is not None and value != {}:
-            key = field.encode_name
-            fields[key] = _value(value, f"{secret.secret_name}_{key}")
+    for key, value in secret.stated():
+        fields[key] = _value(value, f"{secret.secret_name}_{key}")
     return fields
 
 

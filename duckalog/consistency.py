@@ -23,7 +23,7 @@ from duckalog.environment import (
     Use,
     variables_in,
 )
-from duckalog.errors import MAX_PROBLEMS, KeyPath, Problem, nearest, sentences
+from duckalog.errors import MAX_PROBLEMS, KeyPath, Problem, nearest, sentences, shown_view
 from duckalog.user_sql import regions_of
 
 _SECTIONS = (
@@ -35,10 +35,11 @@ _SECTIONS = (
 
 
 class Doubts(NamedTuple):
-    """What other problems of a config may have hidden.
+    """What cannot be judged of a config, because other problems may hide it.
 
-    `names` are those that its files state in each section, also of things that
-    are wrong by themselves; `is_complete` says whether all that is stated was seen.
+    An entry that is wrong by itself is not in the config, and still is no unknown name:
+    `names` are those that its files state in each section, and `is_complete` says whether
+    all that they state was seen. Without `has_database` the catalog's name is not known.
     """
 
     names: frozenset[tuple[str, str]] = frozenset()
@@ -120,7 +121,7 @@ def _names_twice(config: Config) -> Iterator[Problem]:
     yield from _twice(
         config,
         ((f"{view.schema}.{view.name}", view) for view in config.views),
-        lambda view: f'view called "{_view_name(view)}"',
+        lambda view: f'view called "{shown_view(view.schema, view.name)}"',
     )
     databases: list[tuple[str, Entry]] = [(one.alias, one) for one in config.attachments]
     databases += [(one.name, one) for one in config.iceberg_catalogs]
@@ -157,15 +158,11 @@ def _checks_twice(config: Config) -> Iterator[Problem]:
                     if check.name or first.name
                     else "They check the same. Keep one of them."
                 )
-                yield Problem(origin, message, remedy, _view_name(view))
+                yield Problem(origin, message, remedy, shown_view(view.schema, view.name))
 
 
 def _name_key(entry: Entry) -> str:
     return "alias" if isinstance(entry, Attachment) else "name"
-
-
-def _view_name(view: View) -> str:
-    return view.name if view.schema == MAIN_SCHEMA else f"{view.schema}.{view.name}"
 
 
 def _alias(database: Any) -> str:

@@ -8,8 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
-from duckalog.entry import MAIN_SCHEMA
-from duckalog.errors import shown
+from duckalog.errors import shown, shown_view
 from duckalog.lineage import Field, Lineage, Relation, relation_of_view, relations_read
 from duckalog.locations import is_remote
 from duckalog.plan import Plan, ViewStep
@@ -33,8 +32,7 @@ class Graph(NamedTuple):
             folder = os.path.dirname(self.plan.file)
             text = ", ".join(_from(folder, uri) for uri in relation.name)
         else:
-            is_main = relation.kind == "view" and relation.name[0] == MAIN_SCHEMA
-            text = ".".join(relation.name[is_main:])
+            text = shown_view(*relation.name) if relation.kind == "view" else relation.label
         return shown(self.plan.redact(text))
 
 

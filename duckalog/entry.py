@@ -1,4 +1,4 @@
-"""What every declared thing has in common, and the roles that the plan knows.
+"""What everything that a config declares has in common, and the roles that the plan knows.
 
 A source, attachment type, catalog type or secret type is one struct that holds
 its keys and renders its own SQL; a role says what the plan may ask of it.
@@ -57,7 +57,7 @@ Columns = dict[str, Annotated[Column, ShortForm("description")]]
 
 
 class Scan(NamedTuple):
-    """A table function over files, and what the view is: nothing but its result."""
+    """A call of a table function over files, where a view is `SELECT *` from it and no more."""
 
     function: str
     options: tuple[str, ...]
@@ -93,7 +93,7 @@ Severity = Literal["error", "warn"]
 
 
 class Finding(NamedTuple):
-    """What a check makes of the values it asked for: it passes where nothing is said."""
+    """What a check concludes from the values of its aggregates; without a complaint it passes."""
 
     failing_rows: int | None = None
     complaint: str = ""
@@ -270,9 +270,12 @@ class Catalog(Entry, frozen=True, kw_only=True):
         """Return the CREATE SECRET that carries the credentials, if the catalog states any."""
         return None
 
-    def attach(self) -> Statement:
-        """Return the ATTACH statement."""
-        raise TypeError(f"{type(self).__name__} is a role, not a catalog type")
+    def attach(self, *, kept_for: str = "") -> Statement:
+        """Return the ATTACH statement.
+
+        `kept_for` is how long tables' metadata stays in memory where the config does not say.
+        """
+        raise TypeError(f"{type(self).__name__} is a role: it has no tables to keep {kept_for}")
 
     secret_type: ClassVar[str] = "iceberg"
 

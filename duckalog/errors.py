@@ -143,6 +143,11 @@ def shown(name: str) -> str:
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in name)
 
 
+def shown_view(schema: str, name: str) -> str:
+    """Return a view's name as queries have it: without the schema that they look in first."""
+    return name if schema == "main" else f"{schema}.{name}"
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return `did you mean "…"?` for the closest of `known`, or an empty string."""
     from difflib import get_close_matches  # only an error asks

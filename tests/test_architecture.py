@@ -29,7 +29,7 @@ LAYERS = (
     {"views", "attachments", "catalogs", "checks"},
     {"secrets"},
     {"config"},
-    {"consistency"},
+    {"consistency", "merging"},
     {"load", "plan", "json_schema"},
     {"bookkeeping", "lineage"},
     {"changes", "diagram", "script"},

@@ -13,6 +13,7 @@ import pytest
 
 import duckalog
 from duckalog.cli.group import cli
+from duckalog.engine.inventory import words_of
 from tests.catalogs import change
 from tests.conftest import WriteConfig
 
@@ -67,6 +68,19 @@ def test_the_views_are_told_though_their_sources_are_gone(
     assert described.exit_code == 0
     assert "code    VARCHAR" in described.stdout
     assert "  reads     ref.main.countries\n" in described.stdout
+
+
+def test_what_a_prompt_completes_is_read_of_the_file_though_its_sources_are_gone(
+    config: Path, tmp_path: Path
+) -> None:
+    plan = duckalog.load_plan(config)
+    names = {"orders", "main.orders", "countries", "geo.countries"}
+    assert words_of(plan, 10.0) == names
+    duckalog.build(config)
+    change(tmp_path / "shop.duckdb", "CREATE TABLE notes (body VARCHAR)")
+    (tmp_path / "ref.duckdb").unlink()
+    of_the_file = {"id", "name", "code", "notes", "main.notes", "body"}
+    assert words_of(plan, 10.0) == names | of_the_file
 
 
 def test_a_view_is_described_with_all_that_is_known(config: Path, invoke: Invoke) -> None:

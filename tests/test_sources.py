@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import duckalog
+from duckalog.engine import session
 from tests import tables
 from tests.conftest import WriteConfig
 from tests.servers.iceberg_rest import IcebergRest
@@ -242,7 +243,7 @@ views:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr(
-            "duckalog.engine.session._HTTP_LIMITS", {"http_timeout": 1, "http_retries": 0}
+            "duckalog.engine.session.HTTP_LIMITS", {"http_timeout": 1, "http_retries": 0}
         )
         host, _, port = s3.endpoint.partition(":")
         link = proxy(host, int(port))
@@ -455,6 +456,109 @@ views:
         assert problem.origin.line == 6
         assert problem.name == "ic"
         assert "wrong-canary-token" not in str(caught.value)
+
+    def test_a_build_asks_once_for_each_table(
+        self, s3: S3, iceberg_rest: Callable[..., IcebergRest], build: Build
+    ) -> None:
+        rest = iceberg_rest("none", s3=s3)
+        names = ("sales.orders", "sales.returns", "stock.items")
+        written = [tables.write_iceberg_table(rest.catalog, name) for name in names]
+        rest.requests.clear()
+        s3.requests.clear()
+        build(
+            s3_secret(s3)
+            + f"""
+iceberg_catalogs:
+  - name: ic
+    catalog_type: rest
+    uri: {rest.endpoint}
+    warehouse: {rest.warehouse}
+    options: {{access_delegation_mode: none}}
+views:
+  - {{name: orders, source: iceberg, catalog: ic, table: sales.orders}}
+  - name: earlier
+    source: iceberg
+    catalog: ic
+    table: sales.returns
+    options: {{snapshot_id: {written[1].versions[0]}}}
+  - {{name: items, sql: "SELECT id, upper(name) AS name FROM ic.stock.items"}}
+  - {{name: first_items, sql: "SELECT * FROM items LIMIT 10"}}
+""",
+            KEY_ID=s3.key_id,
+            SECRET_KEY=s3.secret,
+        )
+        loaded = [one.rpartition("/")[2] for one in rest.requests if "/tables/" in one]
+        assert sorted(loaded) == ["items", "orders", "returns"]
+        read = [one for one in s3.requests if one.startswith("GET")]
+        assert sorted(read) == sorted(set(read))
+
+    def test_a_connection_reads_tables_as_they_are_when_it_reads(
+        self, iceberg_rest: Callable[..., IcebergRest], write_config: WriteConfig
+    ) -> None:
+        rest = iceberg_rest("none")
+        tables.write_iceberg_table(rest.catalog, "analytics.orders")
+        config = write_config(f"""
+version: 1
+iceberg_catalogs:
+  - {{name: ic, catalog_type: rest, uri: "{rest.endpoint}", warehouse: {rest.warehouse}}}
+views:
+  - {{name: orders, source: iceberg, catalog: ic, table: analytics.orders}}
+""")
+        counted = "SELECT count(*) FROM orders"
+        with duckalog.connect(config) as connection:
+            assert connection.execute(counted).fetchall() == [(len(ALL_ORDERS),)]
+            orders = rest.catalog.load_table("analytics.orders")
+            orders.append(orders.scan().to_arrow())
+            assert connection.execute(counted).fetchall() == [(2 * len(ALL_ORDERS),)]
+
+    @pytest.mark.parametrize("pin", ["", ", pin: true"])
+    def test_a_catalog_that_hangs_is_waited_for_once(
+        self,
+        pin: str,
+        iceberg_rest: Callable[..., IcebergRest],
+        build: Build,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(session, "HTTP_LIMITS", {"http_timeout": 1, "http_retries": 0})
+        rest = iceberg_rest("none")
+        tables.write_iceberg_table(rest.catalog, "analytics.orders")
+        rest.tells_tables.clear()
+        views = [
+            f"  - {{name: v{number}, source: iceberg, catalog: ic, table: analytics.orders{pin}}}"
+            for number in range(20)
+        ]
+        with pytest.raises(duckalog.EngineError) as caught:
+            build(
+                f"""
+iceberg_catalogs:
+  - {{name: ic, catalog_type: rest, uri: "{rest.endpoint}", warehouse: {rest.warehouse}}}
+views:
+"""
+                + "\n".join(views)
+            )
+        assert sum("/tables/" in one for one in rest.requests) == 1
+        first, *others = caught.value.problems
+        assert (first.name, "analytics/tables/orders" in first.cause) == ("v0", True)
+        assert len(others) == len(views) - 1
+        assert {one.message for one in others} == {'the catalog "ic" gives no answer'}
+
+    def test_every_table_that_is_missing_is_told(
+        self, iceberg_rest: Callable[..., IcebergRest], build: Build
+    ) -> None:
+        rest = iceberg_rest("none")
+        tables.write_iceberg_table(rest.catalog, "analytics.orders")
+        with pytest.raises(duckalog.EngineError) as caught:
+            build(f"""
+iceberg_catalogs:
+  - {{name: ic, catalog_type: rest, uri: "{rest.endpoint}", warehouse: {rest.warehouse}}}
+views:
+  - {{name: orders, source: iceberg, catalog: ic, table: analytics.orders}}
+  - {{name: gone, source: iceberg, catalog: ic, table: analytics.gone}}
+  - {{name: nowhere, source: iceberg, catalog: ic, table: nowhere.orders}}
+  - {{name: of_gone, sql: "SELECT * FROM ic.analytics.gone"}}
+""")
+        told = [(one.name, one.origin.line) for one in caught.value.problems]
+        assert told == [("gone", 9), ("nowhere", 10), ("of_gone", 11)]
 
 
 class TestAttachedFiles:

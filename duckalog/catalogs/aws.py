@@ -38,8 +38,11 @@ class AwsCatalog(Catalog, frozen=True, kw_only=True):
     options: AwsOptions = AwsOptions()
     """How requests are signed, and how tables are read. Example: `{secret: aws}`"""
 
-    def attach(self) -> Statement:
-        """Return the ATTACH statement."""
+    def attach(self, *, kept_for: str = "") -> Statement:
+        """Return the ATTACH statement.
+
+        `kept_for` is how long tables' metadata stays in memory where the config does not say.
+        """
         options = self.options
         clauses: dict[str, str | Bound | Spliced] = {
             "type": "iceberg",
@@ -51,6 +54,8 @@ class AwsCatalog(Catalog, frozen=True, kw_only=True):
             value = getattr(options, key)
             if value is not None:
                 clauses[key] = bound(value, f"{self.name}_{key}")
+        if kept_for:
+            clauses.setdefault("max_table_staleness", literal(kept_for))
         return attach(located(self.warehouse or ""), self.name, clauses, read_only=self.read_only)
 
     @property

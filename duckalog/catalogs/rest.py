@@ -139,8 +139,11 @@ class RestCatalog(Catalog, frozen=True, kw_only=True):
         headers = self.options.extra_http_headers
         return bound_map(headers, f"{self.name}_header", "options.extra_http_headers")
 
-    def attach(self) -> Statement:
-        """Return the ATTACH statement; credentials stay in the secret, where none can see them."""
+    def attach(self, *, kept_for: str = "") -> Statement:
+        """Return the ATTACH statement; credentials stay in the secret, where none can see them.
+
+        `kept_for` is how long tables' metadata stays in memory where the config does not say.
+        """
         options = self.options
         clauses: dict[str, str | Bound | Spliced] = {
             "type": "iceberg",
@@ -155,6 +158,8 @@ class RestCatalog(Catalog, frozen=True, kw_only=True):
             value = getattr(options, key)
             if value is not None:
                 clauses[key] = bound(value, f"{self.name}_{key}")
+        if kept_for:
+            clauses.setdefault("max_table_staleness", literal(kept_for))
         if not secret and options.authorization_type is None:
             clauses["authorization_type"] = literal("none")
         for key in _ATTACH_SWITCHES:

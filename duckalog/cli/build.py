@@ -17,13 +17,12 @@ from duckalog.cli.group import (
 )
 from duckalog.cli.log import is_logged, log_options, logged, problem_as_document, tell_problem
 from duckalog.cli.progress import progress_bar
-from duckalog.cli.terminal import COLOURS, shown_view, tally
-from duckalog.errors import shown_path
+from duckalog.cli.terminal import COLOURS, tally
+from duckalog.errors import shown_path, shown_view
 
 if TYPE_CHECKING:
-    from duckalog.engine.apply import ViewReport
     from duckalog.engine.publish import Publish
-    from duckalog.engine.reports import BuildReport
+    from duckalog.engine.reports import BuildReport, ViewReport
 
 
 @click.command()
@@ -92,8 +91,8 @@ def build(
         else:
             click.echo(script, nl=False)
         return
-    is_seen = not as_json and not is_logged(verbose=verbose)
-    with logged(verbose=verbose), progress_bar(wanted=is_seen) as progress:
+    has_bar = not as_json and not is_logged(verbose=verbose)
+    with logged(verbose=verbose), progress_bar(wanted=has_bar) as progress:
         report = api.build(
             config,
             db_path,

@@ -125,10 +125,14 @@ def write_output(output: str, text: str) -> None:
     try:
         with open(output, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
-        return
     except OSError as error:
-        reason = error.strerror
-    raise ConfigError(Problem(Origin(os.path.abspath(output)), f"cannot be written: {reason}"))
+        raise unwritable(output, error) from None
+
+
+def unwritable(output: str, error: OSError) -> ConfigError:
+    """Return the error for an output that cannot be written."""
+    message = f"cannot be written: {error.strerror or error}"
+    return ConfigError(Problem(Origin(os.path.abspath(output)), message))
 
 
 def json_option(command: Any) -> Any:

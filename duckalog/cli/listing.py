@@ -14,8 +14,8 @@ from duckalog.cli.group import (
     env_file_option,
     json_option,
 )
-from duckalog.cli.terminal import COLOURS, columns_of_terminal, cut, shown_view, width_of
-from duckalog.errors import shown_path
+from duckalog.cli.terminal import COLOURS, columns_of_terminal, cut, width_of
+from duckalog.errors import shown_path, shown_view
 
 if TYPE_CHECKING:
     from duckalog.engine.inventory import Listed

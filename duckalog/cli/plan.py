@@ -16,8 +16,8 @@ from duckalog.cli.group import (
 )
 from duckalog.cli.log import is_logged, log_options, logged, problem_as_document, tell_problem
 from duckalog.cli.progress import progress_bar
-from duckalog.cli.terminal import shown_view, tally
-from duckalog.errors import EngineError, shown_path
+from duckalog.cli.terminal import tally
+from duckalog.errors import EngineError, shown_path, shown_view
 
 if TYPE_CHECKING:
     from duckalog.changes import Change, Diff, FileChanges
@@ -63,8 +63,8 @@ def plan(
     from duckalog import api
 
     drift: dict[str, tuple[str, ...]] = {}
-    is_seen = refresh and not as_json and not is_logged()
-    with logged(), progress_bar(wanted=is_seen) as progress:
+    has_bar = refresh and not as_json and not is_logged()
+    with logged(), progress_bar(wanted=has_bar) as progress:
         found = api.diff(
             config,
             db_path,

@@ -58,9 +58,11 @@ def shell(config: str, kind: str | None, db_path: str | None, env_file: str | No
             "Harlequin is not installed beside duckalog", "Run: pip install harlequin"
         )
     from duckalog.cli.prompt import converse
+    from duckalog.engine.inventory import words_of
 
+    words = words_of(plan, api.LOCK_TIMEOUT_S)  # of the file alone: DuckDB asks what is attached
     with api.connect_plan(plan) as connection:
-        converse(connection, plan)
+        converse(connection, plan, words)
 
 
 def _no_duckdb_shell(plan: Plan, *, has_program: bool, is_built: bool) -> EngineError:

@@ -7,13 +7,11 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, takewhile
-from typing import NamedTuple
 
 import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import (
-    Column,
     Memory,
     empty_schemas,
     folded,
@@ -25,7 +23,7 @@ from duckalog.bookkeeping import (
     remember_schema,
     unsettle,
 )
-from duckalog.changes import Action, Diff
+from duckalog.changes import Diff
 from duckalog.engine.execution import execute, execute_together, options_set, refused
 from duckalog.engine.pins import NO_PINS, Pins
 from duckalog.engine.probe import (
@@ -40,6 +38,8 @@ from duckalog.engine.progress import Progress, untold
 from duckalog.engine.reading import options_for
 from duckalog.engine.reasons import with_reasons
 from duckalog.engine.refusals import all_or_nothing, every_refusal
+from duckalog.engine.reports import ViewReport
+from duckalog.engine.silence import Silence
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import EngineError, Origin, Problem
 from duckalog.plan import Plan, ViewStep
@@ -54,31 +54,6 @@ from duckalog.statements import (
 from duckalog.version import __version__
 
 logger = logging.getLogger("duckalog.engine")
-
-
-class ViewReport(NamedTuple):
-    """What a build did with a view.
-
-    `drift` says how its columns differ from those of the last build, where its
-    definition did not change. One that was removed or failed has no columns.
-    `data_version` is told by builds that have an id: it differs where the
-    view's definition, its columns, or what it reads differ.
-    """
-
-    schema: str
-    name: str
-    action: Action
-    seconds: float = 0.0
-    columns: tuple[Column, ...] = ()
-    origin: Origin = Origin()
-    drift: tuple[str, ...] = ()
-    problem: Problem | None = None
-    data_version: str = ""
-
-    @property
-    def is_made_again(self) -> bool:
-        """Say whether an unchanged view was written anew, for what its source has now."""
-        return self.action == "unchanged" and self.seconds > 0
 
 
 def apply_catalog(
@@ -216,9 +191,15 @@ class _Application:
             raise EngineError(Problem(Origin(self.plan.database), message, cause=failure))
         self.progress("refusals", 0, 0)
         late = self._read_by_others()
+        silence = Silence(self.plan)
 
         def make(step: ViewStep) -> Problem | None:
+            problem = silence.problem_of(step)
+            if problem:
+                return problem
+            start = time.perf_counter()
             problem = self._refusal_of(step)
+            silence.hear(step, problem, time.perf_counter() - start)
             if step.key in late and problem is None:
                 execute(self.connection, stand_in(step, late[step.key]))
             return problem

@@ -26,12 +26,13 @@ from duckalog.bookkeeping import (
     remembered_report,
 )
 from duckalog.changes import Action, Diff, diff, drift
-from duckalog.engine.apply import ViewReport, apply_catalog, drop_empty_schemas, leaves_as_is
+from duckalog.engine.apply import apply_catalog, drop_empty_schemas, leaves_as_is
 from duckalog.engine.execution import close, closing, execute
 from duckalog.engine.locks import Patience, builders_turn
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog, open_file
-from duckalog.engine.pins import NO_PINS, Source
-from duckalog.engine.probe import JOBS, asking_remote_files, probe
+from duckalog.engine.parallel import JOBS
+from duckalog.engine.pins import NO_PINS, PinnedSource
+from duckalog.engine.probe import asking_remote_files, probe
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.publish import (
     Publish,
@@ -44,6 +45,7 @@ from duckalog.engine.reach import reach, with_failures
 from duckalog.engine.reports import (
     BuildReport,
     DatabaseReport,
+    ViewReport,
     data_versions,
     database_reports,
     key_of,
@@ -51,7 +53,7 @@ from duckalog.engine.reports import (
     with_version,
 )
 from duckalog.engine.scratch import scratch_catalog, stored_columns
-from duckalog.engine.session import apply_session
+from duckalog.engine.session import apply_session, forget_tables, keeping_tables
 from duckalog.engine.source_state import states_of
 from duckalog.errors import ConfigError, EngineError, Origin, Problem
 from duckalog.plan import Plan
@@ -244,6 +246,7 @@ def build_in_memory(plan: Plan) -> DuckDBPyConnection:
     connection = duckdb.connect(":memory:")
     with _closed_on_error(connection):
         _build(connection, plan, NOTHING, DEFAULTS)
+        forget_tables(connection, plan)
         execute(connection, set_option("python_enable_replacements", literal(True)))
     return connection
 
@@ -361,15 +364,16 @@ def _build(
 ) -> _Done:
     """Return what was done with each view of a plan, which may be chosen from a whole one.
 
-    A look raises _ToBeBuilt before it would write.
+    A look raises _ToBeBuilt before it would write. Iceberg catalogs keep what they told of
+    their tables: `forget_tables` is for a connection that is used afterwards.
     """
     whole = whole or plan
     # Without this, a view could silently read a variable of the program that builds it.
     execute(connection, set_option("python_enable_replacements", literal(False)))
     options.progress("session", 0, 0)
     asked_for = plan
-    plan, seconds, lost, out_of_reach = reach(connection, plan)
-    sources: dict[str, Source] = {}
+    plan, seconds, lost, out_of_reach = reach(connection, keeping_tables(plan))
+    sources: dict[str, PinnedSource] = {}
     if is_pinned := any(step.pin for step in plan.views):
         from duckalog.engine.pin import find_sources, pin_views  # most catalogs pin nothing
 

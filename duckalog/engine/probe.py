@@ -3,7 +3,7 @@
 DuckDB binds a view when it is made, one after the other, and every bind waits
 for the network. So the views over remote files are bound here, on parallel
 cursors; `stubbed` then makes them without a second round trip, and `stand_in`
-those that read them.
+those that read them. Tables of Iceberg catalogs DuckDB itself keeps in memory.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import duckdb
 from duckdb import DuckDBPyConnection
@@ -20,19 +20,18 @@ from duckdb import DuckDBPyConnection
 from duckalog.bookkeeping import Column
 from duckalog.engine.calls import Call, only_call_in
 from duckalog.engine.execution import (
-    abandon,
-    close,
     execute,
-    is_abandoned,
     options_set,
     refused,
 )
+from duckalog.engine.parallel import JOBS
 from duckalog.engine.progress import Progress, untold
-from duckalog.engine.reading import opens_every_file, reads_remote_files
-from duckalog.engine.session import be_impatient, http_limits, impatient, prepare_cursor
+from duckalog.engine.reading import opens_every_file, reads_remote_files, waits_for_network
+from duckalog.engine.session import impatient
+from duckalog.engine.silence import ask_each
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import Problem, nearest, sentences, shown
-from duckalog.plan import ExtensionStep, Plan, ViewStep
+from duckalog.plan import DatabaseStep, ExtensionStep, Plan, ViewStep
 from duckalog.sql import Statement, search_path
 from duckalog.statements import (
     create_view,
@@ -46,12 +45,8 @@ from duckalog.statements import (
 
 logger = logging.getLogger("duckalog.engine")
 
-JOBS = 32
 _LISTED = 30
 """Names of columns that a message lists."""
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class Answer(NamedTuple):
@@ -74,25 +69,31 @@ def probe(
     """Return the answer of each view over remote files that is not pinned, by the step's key.
 
     `jobs` sources are asked at a time. One that hangs fails within the time
-    limit of `be_impatient`; the others are not kept waiting. Asked are, too, raw
-    SQL that reads no other view to be made, and views that others are made over
-    and that open all of their local files.
+    limit of `be_impatient`; the others are not kept waiting, but for those of the same
+    Iceberg catalog. Asked are, too, views over tables of catalogs that keep what they
+    hear, raw SQL that reads no other view to be made, and views that others are made
+    over and that open all of their local files.
     """
     made = {step.key for step in steps}
     read = {need for step in steps for need in step.needs}
-    asked = [
-        step
-        for step in steps
-        if step.pin is None
-        and (reads_remote_files(step) or (step.key in read and opens_every_file(step)))
-        and made.isdisjoint(step.needs)
-    ]
+    keeping = {
+        step.key for step in plan.session if isinstance(step, DatabaseStep) and step.keeps_tables
+    }
+
+    def is_asked(step: ViewStep) -> bool:
+        if step.pin or not made.isdisjoint(step.needs):
+            return False
+        is_of_many_files = step.key in read and opens_every_file(step)
+        return reads_remote_files(step) or is_of_many_files or not keeping.isdisjoint(step.needs)
 
     def ask(cursor: DuckDBPyConnection, step: ViewStep) -> Answer | None:
-        return _ask(cursor, step, plan) if step.scan else _ask_sql(cursor, step, plan)
+        return _ask_sql(cursor, step, plan) if step.source == "sql" else _ask(cursor, step, plan)
 
-    answers = in_parallel(connection, plan, asked, ask, jobs=jobs, progress=progress)
-    return {step.key: answer for step, answer in zip(asked, answers, strict=True) if answer}
+    def unasked(problem: Problem) -> Answer:
+        return Answer((), problem, 0.0)
+
+    asked = [step for step in steps if is_asked(step)]
+    return ask_each(connection, plan, asked, ask, unasked, jobs=jobs, progress=progress)
 
 
 @contextlib.contextmanager
@@ -107,71 +108,9 @@ def asking_remote_files(
     with contextlib.ExitStack() as stack:
         if steps and any(isinstance(step, ExtensionStep) for step in plan.session):
             stack.enter_context(impatient(connection))
-        if steps and any(map(reads_remote_files, plan.views)):
+        if steps and any(map(waits_for_network, plan.views)):
             stack.enter_context(options_set(connection, {"enable_http_metadata_cache": True}))
         yield
-
-
-def in_parallel(
-    connection: DuckDBPyConnection,
-    plan: Plan,
-    items: Sequence[Item],
-    ask: Callable[[DuckDBPyConnection, Item], Result],
-    *,
-    jobs: int,
-    progress: Progress = untold,
-) -> list[Result]:
-    """Return what `ask` says of each item, in their order, on `jobs` cursors at a time.
-
-    A cursor that `ask` abandons is not used again, and the connection is left with it.
-    """
-    if not items:
-        return []
-    from concurrent.futures import ThreadPoolExecutor, as_completed  # most catalogs get by without
-
-    workers = min(jobs, len(items))
-    cursors: list[DuckDBPyConnection] = []
-    try:
-        known = http_limits(connection)
-
-        def prepared() -> DuckDBPyConnection:
-            cursor = connection.cursor()
-            cursors.append(cursor)
-            prepare_cursor(cursor, plan)
-            be_impatient(cursor, known)
-            return cursor
-
-        idle = [prepared()]  # the others while the first source is asked
-
-        def ask_on_a_cursor(item: Item) -> Result:
-            try:
-                cursor = idle.pop()
-            except IndexError:
-                cursor = prepared()
-            try:
-                return ask(cursor, item)
-            finally:
-                idle.append(prepared() if is_abandoned(cursor) else cursor)
-
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="duckalog-probe")
-        try:
-            asked = [pool.submit(ask_on_a_cursor, item) for item in items]
-            progress("probe", 0, len(items))
-            for done, _ in enumerate(as_completed(asked), 1):
-                progress("probe", done, len(items))
-            answers = [one.result() for one in asked]
-        except BaseException:  # Ctrl-C: what is being asked cannot be waited for
-            for one in (connection, *cursors):
-                abandon(one)
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        pool.shutdown()
-    finally:
-        if any(map(is_abandoned, cursors)):
-            abandon(connection)  # closing it would close, and so wait for, its cursors
-        for cursor in cursors:
-            close(cursor)
-    return answers
 
 
 def _ask(cursor: DuckDBPyConnection, step: ViewStep, plan: Plan) -> Answer:

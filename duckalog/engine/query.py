@@ -323,8 +323,8 @@ def _remedy(script: Script, refusal: str) -> str:
         return f"Give a value: {' '.join(f'--param {name}=…' for name in names)}"
     if "in read-only mode" in refusal:
         return (
-            "The catalog is open for reading: query --write opens it for writing,"
-            " and attachments that say read_only: false."
+            "The catalog is open for reading; query --write opens it for writing."
+            " An attachment has to say read_only: false."
         )
     if script.has_pins and _GONE.search(refusal):
         return (

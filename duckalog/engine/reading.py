@@ -11,6 +11,11 @@ def reads_remote_files(step: ViewStep) -> bool:
     return step.scan.is_remote if step.scan else any(map(is_remote, step.stated_files))
 
 
+def waits_for_network(step: ViewStep) -> bool:
+    """Say whether a view is bound over the network: remote files, or an Iceberg catalog's table."""
+    return reads_remote_files(step) or any(need.startswith("catalog:") for need in step.needs)
+
+
 def opens_every_file(step: ViewStep) -> bool:
     """Say whether DuckDB opens each of a view's files to bind it."""
     return step.scan is not None and "union_by_name" in step.scan.options
@@ -24,7 +29,7 @@ def options_for(plan: Plan) -> dict[str, object]:
     2.0): one is enough, unless a view opens many files.
     """
     options: dict[str, object] = {}
-    if not any(map(reads_remote_files, plan.views)):
+    if not any(map(waits_for_network, plan.views)):
         options["enable_external_file_cache"] = False
     if not any(_opens_many_files(step) for step in plan.views):
         options["threads"] = 1

@@ -10,22 +10,24 @@ from collections.abc import Container, Iterator, Mapping
 from typing import NamedTuple
 
 import duckdb
+import msgspec
 from duckdb import DuckDBPyConnection
 
 from duckalog.engine.execution import close, execute, is_abandoned, refused, run, within
+from duckalog.engine.versions import KEEPS_ICEBERG_TABLES
 from duckalog.entry import shown_text
 from duckalog.errors import EngineError, Problem
 from duckalog.extensions import obtain_extension, remedy_for
 from duckalog.plan import DatabaseStep, ExtensionStep, Plan, Step
 from duckalog.redaction import Redactor
 from duckalog.sql import literal
-from duckalog.statements import set_option
+from duckalog.statements import detach, set_option
 from duckalog.values import execute_with
 
 logger = logging.getLogger("duckalog.engine")
 
 PROBE_LIMIT_S = 30.0
-_HTTP_LIMITS = {"http_timeout": 8, "http_retries": 2}
+HTTP_LIMITS = {"http_timeout": 8, "http_retries": 2}
 _PROBES = {
     "postgres": ("postgres_query", "SELECT 1"),
     "sqlite": ("sqlite_query", "SELECT count(*) FROM sqlite_master"),
@@ -47,6 +49,23 @@ def apply_session(
     if problems:
         raise EngineError(sorted(problems, key=plan.place_of))
     return {key: outcome.seconds for key, outcome in outcomes.items()}
+
+
+def keeping_tables(plan: Plan) -> Plan:
+    """Return the plan whose Iceberg catalogs keep what they told of tables, where DuckDB can."""
+    if not KEEPS_ICEBERG_TABLES:
+        return plan
+    session = (step.keeping() if isinstance(step, DatabaseStep) else step for step in plan.session)
+    return msgspec.structs.replace(plan, session=tuple(session))
+
+
+def forget_tables(connection: DuckDBPyConnection, plan: Plan) -> None:
+    """Attach the Iceberg catalogs of a plan that kept tables anew, as the plan has them."""
+    for step, keeping in zip(plan.session, keeping_tables(plan).session, strict=True):
+        if step.statements != keeping.statements:
+            execute(connection, detach(step.name))
+            attaching = msgspec.structs.replace(step, statements=step.statements[-1:])
+            _apply(connection, attaching, plan, PROBE_LIMIT_S, ())
 
 
 class Outcome(NamedTuple):
@@ -215,7 +234,7 @@ def be_impatient(cursor: DuckDBPyConnection, known: Mapping[str, int]) -> None:
     """Lower the limits that are `known` to those of a probe."""
     for name, value in known.items():
         with contextlib.suppress(duckdb.InvalidInputException):  # a pragma locked the configuration
-            cursor.execute(set_option(name, literal(min(value, _HTTP_LIMITS[name]))).text)
+            cursor.execute(set_option(name, literal(min(value, HTTP_LIMITS[name]))).text)
 
 
 def _unfit_file(file: str, database_type: str) -> tuple[str, str] | None:

@@ -13,6 +13,9 @@ _VERSION = tuple(int(part) for part in duckdb.__version__.split(".")[:2])
 READS_DELTA_VERSIONS = _VERSION >= (1, 5)
 """Whether `delta_scan` takes a version."""
 
+KEEPS_ICEBERG_TABLES = _VERSION >= (1, 5)
+"""Whether an attached Iceberg catalog may take tables' metadata from memory."""
+
 COMPUTES_PARAMETERS_AT_ONCE = _VERSION < (2, 0)
 """Whether `sql(params=…)` holds the whole result in memory."""
 

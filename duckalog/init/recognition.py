@@ -20,9 +20,6 @@ SOURCES = {
     "delta_scan": "delta",
     "iceberg_scan": "iceberg",
 }
-_RENAMED = {
-    "snapshot_from_id": "snapshot_id",
-}
 
 
 class Recognizer:
@@ -98,7 +95,8 @@ def _of_function(function: Mapping[str, Any]) -> Data | None:
     for name, expression in arguments[1:]:
         if not name:
             return None
-        options[_RENAMED.get(name, name) if source == "iceberg" else name] = _value(expression)
+        is_snapshot = source == "iceberg" and name == "snapshot_from_id"
+        options["snapshot_id" if is_snapshot else name] = _value(expression)
     if not uri or (isinstance(uri, list) and source in ("delta", "iceberg")):
         return None
     if isinstance(uri, list) and not all(isinstance(one, str) for one in uri):
@@ -119,6 +117,13 @@ def _arguments(function: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield name, expression
 
 
+_LITERALS: dict[str, Callable[[str], Any]] = {
+    "STRING": str,
+    "INTEGER": lambda text: int(text.replace("_", "")),
+    "BOOLEAN": lambda text: text == "true",
+}
+"""How DuckDB 2.0's literals are read, by their kinds."""
+
 _NUMBERS = frozenset(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"))
 
 
@@ -126,7 +131,10 @@ def _value(expression: Mapping[str, Any]) -> Any:
     """Return the value that an expression states; raises _Unknown where it has to be computed."""
     kind = expression.get("class")
     if kind == "CONSTANT" and "literal" in expression:
-        return _read[expression["literal"]["kind"]](expression["literal"]["text"])
+        literal = expression["literal"]
+        if literal["kind"] not in _LITERALS:
+            raise _Unknown
+        return _LITERALS[literal["kind"]](literal["text"])
     if kind == "CONSTANT":
         value, name = expression["value"], expression["value"]["type"]["id"]
         if value["is_null"] or (name not in _NUMBERS and name not in ("VARCHAR", "BOOLEAN")):
@@ -139,20 +147,6 @@ def _value(expression: Mapping[str, Any]) -> Any:
     if kind == "FUNCTION" and expression["function_name"] == "struct_pack":
         return {name: _value(one) for name, one in _arguments(expression)}
     raise _Unknown
-
-
-def _unknown(_: str) -> Any:
-    raise _Unknown
-
-
-class _Readers(dict[str, Callable[[str], Any]]):
-    def __missing__(self, key: str) -> Callable[[str], Any]:
-        return _unknown
-
-
-_read = _Readers(
-    STRING=str, INTEGER=lambda text: int(text.replace("_", "")), BOOLEAN=lambda text: text == "true"
-)
 
 
 def _compared(node: Any) -> Any:

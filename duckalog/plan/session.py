@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
-import msgspec
-
 from duckalog.config import Config, Setting
 from duckalog.entry import (
     Attachment,
@@ -85,8 +83,7 @@ def session_steps(config: Config, readings: Iterable[tuple[Origin, Reading]]) ->
     values.
     """
     for step in _steps(config, readings):
-        shown = tuple(one.shown_by(config.redact.credentials) for one in step.statements)
-        yield msgspec.structs.replace(step, statements=shown)
+        yield step.shown_by(config.redact.credentials)
 
 
 def _steps(config: Config, readings: Iterable[tuple[Origin, Reading]]) -> Iterator[Step]:
@@ -170,6 +167,10 @@ def _from_file(path: Any, setting: Setting) -> object:
     return Filled(located, path.template) if isinstance(path, Filled) else located
 
 
+_A_BUILD = "1 hour"
+"""For how long an Iceberg catalog keeps what it hears of a table, in a session that builds."""
+
+
 def _database_step(
     kind: Literal["attachment", "catalog"],
     name: str,
@@ -177,6 +178,7 @@ def _database_step(
     database: Attachment | Catalog,
 ) -> DatabaseStep:
     secret = database.secret()
+    keeping = database.attach(kept_for=_A_BUILD) if isinstance(database, Catalog) else None
     needs = _extension_keys(database.extensions())
     if database.uses_secret:
         needs = (*needs, f"secret:{database.uses_secret}")
@@ -184,6 +186,7 @@ def _database_step(
         kind=kind,
         name=name,
         statements=(*((secret,) if secret else ()), database.attach()),
+        attach_keeping=keeping,
         needs=needs,
         origin=database.origin,
         database_type=database_type,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -30,6 +31,11 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         """The step's name among all steps."""
         return f"{self.kind}:{self.name}"
 
+    def shown_by(self, redact: Callable[[str], str]) -> Step:
+        """Return the step whose scripts are without what `redact` takes out of them."""
+        statements = tuple(one.shown_by(redact) for one in self.statements)
+        return msgspec.structs.replace(self, statements=statements)
+
 
 class ExtensionStep(Step, frozen=True, kw_only=True):
     """An extension to have, and unless `is_loaded` is false to load."""
@@ -41,12 +47,29 @@ class ExtensionStep(Step, frozen=True, kw_only=True):
 class DatabaseStep(Step, frozen=True, kw_only=True):
     """A database to attach: its secret first, then ATTACH; `file` must exist before.
 
+    `attach_keeping` is the ATTACH of an Iceberg catalog that keeps what it hears of tables,
+    and `keeps_tables` says that it is the one that is run.
     `default_schema` is where a table is whose name has no schema, if there is such a place.
     """
 
     database_type: str
+    attach_keeping: Statement | None = None
+    keeps_tables: bool = False
     file: str | None = None
     default_schema: str | None = None
+
+    def shown_by(self, redact: Callable[[str], str]) -> DatabaseStep:
+        """Return the step whose scripts are without what `redact` takes out of them."""
+        statements = tuple(one.shown_by(redact) for one in self.statements)
+        keeping = self.attach_keeping and self.attach_keeping.shown_by(redact)
+        return msgspec.structs.replace(self, statements=statements, attach_keeping=keeping)
+
+    def keeping(self) -> DatabaseStep:
+        """Return the step that has an Iceberg catalog keep what it hears of tables."""
+        if self.attach_keeping is None:
+            return self
+        statements = (*self.statements[:-1], self.attach_keeping)
+        return msgspec.structs.replace(self, statements=statements, keeps_tables=True)
 
 
 class CheckStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,6 +162,11 @@ class ViewStep(Step, frozen=True, kw_only=True):
         texts = [one.text for one in self.statements]
         text = "\0".join([*texts, "pinned"] if self.pin else texts)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def view_key(schema: str, name: str) -> str:
+    """Return the key of a view's step."""
+    return f"view:{schema}.{name}"
 
 
 def relation_of(schema: str, name: str) -> str:

@@ -37,6 +37,7 @@ class IcebergRest:
     client_secret: str = "test-client-secret"
     vended: dict[str, str] = field(default_factory=dict)  # storage credentials handed out
     requests: list[str] = field(default_factory=list)  # "GET /v1/config?warehouse=lake"
+    tells_tables: threading.Event = field(default_factory=threading.Event)  # else they hang
 
     @property
     def token_uri(self) -> str:
@@ -71,6 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, find: Callable[[str, str], dict[str, Any]]) -> None:
         self.rest.requests.append(f"{self.command} {self.path}")
+        if "/tables/" in self.path:
+            self.rest.tells_tables.wait()
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         try:
             with self.lock:
@@ -181,6 +184,7 @@ def running_iceberg_rest(
         catalog = SqlCatalog("served", uri=f"sqlite:///{folder}/catalog.db", **where)
         endpoint = f"http://127.0.0.1:{server.server_port}"
         rest = IcebergRest(endpoint, "lake", catalog, auth, vended=vended)
+        rest.tells_tables.set()
         # One at a time: SQLite under the catalog takes no parallel writers.
         members = {"rest": rest, "lock": threading.Lock()}
         server.RequestHandlerClass = type("Handler", (_Handler,), members)
@@ -190,6 +194,7 @@ def running_iceberg_rest(
         try:
             yield rest
         finally:
+            rest.tells_tables.set()
             server.shutdown()
             thread.join()
             catalog.close()
