@@ -95,7 +95,7 @@ def read_config(
     """Return a config with its problems, for those who look for more; see `load_config`.
 
     Entries with a problem may be missing in it, or stand there unfilled. A variable that
-    is not set is no problem if `is_lenient`: its placeholder stays.
+    is not set is no problem if `is_lenient`: the text that has it stays as it is stated.
     """
     if not fill_environment:
         environment = None

@@ -202,7 +202,7 @@ def test_a_name_is_found_in_its_schema_and_whatever_its_case(config: Path, invok
     [
         ["ls"],
         ["describe", "orders"],
-        ["graph", "--columns"],
+        ["graph"],
         *(["connect", "--as", kind] for kind in ("sqlalchemy", "dbt")),
     ],
 )
@@ -213,12 +213,23 @@ def test_who_only_looks_needs_no_credentials(
     config = tmp_path / "catalog.yaml"
     config.write_text(
         f"version: 1\nduckdb: {{database: '${{env:PLACE:here}}.duckdb', secrets: [{secret}]}}\n"
-        "views: [{name: orders, sql: \"SELECT 1 AS id, '${env:REGION}' AS region\"}]\n"
+        "views:\n  - {name: orders, sql: \"SELECT 1 AS id, '${env:REGION}' AS region\"}\n"
+        '  - {name: some, sql: "SELECT * FROM range(9) LIMIT ${env:COUNT}"}\n'
+        '  - {name: files, source: csv, uri: "${env:FOLDER}/*.csv", pin: "${env:PIN}"}\n'
     )
-    for name, value in {"KEY": "k" * 9, "SECRET": "s" * 9, "SSL": "true", "REGION": "eu"}.items():
+    for name, value in {
+        "KEY": "k" * 9,
+        "SECRET": "s" * 9,
+        "SSL": "true",
+        "REGION": "eu",
+        "COUNT": "3",
+        "FOLDER": str(tmp_path),
+        "PIN": "true",
+    }.items():
         monkeypatch.setenv(name, value)
+    (tmp_path / "a.csv").write_text("i\n1\n")
     duckalog.build(config)
-    for name in ("KEY", "SECRET", "SSL", "REGION"):
+    for name in ("KEY", "SECRET", "SSL", "REGION", "COUNT", "FOLDER", "PIN"):
         monkeypatch.delenv(name)
     command, *rest = arguments
     result = click.testing.CliRunner().invoke(cli, [command, str(config), *rest])

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
 
 from duckalog.environment.credentials import Secret, credentials_in_urls, with_hidden_credentials
-from duckalog.environment.filling import Use, fill, fill_text, redactor_for, texts_in
+from duckalog.environment.filling import Lenient, Use, fill, fill_text, redactor_for, texts_in
 from duckalog.environment.placeholders import (
     PLACEHOLDER,
     Filled,
@@ -44,15 +43,6 @@ __all__ = [
     "variables_in",
     "with_hidden_credentials",
 ]
-
-
-class Lenient(dict[str, str]):
-    """An environment for those who only look: a variable that is not set is its own placeholder."""
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return a variable's value, else the default, else its own placeholder."""
-        value = super().get(name, default)
-        return f"${{env:{name}}}" if value is None else value
 
 
 def read_environment(env_file: str | os.PathLike[str] | None = None) -> Mapping[str, str]:
