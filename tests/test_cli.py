@@ -366,6 +366,8 @@ class TestEnvFile:
         arguments = ("generate-sql", config, "--env-file", "own.env")
         assert "nobody''s" in invoke("generate-sql", config).stdout
         assert "the file''s" in invoke(*arguments).stdout
+        monkeypatch.setenv("DUCKALOG_ENV_FILE", "own.env")
+        assert "the file''s" in invoke("generate-sql", config).stdout
         monkeypatch.setenv("WHOSE", "the environment's")
         assert "the environment''s" in invoke(*arguments).stdout
 

@@ -183,7 +183,9 @@ def select_option(what: str) -> Callable[[_Function], _Function]:
 env_file_option = click.option(
     "--env-file",
     type=click.Path(),
-    help="Read variables from this file too; those of the environment win.",
+    envvar="DUCKALOG_ENV_FILE",
+    help="Read variables from this file too, or from that of DUCKALOG_ENV_FILE; those of the"
+    " environment win.",
 )
 
 
