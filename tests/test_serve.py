@@ -123,6 +123,21 @@ def test_a_reader_needs_a_token_only_and_cannot_write(number: signal.Signals, co
 
 
 @pytest.mark.servers
+def test_a_rebuild_is_told_or_ends_it(config: Path) -> None:
+    with (
+        serving(config, free_port()) as told,
+        serving(config, free_port(), "--until-rebuilt") as ended,
+    ):
+        for process in (told, ended):
+            read_until(process, "Ctrl-C")
+        config.write_text(CATALOG + "  - {name: more, sql: SELECT 1 AS i}\n")
+        assert duckalog.build(config).published == "swap"
+        assert ended.wait(20) == 0
+        assert told.stderr
+        assert "shop.duckdb was rebuilt: readers have" in told.stderr.readline()
+
+
+@pytest.mark.servers
 def test_the_token_of_the_environment_is_not_printed(config: Path) -> None:
     port, token = free_port(), "zqxzqxzqxzqxzqxzqx"
     moved = config.with_name("moved.duckdb")
