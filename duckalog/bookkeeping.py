@@ -295,7 +295,7 @@ def remember(
 
 
 def unsettle(connection: duckdb.DuckDBPyConnection, names: Iterable[ViewName]) -> None:
-    """Have the next build make views again, because of what was done to those that they read."""
+    """Have the next build make views again: this one changes what they read, but not them."""
     if names := list(names):
         statement = f"UPDATE {_VIEWS} SET source_state = NULL WHERE {_is_named()}"
         execute_with(connection, statement, [_as_json(names)])

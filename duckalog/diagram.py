@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 from duckalog.errors import shown, shown_view
@@ -51,6 +51,25 @@ def graph_of(plan: Plan, lineage: Lineage | None = None) -> Graph:
     return Graph(plan, (*sources, *views), tuple(edges), lineage)
 
 
+def around(graph: Graph, views: Iterable[ViewStep]) -> Graph:
+    """Return what some views come from, and what is made of them."""
+    chosen = {relation_of_view(step) for step in views}
+    before, after = set(chosen), set(chosen)
+    for source, target in reversed(graph.edges):  # edges are in build order
+        if target in before:
+            before.add(source)
+    for source, target in graph.edges:
+        if source in after:
+            after.add(target)
+    kept = before | after
+    edges = tuple(edge for edge in graph.edges if kept.issuperset(edge))
+    relations = tuple(relation for relation in graph.relations if relation in kept)
+    lineage = graph.lineage
+    if lineage:
+        lineage = Lineage(tuple(view for view in lineage.views if view.relation in kept))
+    return graph._replace(relations=relations, edges=edges, lineage=lineage)
+
+
 def render(graph: Graph, format: Format) -> str:
     """Return a graph as text; a picture with lineage shows the columns."""
     return {"mermaid": _mermaid, "dot": _dot, "json": _json}[format](graph)
@@ -90,6 +109,7 @@ def _drawing(graph: Graph) -> _Drawing:
             arrows += (
                 (field_id(source.field), target, source.kind == "condition")
                 for source in column.sources
+                if source.field.relation in ids
             )
     arrows += (
         (ids[source], ids[target], False)

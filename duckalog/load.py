@@ -23,6 +23,7 @@ from duckalog.decode import INVALID, Choice, Context, decode
 from duckalog.document import Data, Document, parse_document, read_document, read_text, unfit_text
 from duckalog.entry import Catalog, Check, View
 from duckalog.environment import (
+    Lenient,
     Secret,
     Use,
     credentials_in_urls,
@@ -89,15 +90,19 @@ def read_config(
     env_file: str | os.PathLike[str] | None = None,
     environment: Mapping[str, str] | None = None,
     fill_environment: bool = True,
+    is_lenient: bool = False,
 ) -> Loaded:
     """Return a config with its problems, for those who look for more; see `load_config`.
 
-    Entries with a problem may be missing in it, or stand there unfilled.
+    Entries with a problem may be missing in it, or stand there unfilled. A variable that
+    is not set is no problem if `is_lenient`: the text that has it stays as it is stated.
     """
     if not fill_environment:
         environment = None
     elif environment is None:
         environment = read_environment(env_file)
+    if is_lenient and environment is not None:
+        environment = Lenient(environment)
     loader = _Loader(environment)
     file = os.fspath(path)
     try:
@@ -125,7 +130,8 @@ class _Loader:
 
     def __init__(self, environment: Mapping[str, str] | None) -> None:
         self.environment = environment
-        self.remote = RemoteFiles(read_environment() if environment is None else environment)
+        self.is_filled = environment is not None and not isinstance(environment, Lenient)
+        self.remote = RemoteFiles(read_environment() if environment is None else dict(environment))
         self.parts: list[Config] = []
         self.seen: set[str] = set()
         self.documents: dict[str, Document] = {}
@@ -179,7 +185,7 @@ class _Loader:
 
     def _filled_import(self, pattern: str, origin: Origin) -> str:
         """Return an import whose placeholders are filled whatever else is not: a file is needed."""
-        if self.environment is not None:
+        if self.is_filled:
             return pattern
         filled, uses, problems = fill_text(pattern, origin, read_environment(), is_sql=False)
         self.uses += uses
@@ -230,7 +236,7 @@ class _Loader:
             document.origin,
             _VARIANTS,
             self.secrets,
-            is_filled=self.environment is not None,
+            is_filled=self.is_filled,
         )
         part: Config = INVALID
         if isinstance(data, dict):

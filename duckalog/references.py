@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
-from duckalog.errors import shown
+from duckalog.errors import shown, variable_hint
 from duckalog.parser import Parser
 from duckalog.sql import split_name
 from duckalog.user_sql import regions_of, statements_in
@@ -111,7 +111,8 @@ def _refused(query: str, tree: dict[str, Any]) -> Reading:
     reason = tree["error_message"]
     if len(reason) > MAX_REASON:  # DuckDB 2.0 repeats the whole token, however long it is
         reason = f"{reason[:MAX_REASON]}…"
-    return Reading(refusal=f"DuckDB cannot parse it{where}: {reason}")
+    refusal = f"DuckDB cannot parse it{where}: {reason}"
+    return Reading(refusal=refusal, remedy=variable_hint(query))
 
 
 _Scope = frozenset[str]

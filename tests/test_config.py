@@ -309,6 +309,20 @@ class TestUnknownKeys:
         assert remedies_of(load, text)[0].startswith(f'Did you mean "{suggestion}"? Keys here: ')
 
     @pytest.mark.parametrize(
+        ("text", "remedy"),
+        [
+            ("secrets: []", 'It goes under "duckdb". Keys here: '),
+            ("postgres: []", 'It goes under "attachments". Keys here: '),
+            ("views: [{name: v, type: csv, uri: x}]", '"type" is called "source" here. Sources: '),
+            ("views: [{name: v, query: SELECT 1}]", '"query" is called "sql" here. Sources: '),
+        ],
+    )
+    def test_what_others_call_it_or_where_it_goes_is_told(
+        self, load: Load, text: str, remedy: str
+    ) -> None:
+        assert remedies_of(load, text)[0].startswith(remedy)
+
+    @pytest.mark.parametrize(
         ("source", "key"),
         [("parquet", "table"), ("csv", "database"), ("delta", "catalog"), ("sqlite", "uri")],
     )

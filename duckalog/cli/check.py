@@ -11,9 +11,8 @@ from duckalog.cli.group import (
     echo_json,
     env_file_option,
     json_option,
-    problem_as_document,
 )
-from duckalog.cli.log import tell_problem
+from duckalog.cli.log import problem_as_document, tell_problem
 from duckalog.cli.terminal import tally
 from duckalog.errors import indented, shown_path
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     "--from",
     "source",
     metavar="PLACE",
-    help="A DuckDB file, a folder of data files, or an s3:// prefix.",
+    help="A DuckDB file, a data file, a folder of them, or an s3:// prefix.",
 )
 @click.option(
     "--attach",

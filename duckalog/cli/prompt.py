@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from duckalog.cli.terminal import coloured_problem, narrowed, wants_colours
-from duckalog.errors import DuckalogError, EngineError, Origin
+from duckalog.errors import DuckalogError, EngineError, Origin, shown_path
 from duckalog.version import __version__
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r"[\w.]+")
 _LEAVE = (".exit", ".quit", "exit", "quit")
+_HELP = """\
+A statement ends with a semicolon, and Tab completes it. SHOW TABLES or .tables lists the
+views, DESCRIBE VIEW its columns, Ctrl-C stops a query, and .exit or Ctrl-D leaves."""
 _ROWS = 40
 
 
@@ -33,9 +36,7 @@ def converse(connection: DuckDBPyConnection, plan: Plan, words: Iterable[str]) -
     Raises EngineError where the libraries of the prompt are not installed, or
     nobody is at a terminal.
     """
-    session = _session({*words, *_keywords(connection)})
-    if not sys.stdin.isatty():
-        raise EngineError("the prompt needs a terminal", "To run SQL from a pipe: duckalog query -")
+    session = _session({*words, *_keywords(connection)}, plan)
     click.echo(f"duckalog {__version__}: {plan.catalog_name}, for reading. Ctrl-D leaves.")
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -46,13 +47,26 @@ def converse(connection: DuckDBPyConnection, plan: Plan, words: Iterable[str]) -
                 continue
             except EOFError:
                 return
-            if text.strip().rstrip(";").lower() in _LEAVE:
+            word = _command_in(text)
+            if word in _LEAVE:
                 return
-            if not text.strip():
+            if word == "":
+                continue
+            if word == ".tables":
+                text = "SHOW TABLES"
+            elif word is not None:
+                click.echo(_HELP)
                 continue
             _answer(connection, plan, text)
     finally:
         signal.signal(signal.SIGINT, handler)
+
+
+def _command_in(text: str) -> str | None:
+    """Return what a text is a command of the prompt's own; None where it is SQL."""
+    word = text.strip().rstrip(";").strip().lower()
+    is_command = not word or word.startswith(".") or word in (*_LEAVE, "help")
+    return word if is_command else None
 
 
 def _answer(connection: DuckDBPyConnection, plan: Plan, text: str) -> None:
@@ -73,7 +87,7 @@ def _answer(connection: DuckDBPyConnection, plan: Plan, text: str) -> None:
             click.echo(coloured_problem(problem), err=True)
 
 
-def _session(words: Iterable[str]) -> PromptSession[str]:
+def _session(words: Iterable[str], plan: Plan) -> PromptSession[str]:
     try:
         from prompt_toolkit import PromptSession
         from prompt_toolkit.completion import WordCompleter
@@ -89,6 +103,9 @@ def _session(words: Iterable[str]) -> PromptSession[str]:
             "Run: pip install 'duckalog[shell]'; or install the DuckDB shell: "
             "pip install duckdb-cli",
         ) from None
+    if not sys.stdin.isatty():
+        remedy = f"To run SQL from a pipe: duckalog query {shown_path(plan.file)} -"
+        raise EngineError("the prompt needs a terminal", remedy)
     folder = click.get_app_dir("duckalog")
     os.makedirs(folder, mode=0o700, exist_ok=True)  # what was typed may hold a password
     keys = KeyBindings()
@@ -107,7 +124,7 @@ def _session(words: Iterable[str]) -> PromptSession[str]:
     @Condition
     def is_whole() -> bool:
         text = session.default_buffer.text.strip()
-        return not text or text.endswith(";") or text.lower() in _LEAVE
+        return text.endswith(";") or _command_in(text) is not None
 
     @keys.add("enter", filter=is_whole)
     def _accept(_event: object) -> None:

@@ -99,7 +99,8 @@ def query(
     text, origin = _sql(sql, file)
     plan = api.load_plan(config, db_path, env_file=env_file)
     with closing(api.connect_plan(plan, read_only=not write)) as connection:
-        question = ask(connection, Script(text, origin, values, plan.redact))
+        has_pins = any(step.pin for step in plan.views)
+        question = ask(connection, Script(text, origin, values, plan.redact, has_pins))
         if question is not None:
             _answer(connection, question, kind, output, max_rows)
 

@@ -136,7 +136,7 @@ def _struct(struct: type[msgspec.Struct]) -> Decoder:
             field = known.get(key)
             if field is None:
                 message = f'unknown key "{shown(key)}"'
-                context.problem((*path, key), message, _known_keys(key, known))
+                context.problem((*path, key), message, _known_keys(key, known, struct))
             elif value is not None or field.is_required:
                 decoded = field.decoder(value, (*path, key), context)
                 if decoded is not INVALID:
@@ -162,8 +162,20 @@ def _is_derived(hint: Any) -> bool:
     return get_origin(hint) is Annotated and Derived in get_args(hint)
 
 
-def _known_keys(key: str, known: Mapping[str, _Field]) -> str:
-    return sentences(nearest(key, known), f"keys here: {', '.join(sorted(known))}")
+def _known_keys(key: str, known: Mapping[str, _Field], struct: type[msgspec.Struct]) -> str:
+    section = next((name for name, keys in _sections_of(struct).items() if key in keys), "")
+    hint = f'it goes under "{section}".' if section else nearest(key, known)
+    return sentences(hint, f"keys here: {', '.join(sorted(known))}")
+
+
+def _sections_of(struct: type[msgspec.Struct]) -> dict[str, tuple[str, ...]]:
+    """Return the sections that a struct holds, and the keys of each."""
+    found = {}
+    for name, hint in typing.get_type_hints(struct).items():
+        for kind in (hint, *get_args(hint)):
+            if isinstance(kind, type) and getattr(kind, "is_section", False):
+                found[name] = tuple(one.encode_name for one in msgspec.structs.fields(kind))
+    return found
 
 
 def _list_of(item: Decoder) -> Decoder:

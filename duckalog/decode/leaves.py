@@ -57,8 +57,10 @@ def anything(data: Data, _path: KeyPath, _context: Context) -> Any:
 def _secret(data: Data, path: KeyPath, context: Context) -> Any:
     if isinstance(data, bool) or not isinstance(data, str | int):
         return wrong(data, "text", path, context)
-    template = data.template if isinstance(data, Filled) else ""
-    if not context.is_filled and isinstance(data, str):
+    template = ""
+    if isinstance(data, Filled):
+        template = data.template
+    elif not context.is_filled and isinstance(data, str) and PLACEHOLDER.search(data):
         template = data
     secret = Secret(str(data), template)
     context.secrets.append(secret)

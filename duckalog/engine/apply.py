@@ -34,6 +34,7 @@ from duckalog.engine.probe import (
 )
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.reading import options_for
+from duckalog.engine.reasons import with_reasons
 from duckalog.engine.refusals import all_or_nothing, every_refusal
 from duckalog.engine.reports import ViewReport
 from duckalog.engine.silence import Silence
@@ -146,6 +147,7 @@ class _Application:
         self.pins = pins
         self.progress = progress
         self.steps = [change.step for change in wanted.changes if not change.is_left_alone]
+        self.left_out: list[ViewStep] = []
         self.seconds: dict[str, float] = {}
 
     def run(self, *, is_in_vain: bool = False) -> dict[str, Problem]:
@@ -190,7 +192,8 @@ class _Application:
                 execute(self.connection, stand_in(step, late[step.key]))
             return problem
 
-        return every_refusal(self.connection, self.steps, known, make)
+        refused = every_refusal(self.connection, self.steps, known, make)
+        return with_reasons(self.connection, refused, self.steps, self.memory, self.answers)
 
     def _read_by_others(self) -> dict[str, Answer]:
         """Return the answers of the views that others are made over, by the steps' keys.
@@ -238,7 +241,8 @@ class _Application:
             if step.pin:
                 files, kinds = self.pins.sources[step.key].files, self.pins.kinds[step.key]
                 remember_files(connection, (step.schema, step.view), files, kinds)
-        unsettle(connection, ((step.schema, step.view) for step in self.readers))
+        behind = [*self.readers, *self.left_out]
+        unsettle(connection, ((step.schema, step.view) for step in behind))
 
     def _make(self, refused_views: dict[str, Problem], most_together: int) -> None:
         """Make the views, those that take no time together: each call of DuckDB has its cost."""
@@ -337,11 +341,12 @@ class _Application:
         return [column.name for column in columns_of(self.connection, step.query)]
 
     def leave_out(self, failed: Mapping[str, Problem]) -> None:
-        """Take views that failed, and those that read them, out of what is made."""
+        """Leave views that failed, and those that read them, to a later build."""
         without = set(failed)
         for step in self.plan.views:
             if without.intersection(step.needs):
                 without.add(step.key)
+        self.left_out = [step for step in self.steps if step.key in without]
         self.steps = [step for step in self.steps if step.key not in without]
         self.seconds.clear()
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, get_args
 
@@ -24,7 +25,7 @@ from duckalog.bookkeeping import (
     remember_report,
     remembered_report,
 )
-from duckalog.changes import Diff, diff, drift
+from duckalog.changes import Action, Diff, diff, drift
 from duckalog.engine.apply import apply_catalog, leaves_as_is
 from duckalog.engine.execution import close, closing, execute
 from duckalog.engine.locks import Patience, builders_turn
@@ -109,7 +110,11 @@ def build(plan: Plan, options: BuildOptions = DEFAULTS) -> BuildReport:
         report = _earlier_report(path, plan, options)
         report = report or _publish(path, plan, options, patience, start)
     count = len(report.views)
-    logger.info("built %s: %d %s", plan.database, count, "view" if count == 1 else "views")
+    word = "view" if count == 1 else "views"
+    done = Counter(view.action for view in report.views)
+    told = ", ".join(f"{done[action]} {action}" for action in get_args(Action) if done[action])
+    shown = f" ({told})" if told else ""
+    logger.info("built %s: %d %s%s in %.2f s", plan.database, count, word, shown, report.seconds)
     return report
 
 
@@ -159,8 +164,7 @@ def _publish(
                 with _saying_that_nothing_changed():
                     done = _build(connection, chosen, memory, options, whole=plan, place=file.path)
         is_written = any(
-            view.action != "failed" and (view.action != "unchanged" or view.seconds)
-            for view in done.views
+            view.action not in ("unchanged", "failed") or view.is_made_again for view in done.views
         )
         if is_written and file.published in ("new", "swap"):
             incomplete = _learn(open_file(file.path), tell)
@@ -304,7 +308,9 @@ def drift_of_sources(
 
 def open_session(plan: Plan, *, read_only: bool, lock_timeout_s: float) -> DuckDBPyConnection:
     """Return a connection to a built catalog, with the session half applied."""
-    connection = open_catalog(plan.database, read_only=read_only, lock_timeout_s=lock_timeout_s)
+    connection = open_catalog(
+        plan.database, read_only=read_only, lock_timeout_s=lock_timeout_s, config=plan.file
+    )
     with _closed_on_error(connection):
         apply_session(connection, plan)
     return connection

@@ -12,7 +12,7 @@ from duckalog.bookkeeping import columns_in, folded
 from duckalog.engine.build import build_in_memory
 from duckalog.engine.checking import SAMPLE_ROWS, BuiltColumns, CheckContext, not_run, verdicts_of
 from duckalog.engine.execution import abandon, close, closing, is_abandoned
-from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog
+from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog, to_build
 from duckalog.engine.session import PROBE_LIMIT_S, Outcome, prepare_cursor, try_session
 from duckalog.engine.verdicts import CheckReport, Verdict
 from duckalog.errors import EngineError, Problem
@@ -54,7 +54,12 @@ def check(plan: Plan, options: CheckOptions = DEFAULTS) -> CheckReport:
     if options.select is not None:
         read_by_checks = {key for view in views for check in view.checks for key in check.needs}
         plan = plan.attaching(plan.needed_by(read_by_checks.union(view.key for view in views)))
-    opened = open_catalog(plan.database, read_only=True, lock_timeout_s=options.lock_timeout_s)
+    opened = open_catalog(
+        plan.database,
+        read_only=True,
+        lock_timeout_s=options.lock_timeout_s,
+        config=plan.file,
+    )
     with closing(opened) as connection:
         # Before anything is attached, which DuckDB would ask, and before it binds a view: it
         # then takes the columns that the source has now for those that it stored (1.5, 2.0).
@@ -164,7 +169,8 @@ class _Catalog:
     def _on_view(self, cursor: DuckDBPyConnection, view: ViewStep) -> list[Verdict]:
         checks = view.checks
         if self.built is not None and folded((view.schema, view.view)) not in self.built:
-            return [not_run(check, "the view is not built yet", _BUILD) for check in checks]
+            remedy = to_build(self.plan.file)
+            return [not_run(check, "the view is not built yet", remedy) for check in checks]
         lacking = {
             check.name: next(
                 (self.gone[key] for key in (view.key, *check.needs) if key in self.gone), ""
@@ -184,7 +190,6 @@ class _Catalog:
         ]
 
 
-_BUILD = "Run: duckalog build"
 _NO_SESSION = "the session cannot be made"
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import duckdb
 
 from duckalog.engine.versions import READS_DELTA_VERSIONS
-from duckalog.errors import EngineError, Origin, Problem
+from duckalog.errors import EngineError, Origin, Problem, variable_hint
 from duckalog.plan import Step, ViewStep
 from duckalog.redaction import Redactor
 from duckalog.sql import Statement, literal
@@ -92,7 +92,7 @@ def refused(step: Step, error: BaseException, redact: Redactor) -> Problem:
         message = "DuckDB takes this setting only where it opens a database"
         remedy = "Take it away: a session has the catalog open already when it sets anything."
         return Problem(step.origin, message, remedy, name, text)
-    return Problem(step.origin, _REFUSALS[step.kind], name=name, cause=text)
+    return Problem(step.origin, _REFUSALS[step.kind], variable_hint(text), name, text)
 
 
 _ONLY_AT_OPENING = re.compile(r"while database is running|set at startup")

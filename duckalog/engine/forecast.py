@@ -10,6 +10,7 @@ from duckalog.changes import Diff
 from duckalog.engine.apply import leaves_as_is
 from duckalog.engine.build import DEFAULTS, BuildOptions, wanted_of
 from duckalog.engine.execution import closing
+from duckalog.engine.inventory import with_comment_changes
 from duckalog.engine.opening import open_catalog
 from duckalog.engine.pin import sources_of, with_file_changes
 from duckalog.engine.place import check_place, check_writable
@@ -25,6 +26,9 @@ def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
     """
     path = "" if plan.is_in_memory else os.path.realpath(plan.database)
     memory = NOTHING
+    if options.select is not None:
+        whole, plan = plan, plan.chosen(options.select)
+        options = options._replace(prune=options.prune and len(plan.views) == len(whole.views))
     sources, problems = sources_of(plan, jobs=options.jobs)
     states = states_of(plan) | {key: source.state for key, source in sources.items()}
     with contextlib.ExitStack() as stack:
@@ -40,7 +44,10 @@ def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
             {key: one.problem for key, one in sources.items() if one.problem},
             [*_refusals(path, is_written=is_written), *problems],
         )
-        return with_file_changes(connection, memory, found, sources) if memory.remembered else found
+        if not memory.remembered:
+            return found
+        found = with_comment_changes(connection, found, plan)
+        return with_file_changes(connection, memory, found, sources)
 
 
 def _refusals(path: str, *, is_written: bool) -> tuple[Problem, ...]:

@@ -9,10 +9,12 @@ from typing import NamedTuple
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Built, ViewName, folded, read_built
+from duckalog.changes import NOT_ITS_QUERY, Diff, comment_changes
 from duckalog.engine.execution import closing
 from duckalog.engine.opening import open_catalog
 from duckalog.entry import BOOKKEEPING_SCHEMA, MAIN_SCHEMA
-from duckalog.errors import EngineError, nearest, sentences
+from duckalog.environment import PLACEHOLDER
+from duckalog.errors import EngineError, Origin, Problem, nearest, sentences, shown_path
 from duckalog.plan import Plan, ViewStep
 
 
@@ -48,7 +50,9 @@ class Listed(NamedTuple):
             return "made by hand"
         if self.step is None:
             return "left the config"
-        return "built" if self.step.fingerprint == self.built.fingerprint else "changed since"
+        is_same = self.step.fingerprint == self.built.fingerprint
+        # One whose variables are not set here cannot be told from what was built.
+        return "built" if is_same or PLACEHOLDER.search(self.step.query) else "changed since"
 
 
 def is_built(plan: Plan) -> bool:
@@ -125,7 +129,33 @@ def words_of(plan: Plan, lock_timeout_s: float) -> set[str]:
     return words
 
 
-def find(views: list[Listed], name: tuple[str, ...], shown: str) -> Listed:
+def with_comment_changes(connection: DuckDBPyConnection, found: Diff, plan: Plan) -> Diff:
+    """Return a diff that tells which comments of the views to be replaced are others now."""
+    replaced = {
+        folded((one.step.schema, one.step.view)) for one in found.changes if one.query_before
+    }
+    if not replaced:
+        return found
+    standing = {folded((one.schema, one.name)): one for one in _standing(connection, plan)}
+    changes = []
+    for change in found.changes:
+        key = folded((change.step.schema, change.step.view))
+        if key in replaced and key in standing:
+            view = standing[key]
+            columns = view.columns or ()
+            stored = {one.name.lower(): one.comment or "" for one in columns}
+            comments = comment_changes(
+                change.step, {"": view.comment or "", **stored}, [one.name for one in columns]
+            )
+            change = change._replace(comments=comments)
+            if change.reason == NOT_ITS_QUERY:
+                reason = "its comments changed" if comments else "its pin changed"
+                change = change._replace(reason=reason)
+        changes.append(change)
+    return found._replace(changes=tuple(changes))
+
+
+def find(views: list[Listed], name: tuple[str, ...], shown: str, plan: Plan) -> Listed:
     """Return the view of a name, `view` or `schema.view`; raises EngineError for an unknown one."""
     schema, view = name[-2:] if len(name) > 1 else (MAIN_SCHEMA, name[-1])
     wanted = folded((schema, view))
@@ -136,7 +166,13 @@ def find(views: list[Listed], name: tuple[str, ...], shown: str) -> Listed:
         return same[0]
     names = [f"{one.schema}.{one.name}" for one in same or views]
     if same:
-        raise EngineError(f'several views are called "{shown}"', f"They are {', '.join(names)}.")
+        raise EngineError(
+            Problem(
+                Origin(plan.file),
+                f'several views are called "{shown}"',
+                f"They are {', '.join(names)}.",
+            )
+        )
     known = [*names, *(one.name for one in views)]
-    remedy = sentences(nearest(shown, known), "to see them: duckalog ls")
-    raise EngineError(f'no view is called "{shown}"', remedy)
+    remedy = sentences(nearest(shown, known), f"to see them: duckalog ls {shown_path(plan.file)}")
+    raise EngineError(Problem(Origin(plan.file), f'no view is called "{shown}"', remedy))

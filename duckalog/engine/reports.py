@@ -54,6 +54,11 @@ class ViewReport(NamedTuple):
     problem: Problem | None = None
     data_version: str = ""
 
+    @property
+    def is_made_again(self) -> bool:
+        """Say whether an unchanged view was written anew, for what its source has now."""
+        return self.action == "unchanged" and self.seconds > 0
+
 
 class DatabaseReport(NamedTuple):
     """A database that a build attached, with the seconds until it answered.
@@ -87,6 +92,12 @@ class BuildReport(NamedTuple):
     published: Published
     databases: tuple[DatabaseReport, ...] = ()
     invalidated: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return how many views each action befell, in a few words."""
+        actions = dict.fromkeys(view.action for view in self.views)
+        told = ", ".join(f"{self.count(action)} {action}" for action in actions) or "no views"
+        return f"{self.database}: {told} ({self.seconds:.1f} s)"
 
     def count(self, action: str) -> int:
         """Return how many views an action befell."""

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 
 from duckalog.environment.credentials import Secret, credentials_in_urls, with_hidden_credentials
-from duckalog.environment.filling import Use, fill, fill_text, redactor_for, texts_in
+from duckalog.environment.filling import Lenient, Use, fill, fill_text, redactor_for, texts_in
 from duckalog.environment.placeholders import (
     PLACEHOLDER,
     Filled,
@@ -26,6 +26,7 @@ from duckalog.errors import ConfigError, Origin, Problem
 __all__ = [
     "PLACEHOLDER",
     "Filled",
+    "Lenient",
     "Secret",
     "Use",
     "credentials_in_urls",

@@ -102,6 +102,10 @@ def _template(template: str) -> _Template:
     return _Template(assigned, logins, re.findall(r"\w+", template))
 
 
+class Lenient(dict[str, str]):
+    """An environment for those who only look: a text whose variables are not set stays unfilled."""
+
+
 def fill(
     document: Document, environment: Mapping[str, str] | None
 ) -> tuple[Data, list[Use], list[Problem]]:
@@ -155,6 +159,8 @@ class _Filler:
             return text
         if self.environment is None or not PLACEHOLDER.search(text):
             return text
+        if isinstance(self.environment, Lenient) and self._is_lacking(text):
+            return text
 
         problems_before, uses_before = len(self.problems), len(self.uses)
         values = iter([self._value(match, path, text) for match in PLACEHOLDER.finditer(text)])
@@ -168,6 +174,14 @@ class _Filler:
         except ValueError as error:
             self.problems.append(Problem(self.locate(path), str(error)))
             return text
+
+    def _is_lacking(self, text: str) -> bool:
+        """Say whether a variable of a text is not set and has no default."""
+        assert self.environment is not None
+        return any(
+            match["name"] and match["default"] is None and match["name"] not in self.environment
+            for match in PLACEHOLDER.finditer(text)
+        )
 
     def _value(self, match: re.Match[str], path: KeyPath, template: str) -> str:
         if match["escape"]:

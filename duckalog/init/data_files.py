@@ -13,7 +13,7 @@ from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import ConfigError, EngineError, Origin, Problem
 from duckalog.init.credentials import credential_in
 from duckalog.init.databases import free_database, tables_of
-from duckalog.init.datasets import Dataset, Found, grouped
+from duckalog.init.datasets import Dataset, Found, format_of, grouped
 from duckalog.init.draft import Data, Draft, DraftEntry, Note
 from duckalog.init.given import kind_of_file
 from duckalog.init.object_stores import secrets_for
@@ -43,6 +43,9 @@ class _Collection:
     def __init__(self, place: str, database: str) -> None:
         self.is_remote = is_remote(place)
         self.root = place.rstrip("/") if self.is_remote else os.path.abspath(place)
+        self.only_file = ""
+        if format_of(place) and not os.path.isdir(place):
+            self.root, _, self.only_file = self.root.replace(os.sep, "/").rpartition("/")
         self.shown = place
         self.database = database
         self.secrets = secrets_for([f"{self.root}/"]) if self.is_remote else []
@@ -55,6 +58,8 @@ class _Collection:
             kinds = "Parquet, CSV, JSON, Delta, Iceberg, DuckDB or SQLite"
             raise self._error("there is no data here", f"Looked for {kinds}.")
         datasets = self._readable(found)
+        if self.only_file and not datasets:
+            raise self._error(f'"{self.only_file}" cannot be read', cause=self.notes[0].reason)
         views = self._views(datasets)
         attachments, tables = self._databases(
             found, {str(one.data["name"]).lower() for one in views}
@@ -75,6 +80,10 @@ class _Collection:
     def _files(self) -> list[str]:
         """Return the paths of the files below the root, relative to it."""
         if self.is_remote:
+            self._check_scheme()
+        if self.only_file:
+            return [self.only_file]
+        if self.is_remote:
             found = self._remote_files()
         else:
             found = [
@@ -91,12 +100,14 @@ class _Collection:
         """Say whether a file is not the catalog that is to be built."""
         return os.path.join(self.root, path) != self.database
 
-    def _remote_files(self) -> list[str]:
+    def _check_scheme(self) -> None:
         scheme = self.root.partition("://")[0].lower()
         if scheme not in LISTED or credential_in(self.root) or "?" in self.root:
             message = "the files of this place cannot be listed"
             remedy = f"Write one of {', '.join(LISTED)}://bucket/prefix, without a credential."
             raise ConfigError(message, remedy)
+
+    def _remote_files(self) -> list[str]:
         start = f"{self.root}/"
         view = {"name": "files", "sql": f"SELECT file FROM glob({literal(start + '**')})"}
         listing = Draft(database=MEMORY, secrets=self.secrets, views=[DraftEntry(view)])
@@ -204,7 +215,24 @@ class _Collection:
                 data: Data = {"name": names.free(table, [alias, *parents])}
                 data |= {"source": kind, "database": alias, "table": joined_name([*parents, table])}
                 views.append(DraftEntry(data))
-        return attachments, views
+        return attachments, self._bound(attachments, views)
+
+    def _bound(
+        self, attachments: dict[str, list[DraftEntry]], views: list[DraftEntry]
+    ) -> list[DraftEntry]:
+        """Return the views of databases that bind: what these have may read what is not there."""
+        if not views:
+            return []
+        outcome = tried(Draft(database=self.database, attachments=attachments, views=views))
+        failed = {name: reason for (_, name), reason in outcome.failures.items()}
+        bound = []
+        for view in views:
+            if reason := failed.get(str(view.data["name"]).lower()):
+                subject = f'"{view.data["table"]}" of database "{view.data["database"]}"'
+                self.notes.append(Note("left out", subject, reason))
+            else:
+                bound.append(view)
+        return bound
 
 
 def _names_of(columns: Iterable[Column]) -> list[str]:

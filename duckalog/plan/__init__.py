@@ -76,17 +76,20 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         found = dict.fromkeys(view.schema for view in self.views)
         return tuple(name for name in found if name != MAIN_SCHEMA)
 
-    def chosen(self, names: Iterable[str]) -> Plan:
+    def chosen(self, names: Iterable[str], *, with_needs: bool = False) -> Plan:
         """Return the plan of some views and databases, and of the databases that they need.
 
-        A name is a view's (`orders`, `analytics.orders`), or the key of a step
-        (`attachment:crm`). Raises ConfigError for one that the plan does not have.
+        `with_needs` adds the views that they read, through all others. A name is a
+        view's (`orders`, `analytics.orders`), or the key of a step (`attachment:crm`).
+        Raises ConfigError for one that the plan does not have.
         """
         known = self._views_by_name
         known |= {step.key.lower(): step.key for step in (*self.views, *self.databases)}
         wanted = self._keys_of(names, known, "write name, schema.name or attachment:alias.")
-        views = tuple(step for step in self.views if step.key in wanted)
-        return msgspec.structs.replace(self.attaching(self.needed_by(wanted)), views=views)
+        needed = self.needed_by(wanted)
+        kept = needed if with_needs else wanted
+        views = tuple(step for step in self.views if step.key in kept)
+        return msgspec.structs.replace(self.attaching(needed), views=views)
 
     def views_called(self, names: Iterable[str]) -> tuple[ViewStep, ...]:
         """Return the views of some names (`orders`, `analytics.orders`), in build order.
