@@ -171,7 +171,7 @@ def _publish(
     published = file.published
     if published == "in-place" and is_written:
         incomplete = _learn_afterwards(path, options, tell)
-    elif published == "in-place":
+    elif published in ("in-place", "swap") and not is_written:
         published = "none"
     if incomplete:  # told once the catalog is in its place: a full disk lets neither be whole
         logger.warning("the catalog is built, but its bookkeeping is not complete: %s", incomplete)
