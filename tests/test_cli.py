@@ -485,6 +485,8 @@ class TestJson:
         document = self.document(result)
         assert (result.exit_code, document["ok"]) == (1, False)
         assert [list(problem) for problem in document["problems"]] == [PROBLEM_KEYS]
+        actions = {view["name"]: view["action"] for view in document["views"]}
+        assert actions == {"größe": "failed", "doubled": "failed"}  # the one reads the other
 
     @pytest.mark.parametrize("name", ["build", "validate", "generate-sql", "plan"])
     def test_of_a_failure(self, name: str, write_config: WriteConfig, invoke: Invoke) -> None:

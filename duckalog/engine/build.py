@@ -41,7 +41,7 @@ from duckalog.engine.publish import (
     file_to_build,
     remove_leftovers,
 )
-from duckalog.engine.reach import leaving_out, reach, with_failures
+from duckalog.engine.reach import conflicting, leaving_out, reach, with_failures
 from duckalog.engine.reports import (
     BuildReport,
     DatabaseReport,
@@ -361,9 +361,7 @@ def _build(
     may_prune = options.prune and len(plan.views) == len(whole.views)
     wanted = wanted_of(plan, memory, states, options._replace(prune=may_prune))
     if wanted.conflicts and options.keep_going:
-        by_origin = {problem.origin: problem for problem in wanted.conflicts}
-        failed = {one.key: by_origin[one.origin] for one in plan.views if one.origin in by_origin}
-        plan, problems = leaving_out(plan, failed)
+        plan, problems = leaving_out(plan, conflicting(plan, wanted))
         out_of_reach = {**out_of_reach, **problems}
         wanted = wanted_of(plan, memory, states, options._replace(prune=False))
     is_left = leaves_as_is(memory, wanted)

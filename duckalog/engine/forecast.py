@@ -14,6 +14,7 @@ from duckalog.engine.inventory import with_comment_changes
 from duckalog.engine.opening import open_catalog
 from duckalog.engine.pin import sources_of, with_file_changes
 from duckalog.engine.place import check_place, check_writable
+from duckalog.engine.reach import conflicting
 from duckalog.engine.source_state import states_of
 from duckalog.errors import EngineError, Problem
 from duckalog.plan import Plan
@@ -41,7 +42,8 @@ def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
         found = wanted_of(plan, memory, states, options)
         is_written = not leaves_as_is(memory, found)
         found = found.with_failures(
-            {key: one.problem for key, one in sources.items() if one.problem},
+            {key: one.problem for key, one in sources.items() if one.problem}
+            | conflicting(plan, found),
             [*_refusals(path, is_written=is_written), *problems],
         )
         if not memory.remembered:

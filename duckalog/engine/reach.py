@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from duckdb import DuckDBPyConnection
 
+from duckalog.changes import Diff
 from duckalog.engine.execution import is_abandoned
 from duckalog.engine.reports import ViewReport
 from duckalog.engine.session import try_session
@@ -63,6 +64,12 @@ def leaving_out(plan: Plan, failed: Mapping[str, Problem]) -> tuple[Plan, dict[s
             problems[view.key] = Problem(view.origin, message, "", view.view)
     keys = [*databases, *(view.key for view in plan.views)]
     return plan.chosen(key for key in keys if key not in problems), problems
+
+
+def conflicting(plan: Plan, wanted: Diff) -> dict[str, Problem]:
+    """Return why views would take the place of what a user made, by their keys."""
+    by_origin = {problem.origin: problem for problem in wanted.conflicts}
+    return {view.key: by_origin[view.origin] for view in plan.views if view.origin in by_origin}
 
 
 def with_failures(
