@@ -67,6 +67,7 @@ def yaml_events(text: str, file: str) -> Iterator[Event]:
 
 
 def _yaml_scalar(event: Any, line: int, file: str) -> Event:
+    """Return the event of a plain value, read as its tag or its looks say."""
     value: str = event.value
     tag = event.tag
     if tag is None or tag == "!":

@@ -160,6 +160,7 @@ class _Migration:
         return False
 
     def _data(self, view: StoredView, query: str, source: Data | None) -> Data:
+        """Return a view's keys: those of its source where it has one, else its SQL."""
         data: Data = {"name": view.name}
         if view.comment is not None and self._is_fit(view.shown, view.comment):
             data["description"] = view.comment
@@ -228,6 +229,7 @@ class _Migration:
             found = kept
 
     def _drafted(self, carried: list[Carried], pragmas: list[str]) -> Draft:
+        """Return the draft with the views that are carried over, and what they need."""
         attachments: dict[str, list[DraftEntry]] = {}
         variables: dict[str, str] = {}
         needed = {one.lower(): one for item in carried for one in item.needs.databases}
@@ -281,6 +283,7 @@ class _Migration:
         return waiting
 
     def _without_placeholders(self, draft: Draft, carried: list[Carried]) -> Draft:
+        """Return the draft without databases of unknown place, and what reads them."""
         waiting = self._waiting(carried)
         known = {kind: list(entries) for kind, entries in draft.attachments.items()}
         known["duckdb"] = [
