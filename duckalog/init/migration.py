@@ -58,6 +58,8 @@ class _Migration:
         self.left_out: dict[ViewName, str] = {}
         self.paths: dict[ViewName, Counter[str]] = {}
         self.schemas = {view.schema.lower() for view in stored.views}
+        self.own = {view.key for view in stored.views}
+        self.own |= {folded((one.schema, one.name)) for one in stored.objects}
         self.alias = self._free_name(stored.name, taken=self.given.keys() - {stored.name.lower()})
         known = {self.alias.lower(), stored.name.lower(), *self.given, *self.schemas}
         self.database = free_database(database, known)
@@ -129,13 +131,13 @@ class _Migration:
         if reading.refusal:
             self.left_out[view.key] = reading.refusal
             return None
-        own = {one.key for one in self.stored.views}
-        own |= {folded((one.schema, one.name)) for one in self.stored.objects}
         paths = {
             path.position: os.path.abspath(path.text)
             for path in reading.paths
             if not (is_remote(path.text) or path.text.startswith(("/", "~")) or not path.text)
-            and not own & {folded((view.schema, path.text)), folded((MAIN_SCHEMA, path.text))}
+            and self.own.isdisjoint(
+                (folded((view.schema, path.text)), folded((MAIN_SCHEMA, path.text)))
+            )
         }
         stated = [paths.get(path.position, path.text) for path in reading.paths]
         self.paths[view.key] = Counter(filter(os.path.isabs, stated))
