@@ -19,6 +19,7 @@ hypothesis.settings.register_profile("shared cores", deadline=None)
 hypothesis.settings.load_profile("shared cores")
 
 pytest_plugins = [
+    "tests.configs",
     "tests.servers.s3",
     "tests.servers.postgres",
     "tests.servers.iceberg_rest",
