@@ -54,7 +54,11 @@ class _Migration:
     def __init__(self, stored: StoredCatalog, given: list[Given], database: str) -> None:
         self.stored = stored
         self.given = {one.alias.lower(): one for one in given}
-        self.notes: list[Note] = []
+        self.notes = [
+            Note("changed", f'attachment "{one.alias}"', _of_dsn(one.left_out))
+            for one in given
+            if one.left_out
+        ]
         self.left_out: dict[ViewName, str] = {}
         self.paths: dict[ViewName, Counter[str]] = {}
         self.schemas = {view.schema.lower() for view in stored.views}
@@ -330,6 +334,12 @@ class _Migration:
             shown = ", ".join(f"{name} {kind}" for name, kind in after)
             reason = f"its source changed since it was made: now {shown}"
             self.notes.append(Note("changed", f'view "{view.shown}"', reason))
+
+
+def _of_dsn(left_out: int) -> str:
+    if left_out == 1:
+        return "1 parameter of its DSN has no place in a config"
+    return f"{left_out} parameters of its DSN have no place in a config"
 
 
 def _urls(item: Carried) -> Iterable[str]:
