@@ -283,6 +283,19 @@ class TestValidate:
         assert 'catalog.yaml:6: views[2] "broken": DuckDB refused the view\n' in result.stderr
 
 
+def test_validate_may_let_variables_be_unset(write_config: WriteConfig, invoke: Invoke) -> None:
+    text = (
+        'version: 1\nduckdb: {database: "${env:D}/c.duckdb", settings: {threads: "${env:N}"}}\n'
+        'views: [{name: v, sql: "SELECT ${env:C} FROM ${env:T}"}]\n'
+    )
+    config = write_config(text)
+    assert invoke("validate", config).exit_code == 1
+    assert invoke("validate", config, "--allow-unset").stdout == "catalog.yaml: valid\n"
+    assert invoke("validate", config, "--allow-unset", "--connect").exit_code == 2
+    write_config(text.replace("}]\n", "}, {name: w, sql: SELEC 1}]\n"))
+    assert "cannot parse it" in invoke("validate", config, "--allow-unset").stderr
+
+
 @pytest.mark.parametrize("view", ["sql: 'SELECT ${X}'", "source: csv, uri: '${X}/a.csv'"])
 def test_a_variable_as_a_shell_writes_it_is_told_with_the_way_it_is_written(
     view: str, write_config: WriteConfig, invoke: Invoke
