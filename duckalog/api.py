@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from duckalog.config import MEMORY
 from duckalog.environment import PLACEHOLDER, read_environment
-from duckalog.errors import ConfigError, Origin, Problem
+from duckalog.errors import MAX_PROBLEMS, ConfigError, Origin, Problem
 from duckalog.load import in_order_of_files, read_config
 from duckalog.plan import Plan, problems_of
 from duckalog.plan import plan as plan_of
@@ -68,7 +68,7 @@ def load_plan(
         is_lenient=is_lenient,
     )
     if config is None or problems:
-        found = problems_of(config, problems) if config else []
+        found = problems_of(config, problems) if config and len(problems) < MAX_PROBLEMS else []
         raise in_order_of_files([*problems, *found])
     return plan_of(config, database)
 
@@ -207,11 +207,14 @@ def diff(
     """Return what a build would do: each view's action and reason, and what would be removed.
 
     The catalog is only read, and no source is asked but those of pinned views,
-    which are listed; what of them cannot be reached is among the `failures`.
+    which are listed. What of them cannot be reached is among the `failures`, and so
+    is why a build would refuse the place of the catalog: a folder that cannot be
+    written, say.
     Raises ConfigError with every problem, and EngineError where the catalog
     cannot be read.
     """
-    from duckalog.engine.build import BuildOptions, forecast
+    from duckalog.engine.build import BuildOptions
+    from duckalog.engine.forecast import forecast
 
     plan = placed(load_plan(config_path, db_path, env_file=env_file))
     chosen = None if select is None else tuple(select)

@@ -32,6 +32,7 @@ _BUILDS = qualified(BOOKKEEPING_SCHEMA, "builds")
 _CATALOG = qualified(BOOKKEEPING_SCHEMA, "catalog")
 _SCHEMAS = qualified(BOOKKEEPING_SCHEMA, "schemas")
 
+_NAMES = """SELECT unnest(from_json($1, '["VARCHAR"]'))"""
 _TEXT = "VARCHAR USING COMPRESSION uncompressed"
 """Finding the best compression takes DuckDB 1.5.5 longer than writing these rows as they are."""
 
@@ -187,14 +188,20 @@ def forget(connection: duckdb.DuckDBPyConnection, names: Iterable[ViewName]) -> 
         execute_with(connection, f"DELETE FROM {table} WHERE {_is_named()}", [_as_json(names)])
 
 
-def remember_schema(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
-    """Write down that a build makes a schema, which it may drop again."""
-    execute_with(connection, f"INSERT INTO {_SCHEMAS} VALUES ($1)", [schema])
+def remember_schemas(connection: duckdb.DuckDBPyConnection, schemas: Sequence[str]) -> None:
+    """Write down that a build makes schemas, which it may drop again."""
+    if schemas:
+        names = json.dumps(schemas)
+        execute_with(connection, f"INSERT INTO {_SCHEMAS} {_NAMES}", [names])
 
 
-def forget_schema(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
-    """Take a schema out of the memory."""
-    execute_with(connection, f"DELETE FROM {_SCHEMAS} WHERE schema_name = $1", [schema])
+def forget_schemas(connection: duckdb.DuckDBPyConnection, schemas: Sequence[str]) -> None:
+    """Take schemas out of the memory."""
+    execute_with(
+        connection,
+        f"DELETE FROM {_SCHEMAS} WHERE schema_name IN ({_NAMES})",
+        [json.dumps(schemas)],
+    )
 
 
 def empty_schemas(connection: duckdb.DuckDBPyConnection) -> list[str]:

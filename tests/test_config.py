@@ -653,6 +653,17 @@ iceberg_catalogs: [{name: main, catalog_type: rest, uri: u, options: {secret: ic
         assert len(problems) == MAX_PROBLEMS
         assert "more than 1,000 problems: the rest is not told" in problems[-1]
 
+    def test_where_too_many_are_known_no_more_are_looked_for(
+        self, write_config: WriteConfig
+    ) -> None:
+        same = "- {name: v, sql: SELECT 1}\n"
+        config = write_config(f"version: 1\nviews:\n- {{name: w, sql: SELEC}}\n{same * 2_000}")
+        with pytest.raises(ConfigError) as caught:
+            duckalog.load_plan(config)
+        messages = [problem.message for problem in caught.value.problems]
+        assert len(messages) == MAX_PROBLEMS
+        assert all(one.startswith('there is a view called "v" already') for one in messages)
+
 
 class TestViews:
     @pytest.mark.parametrize(

@@ -58,7 +58,8 @@ def plan(
     """Tell what a build of CONFIG would do; nothing is written.
 
     The sources of pinned views are listed, other sources are not asked. What
-    cannot be reached is told beside the rest, with exit status 1.
+    cannot be reached, and a place where no catalog can be built, is told beside
+    the rest, with exit status 1.
     """
     from duckalog import api
 

@@ -13,22 +13,20 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import (
     Memory,
-    empty_schemas,
     folded,
     forget,
-    forget_schema,
     prepare,
     remember,
     remember_files,
-    remember_schema,
+    remember_schemas,
     unsettle,
 )
 from duckalog.changes import Diff
+from duckalog.engine.calls import columns_of
 from duckalog.engine.execution import execute, execute_together, options_set, refused
 from duckalog.engine.pins import NO_PINS, Pins
 from duckalog.engine.probe import (
     Answer,
-    columns_of,
     no_such_column,
     stand_in,
     stubbed,
@@ -47,7 +45,6 @@ from duckalog.sql import Statement, qualified
 from duckalog.statements import (
     comment_on_column,
     create_schema,
-    drop_schema,
     drop_view,
     reset_option,
 )
@@ -104,15 +101,6 @@ def apply_catalog(
             drop_view(qualified(*name)).text,
         )
     return application.reports(failed)
-
-
-def drop_empty_schemas(connection: DuckDBPyConnection) -> None:
-    """Drop the schemas that builds made and that nothing is in any more."""
-    for schema in empty_schemas(connection):
-        # DuckDB refuses where a macro, a sequence or a type of the user's is in it.
-        with contextlib.suppress(duckdb.Error), all_or_nothing(connection):
-            execute(connection, drop_schema(schema))
-            forget_schema(connection, schema)
 
 
 def leaves_as_is(memory: Memory, wanted: Diff) -> bool:
@@ -198,7 +186,7 @@ class _Application:
             if problem:
                 return problem
             start = time.perf_counter()
-            problem = self._refusal_of(step)
+            problem = self._refusal_of(step, in_detail=True)
             silence.hear(step, problem, time.perf_counter() - start)
             if step.key in late and problem is None:
                 execute(self.connection, stand_in(step, late[step.key]))
@@ -237,10 +225,11 @@ class _Application:
     ) -> None:
         connection = self.connection
         prepare(connection)
-        for schema in dict.fromkeys(step.schema for step in self.steps):
+        schemas = list(dict.fromkeys(step.schema for step in self.steps))
+        for schema in schemas:
             execute(connection, create_schema(schema))
-            if schema.lower() not in (*self.memory.schemas, MAIN_SCHEMA):
-                remember_schema(connection, schema)
+        known = {*self.memory.schemas, MAIN_SCHEMA}
+        remember_schemas(connection, [one for one in schemas if one.lower() not in known])
         for schema, name in self.wanted.removed:
             execute(connection, drop_view(qualified(schema, name)))
         self._make(refused_views, most_together)
@@ -299,7 +288,7 @@ class _Application:
                 yield from step.statements
             yield from after
 
-    def _refusal_of(self, step: ViewStep) -> Problem | None:
+    def _refusal_of(self, step: ViewStep, *, in_detail: bool = False) -> Problem | None:
         """Return why DuckDB refuses a view, after trying to make it."""
         step = self.pins.steps.get(step.key, step)
         described = [name for name, one in step.columns.items() if one.description is not None]
@@ -308,10 +297,12 @@ class _Application:
             with stubbed(self.connection, step, self.answers):
                 for statement in step.statements[:first_of_columns]:
                     execute(self.connection, statement)
+                # They cannot be had later: DuckDB 2.0 aborts the transaction at any error.
+                names = self._column_names(step) if described and in_detail else None
                 for name, statement in zip(
                     described, step.statements[first_of_columns:], strict=True
                 ):
-                    problem = self._refusal_of_comment(step, name, statement)
+                    problem = self._refusal_of_comment(step, name, statement, names)
                     if problem:
                         return problem
         except duckdb.Error as error:
@@ -319,16 +310,23 @@ class _Application:
         return None
 
     def _refusal_of_comment(
-        self, step: ViewStep, name: str, statement: Statement
+        self, step: ViewStep, name: str, statement: Statement, names: Sequence[str] | None
     ) -> Problem | None:
-        """Return why DuckDB refuses the comment on a column, after trying to make it."""
+        """Return why DuckDB refuses the comment on a column, after trying to make it.
+
+        Raises _Refused where nobody asked for the `names` of the columns, and it is too late.
+        """
         column = step.columns[name]
         try:
             execute(self.connection, statement)
             return None
         except duckdb.Error as error:
             problem = refused(step, error, self.plan.redact)._replace(origin=column.origin)
-        names = self._column_names(step)
+        if names is None:
+            try:
+                names = self._column_names(step)
+            except duckdb.Error:
+                raise _Refused from None
         # DuckDB 1.4 and 1.5 tell case apart here, and only here.
         actual = next((one for one in names if one.lower() == name.lower()), name)
         if actual != name:
@@ -340,15 +338,7 @@ class _Application:
         return Problem(column.origin, message, remedy, step.view)
 
     def _column_names(self, step: ViewStep) -> list[str]:
-        """Return the names of a view's columns; none where they cannot be had."""
-        cursor = self.connection.cursor()  # DuckDB 2.0 has aborted the transaction
-        try:
-            for one in (self.connection, cursor):
-                with contextlib.suppress(duckdb.Error):
-                    return [column.name for column in columns_of(one, step.query)]
-        finally:
-            cursor.close()
-        return []
+        return [column.name for column in columns_of(self.connection, step.query)]
 
     def leave_out(self, failed: Mapping[str, Problem]) -> None:
         """Leave views that failed, and those that read them, to a later build."""

@@ -26,18 +26,18 @@ from duckalog.bookkeeping import (
     remembered_report,
 )
 from duckalog.changes import Action, Diff, diff, drift
-from duckalog.engine.apply import apply_catalog, drop_empty_schemas, leaves_as_is
+from duckalog.engine.apply import apply_catalog, leaves_as_is
 from duckalog.engine.execution import close, closing, execute
 from duckalog.engine.locks import Patience, builders_turn
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog, open_file
 from duckalog.engine.parallel import JOBS
 from duckalog.engine.pins import NO_PINS, PinnedSource
+from duckalog.engine.place import check_place, check_writable
 from duckalog.engine.probe import asking_remote_files, probe
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.publish import (
     Publish,
     Published,
-    check_place,
     file_to_build,
     remove_leftovers,
 )
@@ -52,6 +52,7 @@ from duckalog.engine.reports import (
     with_columns,
     with_version,
 )
+from duckalog.engine.schemas import drop_empty_schemas
 from duckalog.engine.scratch import scratch_catalog, stored_columns
 from duckalog.engine.session import apply_session, forget_tables, keeping_tables
 from duckalog.engine.source_state import states_of
@@ -157,10 +158,11 @@ def _publish(
     with file_to_build(path, options.publish, patience, is_current) as file:
         if file.published != "none":
             with closing(file.connection) as connection:
-                if file.published != "new" and not memory.is_prepared:
+                is_known = file.published == "swap" and memory.is_prepared
+                if file.published != "new" and not is_known:
                     memory = read_memory(connection, plan.database)
                 with _saying_that_nothing_changed():
-                    done = _build(connection, chosen, memory, options, whole=plan)
+                    done = _build(connection, chosen, memory, options, whole=plan, place=file.path)
         is_written = any(
             view.action not in ("unchanged", "failed") or view.is_made_again for view in done.views
         )
@@ -268,37 +270,10 @@ def bind_all(
     return _build(connection, plan, memory, BuildOptions(refresh=True, progress=progress)).views
 
 
-def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
-    """Return what a build would do, from what the catalog remembers; nothing is written."""
-    from duckalog.engine.inventory import with_comment_changes
-    from duckalog.engine.pin import sources_of, with_file_changes
-
-    memory = NOTHING
-    if options.select is not None:
-        whole, plan = plan, plan.chosen(options.select)
-        options = options._replace(prune=options.prune and len(plan.views) == len(whole.views))
-    sources, problems = sources_of(plan, jobs=options.jobs)
-    states = states_of(plan) | {key: source.state for key, source in sources.items()}
-    with contextlib.ExitStack() as stack:
-        if not plan.is_in_memory and os.path.exists(plan.database):
-            opened = open_catalog(
-                plan.database, read_only=True, lock_timeout_s=options.lock_timeout_s
-            )
-            connection = stack.enter_context(closing(opened))
-            memory = read_memory(connection, plan.database)
-        found = _wanted(plan, memory, states, options)
-        found = found.with_failures(
-            {key: one.problem for key, one in sources.items() if one.problem}, problems
-        )
-        if not memory.remembered:
-            return found
-        found = with_comment_changes(connection, found, plan)
-        return with_file_changes(connection, memory, found, sources)
-
-
-def _wanted(
+def wanted_of(
     plan: Plan, memory: Memory, states: Mapping[str, str | None], options: BuildOptions
 ) -> Diff:
+    """Return what a build is to do."""
     return diff(
         plan,
         memory,
@@ -361,11 +336,13 @@ def _build(
     *,
     whole: Plan | None = None,
     is_look: bool = False,
+    place: str = "",
 ) -> _Done:
     """Return what was done with each view of a plan, which may be chosen from a whole one.
 
-    A look raises _ToBeBuilt before it would write. Iceberg catalogs keep what they told of
-    their tables: `forget_tables` is for a connection that is used afterwards.
+    A look raises _ToBeBuilt before it would write. `place` is where the file is that is
+    written, if it is one that stays. Iceberg catalogs keep what they told of their
+    tables: `forget_tables` is for a connection that is used afterwards.
     """
     whole = whole or plan
     # Without this, a view could silently read a variable of the program that builds it.
@@ -382,9 +359,12 @@ def _build(
         )
     states = states_of(plan) | {key: source.state for key, source in sources.items()}
     may_prune = options.prune and len(plan.views) == len(whole.views)
-    wanted = _wanted(plan, memory, states, options._replace(prune=may_prune))
-    if is_look and (lost or not leaves_as_is(memory, wanted)):
+    wanted = wanted_of(plan, memory, states, options._replace(prune=may_prune))
+    is_left = leaves_as_is(memory, wanted)
+    if is_look and (lost or not is_left):
         raise _ToBeBuilt
+    if place and not is_left:
+        check_writable(place)
     steps = [] if wanted.conflicts else wanted.steps
     with asking_remote_files(connection, plan, steps):
         answers = probe(connection, plan, steps, jobs=options.jobs, progress=options.progress)

@@ -87,14 +87,19 @@ _MAGIC, _MAGIC_AT = b"DUCK", 8
 
 
 def check_file(path: str, shown_as: str = "") -> None:
-    """Raise EngineError for a path that DuckDB does not take, or a file that is not its own.
+    """Raise EngineError for a path that DuckDB does not take, or what is no file of its own.
 
     Asked before it opens the file: others it opens too, as what they are (a SQLite
     database, a Parquet file), and reads its extensions for it.
     """
     if not is_utf8(path):
         raise at_file(shown_as or path, NOT_UTF8, "Rename it, or its folder.")
-    found = first_bytes(path, _MAGIC_AT + len(_MAGIC)) if os.path.isfile(path) else None
+    if os.path.exists(path) and not os.path.isfile(path):
+        what = "a folder" if os.path.isdir(path) else "a device or a pipe"
+        raise at_file(
+            shown_as or path, f"the catalog's path is {what}", "Write the path of a file."
+        )
+    found = first_bytes(path, _MAGIC_AT + len(_MAGIC))
     if found is not None and found[_MAGIC_AT:] != _MAGIC:
         message = "this file is not a DuckDB database"
         raise at_file(shown_as or path, message, "Move it away, or choose another path.")

@@ -15,13 +15,14 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column, Memory, remembered_files
 from duckalog.changes import Diff, file_changes
+from duckalog.engine.calls import columns_of
 from duckalog.engine.execution import closing, options_set, refused
 from duckalog.engine.parallel import in_parallel
 from duckalog.engine.pin_files import files_of, pinned_files
 from duckalog.engine.pin_kinds import Inquiry, Kinds, inquiries, kinds_known, kinds_of
 from duckalog.engine.pin_tables import current_snapshot, current_version
 from duckalog.engine.pins import PinnedSource, Pins
-from duckalog.engine.probe import Answer, columns_of
+from duckalog.engine.probe import Answer
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.session import try_session
 from duckalog.engine.silence import ask_each

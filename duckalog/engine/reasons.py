@@ -10,7 +10,8 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Memory, folded
 from duckalog.changes import drift
-from duckalog.engine.probe import Answer, columns_of
+from duckalog.engine.calls import columns_of
+from duckalog.engine.probe import Answer
 from duckalog.errors import Problem, sentences
 from duckalog.plan import ViewStep
 
