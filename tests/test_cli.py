@@ -825,6 +825,9 @@ class TestMessages:
         assert result.exit_code == 1
         assert result.stderr.endswith(message)
 
+    def test_the_config_in_a_folder_is_named(self, config: Path, invoke: Invoke) -> None:
+        assert invoke("build", ".").stderr.endswith("not a file\n    Write catalog.yaml.\n")
+
     def test_files_are_called_as_seen_from_the_working_folder(
         self, write_config: WriteConfig, invoke: Invoke, tmp_path: Path
     ) -> None:
