@@ -126,6 +126,7 @@ def _own_secrets(config: Config) -> Iterator[dict[str, Any]]:
 
 
 def _attachment(one: Attachment) -> dict[str, Any]:
+    """Return an attachment as dbt-duckdb attaches it."""
     found: dict[str, Any] = {"path": "", "alias": as_word(one.alias), "read_only": one.read_only}
     options: dict[str, Any] = {}
     if isinstance(one, PostgresAttachment):

@@ -144,6 +144,7 @@ def _twice(
 
 
 def _checks_twice(config: Config) -> Iterator[Problem]:
+    """Yield the checks of a view whose names are the same."""
     for view in config.views:
         if not view.checks:
             continue
@@ -173,6 +174,7 @@ _OWN_SCHEMAS = ("information_schema", "pg_catalog", "temp", BOOKKEEPING_SCHEMA)
 
 
 def _aliases(config: Config) -> Iterator[Problem]:
+    """Yield the databases whose alias means something else to DuckDB."""
     own = catalog_name(config.database).lower()
     schemas = {view.schema.lower(): view for view in config.views}
     databases: list[Any] = [*config.attachments, *config.iceberg_catalogs]
@@ -206,6 +208,7 @@ def _own_file(config: Config) -> Iterator[Problem]:
 
 
 def _schemas(config: Config) -> Iterator[Problem]:
+    """Yield the views in schemas that DuckDB, or duckalog, keeps for itself."""
     own = catalog_name(config.database).lower()
     for view in config.views:
         if view.schema.lower() in _OWN_SCHEMAS:
@@ -218,6 +221,7 @@ def _schemas(config: Config) -> Iterator[Problem]:
 
 
 def _unknown_databases(config: Config, in_doubt: Doubts) -> Iterator[Problem]:
+    """Yield the views over a database that is not declared, or is of another kind."""
     attachments = {one.alias.lower(): one for one in config.attachments}
     catalogs = {one.name.lower(): one for one in config.iceberg_catalogs}
     for view in config.views:
@@ -246,6 +250,7 @@ def _unknown_databases(config: Config, in_doubt: Doubts) -> Iterator[Problem]:
 
 
 def _unknown_secrets(config: Config, in_doubt: Doubts) -> Iterator[Problem]:
+    """Yield the databases whose secret is not declared, or is of another type."""
     secrets = {one.secret_name.lower(): one for one in config.duckdb.secrets}
     databases: list[Any] = [*config.attachments, *config.iceberg_catalogs]
     for database in databases:

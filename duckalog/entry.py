@@ -130,9 +130,9 @@ class Check(Entry, frozen=True, kw_only=True):
         """The SELECT that holds what the user wrote in SQL, if anything."""
         return None
 
-    def with_query(self, query: str) -> Check:
+    def with_query(self, _query: str) -> Check:
         """Return the check with another SELECT of that kind."""
-        raise TypeError(f"{type(self).__name__} has no such query: {query}")
+        raise TypeError(f"{type(self).__name__} has no SQL of the user's")
 
     def scanned(self, relation: str) -> str:
         """Return what the aggregates are taken over: the view itself, or a query of it."""
@@ -142,9 +142,9 @@ class Check(Entry, frozen=True, kw_only=True):
         """Return the aggregates that the check is judged by; checks of one view share a scan."""
         return ()
 
-    def judge(self, values: Sequence[Any]) -> Finding:
+    def judge(self, _values: Sequence[Any]) -> Finding:
         """Return what the values of the aggregates say."""
-        raise TypeError(f"{type(self).__name__} has no aggregates, but {len(values)} values")
+        raise TypeError(f"{type(self).__name__} has no aggregates")
 
     def failing(self, _relation: str) -> str:
         """Return the query of what fails, empty where there is nothing to show."""

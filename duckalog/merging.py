@@ -48,6 +48,8 @@ def merged(parts: Sequence[Config], documents: Mapping[str, Document]) -> Merged
 
 
 class _Merging:
+    """The parts on their way into one config, with what is found on it."""
+
     def __init__(self, parts: Sequence[Config], documents: Mapping[str, Document]) -> None:
         self.parts = parts
         self.documents = documents

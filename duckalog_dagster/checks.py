@@ -149,6 +149,7 @@ def failed(key: AssetCheckKey, problem: str) -> AssetCheckResult:
 
 
 def _result(key: AssetCheckKey, verdict: Verdict) -> AssetCheckResult:
+    """Return a verdict as Dagster has it."""
     metadata: dict[str, Any] = {}
     if verdict.message:
         metadata["message"] = verdict.message

@@ -206,6 +206,8 @@ class _Translator(
     create_component_translator_cls(DuckalogComponent, DuckalogTranslator),  # type: ignore[misc]
     ComponentTranslator[DuckalogComponent],
 ):
+    """The component's own translator: what a subclass overrides, then `translation`."""
+
     def __init__(self, component: DuckalogComponent) -> None:
         DuckalogTranslator.__init__(self, component.translation_settings)
         self._component = component

@@ -68,6 +68,8 @@ def source_assets(
 
 
 def _observer(catalog: CatalogSpecs, resource_key: str) -> Any:
+    """Return what an op runs that observes sources."""
+
     def look(context: AssetExecutionContext) -> Iterator[ObserveResult]:
         resource: DuckalogResource = getattr(context.resources, resource_key)
         selected = context.selected_asset_keys

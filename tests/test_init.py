@@ -232,6 +232,18 @@ class TestGivenAttachments:
         assert given.password
         assert given.password.reveal() == "x"
 
+    def test_parameters_that_a_config_cannot_have_are_counted(self, tmp_path: Path) -> None:
+        change(tmp_path / "old.duckdb", "CREATE VIEW v AS SELECT 1 AS i")
+        dsn = "host=h dbname=d application_name=etl sslpassword=s3cret s3cret=pool"
+        start = duckalog.init_config(
+            tmp_path / "old.duckdb", tmp_path / "catalog.yaml", attach=[f"dw={dsn}"]
+        )
+        assert "application_name: etl" in start.text
+        assert [str(note) for note in start.notes] == [
+            'changed: attachment "dw": 2 parameters of its DSN have no place in a config'
+        ]
+        assert "s3cret" not in start.text + repr(start)
+
     @pytest.mark.parametrize(
         "given", ["legacy", "=x.duckdb", "a=", "a=missing.duckdb", "a=s3://me:pw@bucket/x.duckdb"]
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from duckalog.init.datasets import grouped
 from tests import tables
 from tests.catalogs import change
 from tests.servers.s3 import S3
+
+LETTERS = string.ascii_lowercase[:20]
 
 ONE = "SELECT 1 AS id, 'x' AS name"
 IDS = "0a1b2c3d-1111-2222-3333-444455556666", "ffffffff-1111-2222-3333-444455556666"
@@ -88,6 +92,11 @@ class TestGrouping:
     def test_many_files_stay_in_their_folders(self) -> None:
         files = [f"d{n % 500}/k={n % 7}/part-{n}.parquet" for n in range(20_000)]
         assert len(grouped(files).datasets) == 500
+
+    def test_a_folder_may_have_many_small_datasets(self) -> None:
+        words = [f"{first}{second}{third}" for first, second, third in product(LETTERS, repeat=3)]
+        found = grouped(f"all/{word}_{day}.csv" for word in words for day in (1, 2))
+        assert {one.patterns for one in found.datasets} == {(f"all/{one}_*.csv",) for one in words}
 
 
 class TestFolder:

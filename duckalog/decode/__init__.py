@@ -91,6 +91,8 @@ def _decoder(kind: Any) -> Decoder:
 
 
 class _Field(NamedTuple):
+    """A field of a struct, and how its values are decoded."""
+
     name: str
     decoder: Decoder
     is_required: bool
@@ -116,6 +118,7 @@ def _fields_of(struct: type[msgspec.Struct]) -> _Fields:
 
 
 def _struct(struct: type[msgspec.Struct]) -> Decoder:
+    """Return the decoder of a struct: of the one that a map's own keys choose, where they do."""
     has_origin = "origin" in struct.__struct_fields__
     is_section = getattr(struct, "is_section", False)
 

@@ -84,6 +84,7 @@ def _way_out(text: str, mark: Any) -> str:
 
 
 def _yaml_scalar(event: Any, line: int, file: str) -> Event:
+    """Return the event of a plain value, read as its tag or its looks say."""
     value: str = event.value
     tag = event.tag
     if tag is None or tag == "!":

@@ -35,12 +35,7 @@ from duckalog.engine.pins import NO_PINS, PinnedSource
 from duckalog.engine.place import check_place, check_writable
 from duckalog.engine.probe import asking_remote_files, probe
 from duckalog.engine.progress import Progress, untold
-from duckalog.engine.publish import (
-    Publish,
-    Published,
-    file_to_build,
-    remove_leftovers,
-)
+from duckalog.engine.publish import Publish, Published, file_to_build, remove_leftovers
 from duckalog.engine.reach import reach, with_failures
 from duckalog.engine.reports import (
     BuildReport,

@@ -219,6 +219,7 @@ class _ViewChecks:
         built: tuple[Column, ...],
         seconds: float,
     ) -> None:
+        """Find whether the view has the columns that are declared, and those of the last build."""
         try:
             wrong = _differences(self.connection, declared, columns)
         except _Failed as failure:
@@ -245,6 +246,7 @@ class _ViewChecks:
         return list(groups.values())
 
     def _scan(self, group: list[CheckStep]) -> None:
+        """Find the verdicts of checks by one query; of each by its own where that is refused."""
         aggregates = [one for check in group for one in check.check.aggregates()]
         query = aggregate(dict.fromkeys(aggregates), group[0].check.scanned(group[0].relation))
         start = time.perf_counter()

@@ -39,6 +39,8 @@ class SourceReport(NamedTuple):
 
 
 class _File(NamedTuple):
+    """A file, its bytes, and the time that it was last written."""
+
     name: str
     size: int
     modified: str
@@ -113,6 +115,7 @@ def _of_files(source: Source, files: list[_File]) -> SourceReport:
 def _ask(
     plan: Plan, sources: list[Source], jobs: int, limit_s: float
 ) -> dict[Source, SourceReport]:
+    """Return the state of sources that only a session can be asked about."""
     plan = plan.chosen({one.database for one in sources if one.database})
     with closing(duckdb.connect(":memory:")) as connection:
         outcomes = try_session(connection, plan, probe_limit_s=limit_s)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from bisect import bisect_left
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -198,14 +199,25 @@ def _patterns(
         ending = endings.pop()
         common = re.split(r"\d", _start([_stem(path) for path in paths]))[0]
         for start in (common, "") if len(common) > MIN_WORD else ("",):
-            matched = [
-                path
-                for path in siblings
-                if os.path.basename(path).startswith(start) and _ending(path) == ending
-            ]
-            if sorted(matched) == sorted(paths):
+            begin = f"{folder}/{start}" if folder else start
+            matched = _beginning_with(begin, siblings, ending, most=len(paths))
+            if matched == sorted(paths):
                 return (f"{prefix}{glob.escape(start)}*{glob.escape(ending)}",)
     return tuple(glob.escape(path) for path in paths)
+
+
+def _beginning_with(begin: str, paths: Sequence[str], ending: str, *, most: int) -> list[str]:
+    """Return those of sorted paths that begin and end so, at the most one more than `most`.
+
+    A folder may have very many files, and each of its datasets asks.
+    """
+    found: list[str] = []
+    for at in range(bisect_left(paths, begin), len(paths)):
+        if len(found) > most or not paths[at].startswith(begin):
+            break
+        if _ending(paths[at]) == ending:
+            found.append(paths[at])
+    return found
 
 
 MIN_WORD = 2

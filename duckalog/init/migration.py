@@ -54,10 +54,16 @@ class _Migration:
     def __init__(self, stored: StoredCatalog, given: list[Given], database: str) -> None:
         self.stored = stored
         self.given = {one.alias.lower(): one for one in given}
-        self.notes: list[Note] = []
+        self.notes = [
+            Note("changed", f'attachment "{one.alias}"', _of_dsn(one.left_out))
+            for one in given
+            if one.left_out
+        ]
         self.left_out: dict[ViewName, str] = {}
         self.paths: dict[ViewName, Counter[str]] = {}
         self.schemas = {view.schema.lower() for view in stored.views}
+        self.own = {view.key for view in stored.views}
+        self.own |= {folded((one.schema, one.name)) for one in stored.objects}
         self.alias = self._free_name(stored.name, taken=self.given.keys() - {stored.name.lower()})
         known = {self.alias.lower(), stored.name.lower(), *self.given, *self.schemas}
         self.database = free_database(database, known)
@@ -129,13 +135,13 @@ class _Migration:
         if reading.refusal:
             self.left_out[view.key] = reading.refusal
             return None
-        own = {one.key for one in self.stored.views}
-        own |= {folded((one.schema, one.name)) for one in self.stored.objects}
         paths = {
             path.position: os.path.abspath(path.text)
             for path in reading.paths
             if not (is_remote(path.text) or path.text.startswith(("/", "~")) or not path.text)
-            and not own & {folded((view.schema, path.text)), folded((MAIN_SCHEMA, path.text))}
+            and self.own.isdisjoint(
+                (folded((view.schema, path.text)), folded((MAIN_SCHEMA, path.text)))
+            )
         }
         stated = [paths.get(path.position, path.text) for path in reading.paths]
         self.paths[view.key] = Counter(filter(os.path.isabs, stated))
@@ -160,6 +166,7 @@ class _Migration:
         return False
 
     def _data(self, view: StoredView, query: str, source: Data | None) -> Data:
+        """Return a view's keys: those of its source where it has one, else its SQL."""
         data: Data = {"name": view.name}
         if view.comment is not None and self._is_fit(view.shown, view.comment):
             data["description"] = view.comment
@@ -228,6 +235,7 @@ class _Migration:
             found = kept
 
     def _drafted(self, carried: list[Carried], pragmas: list[str]) -> Draft:
+        """Return the draft with the views that are carried over, and what they need."""
         attachments: dict[str, list[DraftEntry]] = {}
         variables: dict[str, str] = {}
         needed = {one.lower(): one for item in carried for one in item.needs.databases}
@@ -281,6 +289,7 @@ class _Migration:
         return waiting
 
     def _without_placeholders(self, draft: Draft, carried: list[Carried]) -> Draft:
+        """Return the draft without databases of unknown place, and what reads them."""
         waiting = self._waiting(carried)
         known = {kind: list(entries) for kind, entries in draft.attachments.items()}
         known["duckdb"] = [
@@ -325,6 +334,12 @@ class _Migration:
             shown = ", ".join(f"{name} {kind}" for name, kind in after)
             reason = f"its source changed since it was made: now {shown}"
             self.notes.append(Note("changed", f'view "{view.shown}"', reason))
+
+
+def _of_dsn(left_out: int) -> str:
+    if left_out == 1:
+        return "1 parameter of its DSN has no place in a config"
+    return f"{left_out} parameters of its DSN have no place in a config"
 
 
 def _urls(item: Carried) -> Iterable[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from typing import NamedTuple
 
 from duckalog.bookkeeping import ViewName, folded
@@ -36,6 +36,7 @@ class Names:
             if one.kind in objects:
                 objects[one.kind][folded((one.schema, one.name))] = (one.schema, one.name)
         self.tables, self.macros = objects["table"], objects["macro"]
+        self.relations = {**self.tables, **self.views}
         self.schemas = {MAIN_SCHEMA, *(name.lower() for name in stored.schemas)}
 
     def rewritten(
@@ -94,10 +95,7 @@ class Names:
     def _found(self, mention: Mention, schema: str) -> ViewName | str | None:
         """Return the relation or macro of the file that is meant, another database, or None."""
         name = mention.name
-        if mention.kind == "function":
-            known: Mapping[ViewName, ViewName] = self.macros
-        else:
-            known = {**self.tables, **self.views}
+        known = self.macros if mention.kind == "function" else self.relations
         if len(name) == 1:
             own = known.get(folded((schema, name[0])))
             return own or known.get(folded((MAIN_SCHEMA, name[0])))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from duckalog.init.draft import Data
 from duckalog.sql import joined_name
+from duckalog.values import execute_with
 from duckalog.views import VIEW_TYPES
 
 if TYPE_CHECKING:
@@ -56,8 +57,10 @@ class Recognizer:
         return {"source": kind, "database": alias, "table": joined_name(table)}
 
     def _tree(self, query: str) -> dict[str, Any] | None:
-        ((text,),) = self.connection.execute(
-            "SELECT json_serialize_sql($1::VARCHAR, skip_null := true, skip_empty := true)", [query]
+        ((text,),) = execute_with(
+            self.connection,
+            "SELECT json_serialize_sql($1, skip_null := true, skip_empty := true)",
+            [query],
         ).fetchall()
         tree = json.loads(text)
         if tree["error"] or len(tree["statements"]) != 1:

@@ -222,6 +222,7 @@ class _Derivation:
             yield step.key, self._traced(step, bound, found)
 
     def _traced(self, step: ViewStep, bound: Bound, columns: Sequence[Column]) -> ViewLineage:
+        """Return the lineage of a view, read off the plan of its query."""
         relation = relation_of_view(step)
         unknown = self.plan.redact(bound.refusal)
         if bound.plan is not None:

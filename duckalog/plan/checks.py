@@ -102,6 +102,7 @@ class CheckQueries:
     def _step(
         self, view: View, check: Check, name: str, needs: Needs, sensitive: frozenset[str]
     ) -> CheckStep:
+        """Return the step of a declared check."""
         stated, reading = self.read_checks.get(id(check), (check, Reading()))
         relations = reading.relations
         if isinstance(stated, RelationshipsCheck):

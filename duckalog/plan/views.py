@@ -46,6 +46,7 @@ def _view_step(
     files: tuple[str, ...] | None,
     checks: tuple[CheckStep, ...],
 ) -> ViewStep:
+    """Return the step of a view, with what is found out about it."""
     relation = relation_of(view.schema, view.name)
     query = view.query()
     statements = [create_view(relation, query)]
