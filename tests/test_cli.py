@@ -825,7 +825,8 @@ class TestMessages:
         assert result.exit_code == 1
         assert result.stderr.endswith(message)
 
-    def test_the_config_in_a_folder_is_named(self, config: Path, invoke: Invoke) -> None:
+    @pytest.mark.usefixtures("config")
+    def test_the_config_in_a_folder_is_named(self, invoke: Invoke) -> None:
         assert invoke("build", ".").stderr.endswith("not a file\n    Write catalog.yaml.\n")
 
     def test_files_are_called_as_seen_from_the_working_folder(
