@@ -424,7 +424,7 @@ class TestFiles:
             read_document(tmp_path / "c.yaml")
         (tmp_path / "catalog.yaml").touch()
         with pytest.raises(ConfigError, match=r'Did you mean "catalog\.yaml"\?$'):
-            read_document(tmp_path / "catalogue.yaml")
+            read_document(tmp_path / "catalog.yml")
 
     def test_a_folder_is_no_file(self, tmp_path: Path) -> None:
         (tmp_path / "c.yaml").mkdir()

@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 MAX_BYTES = 16 * 1024 * 1024
+_TEXTS = (".yaml", ".yml", ".json", ".sql")
 
 
 class Document(NamedTuple):
@@ -113,11 +114,11 @@ def read_text(file: str) -> str:
 def _meant(file: str) -> str:
     """Return a hint at the file of the same folder whose name is like that of one not there."""
     folder, name = os.path.split(file)
-    suffix = os.path.splitext(name)[1]
     try:
-        return sentences(nearest(name, (one for one in os.listdir(folder) if one.endswith(suffix))))
+        there = [one for one in os.listdir(folder) if one.lower().endswith(_TEXTS)]
     except OSError:
         return ""
+    return sentences(nearest(name, there))
 
 
 def too_large(file: str) -> Problem:
