@@ -92,7 +92,7 @@ def _standing(connection: DuckDBPyConnection, plan: Plan) -> list[Listed]:
             None,
             columns.get((schema, view), ()),
             comment,
-            sql,
+            plan.redact(sql),
             built.get(folded((schema, view))),
         )
         for schema, view, comment, sql in views
@@ -147,7 +147,7 @@ def with_comment_changes(connection: DuckDBPyConnection, found: Diff, plan: Plan
             comments = comment_changes(
                 change.step, {"": view.comment or "", **stored}, [one.name for one in columns]
             )
-            change = change._replace(comments=comments)
+            change = change._replace(comments=tuple(map(plan.redact, comments)))
             if change.reason == NOT_ITS_QUERY:
                 reason = "its comments changed" if comments else "its pin changed"
                 change = change._replace(reason=reason)
