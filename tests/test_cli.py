@@ -343,6 +343,15 @@ class TestPlan:
         result = invoke("plan", config, "--select", "grösse")
         assert 'no view is called "grösse"' in result.stderr
 
+    def test_what_a_view_made_by_hand_has_is_shown(
+        self, config: Path, invoke: Invoke, tmp_path: Path
+    ) -> None:
+        with duckdb.connect(str(tmp_path / "catalog.duckdb")) as connection:
+            connection.execute('CREATE VIEW "größe" AS SELECT 7 AS i')
+        told = invoke("plan", config, "--adopt").stdout
+        assert "~ größe  it was made by hand" in told
+        assert "    -SELECT 7 AS i\n    +SELECT 1 AS i\n" in told
+
     def test_comments_that_changed_are_shown(
         self, write_config: WriteConfig, invoke: Invoke
     ) -> None:
