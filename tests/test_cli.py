@@ -305,6 +305,18 @@ def test_a_variable_as_a_shell_writes_it_is_told_with_the_way_it_is_written(
     assert told.endswith("    A variable is written ${env:X}.\n")
 
 
+def test_an_option_that_a_reader_does_not_have_is_told_with_the_nearest(
+    write_config: WriteConfig, invoke: Invoke, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("i\n1\n")
+    view = "{name: v, source: csv, uri: a.csv, options: {delimm: ','}}"
+    config = write_config(f"version: 1\nduckdb: {{database: c.duckdb}}\nviews: [{view}]\n")
+    told = invoke("build", config).stderr
+    assert 'Did you mean "delim"?\n' in told
+    assert re.search(r"\n +all_varchar, allow_quoted_nulls, auto_detect, .*\n", told)
+    assert told.count("\n") < 12
+
+
 class TestPlan:
     def test_it_tells_what_a_build_would_do_and_writes_nothing(
         self, config: Path, invoke: Invoke, tmp_path: Path
