@@ -46,10 +46,9 @@ def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
             | conflicting(plan, found),
             [*_refusals(path, is_written=is_written), *problems],
         )
-        if not memory.remembered:
-            return found
-        found = with_comment_changes(connection, found, plan)
-        return with_file_changes(connection, memory, found, sources)
+        if memory.views:
+            found = with_comment_changes(connection, found, plan)
+        return with_file_changes(connection, memory, found, sources) if memory.remembered else found
 
 
 def _refusals(path: str, *, is_written: bool) -> tuple[Problem, ...]:
