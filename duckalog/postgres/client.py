@@ -52,6 +52,7 @@ class _Client(Operations[F]):
         self._watches: list[Background] = []
         self._databases: dict[str, Any] = {}
         self._transactions: WeakSet[Transaction[F]] = WeakSet()
+        self._streams: WeakSet[NotificationStream[F]] = WeakSet()
 
     @classmethod
     def from_env(cls: type[C], environment: Mapping[str, str] | None = None, **stated: Any) -> C:
@@ -78,9 +79,14 @@ class _Client(Operations[F]):
             self._watches.append(self.face.spawn("duckalog.postgres lag", self._lag_watched))
 
     async def _leave(self, error: BaseException | None) -> None:  # noqa: ARG002
+        await self.face.whole(self._closed())
+
+    async def _closed(self) -> None:
         watches, self._watches = self._watches, []
         for watch in watches:
             await watch.stop()
+        for stream in list(self._streams):
+            await stream._leave(None)
         databases, self._databases = self._databases, {}
         for other in databases.values():
             await other._leave(None)
@@ -136,7 +142,8 @@ class _Client(Operations[F]):
         return await self._servers().primary.acquire()
 
     async def _release(self, connection: AnyConnection) -> None:
-        self._servers().wrote()
+        if self._routed is not None:  # else the client was closed meanwhile
+            self._routed.wrote()
         await connection.home.release(connection)
 
     @asynccontextmanager
@@ -218,9 +225,13 @@ class _Client(Operations[F]):
     @Both
     async def database(self: C, name: str) -> C:
         """Return a client of another database of the same servers; it closes with this one."""
+        servers = self._servers()
         if name not in self._databases:
             other = type(self)(self.config.with_database(name))
             await other._enter()
+            if self._routed is not servers:
+                await other._leave(None)
+                raise ClosedError("the client was closed meanwhile")
             if self._databases.setdefault(name, other) is not other:
                 await other._leave(None)  # somebody else opened one meanwhile
         found: C = self._databases[name]
@@ -285,6 +296,7 @@ class _Client(Operations[F]):
     async def listen(self, *channels: str) -> NotificationStream[F]:
         """Return the notifications of these channels, to iterate over and to close."""
         stream = NotificationStream(self._servers().primary, channels)
+        self._streams.add(stream)
         await stream._enter()
         return stream
 

@@ -141,6 +141,8 @@ class BlockingConnection(Limited, psycopg.Connection[Any]):
         if until is None:
             return super().wait(gen, interval, timeout)
         left = max(0.0, until - time.monotonic())
+        if timeout is not None:
+            left = min(left, timeout)
         try:
             return super().wait(gen, interval, left)
         except psycopg.OperationalError as error:
@@ -174,7 +176,10 @@ class AwaitingConnection(Limited, psycopg.AsyncConnection[Any]):
     ) -> RV:
         """Return what a conversation with the server comes to."""
         until = self.end_of_wait()
-        left = timeout if until is None else max(0.0, until - time.monotonic())
+        left = timeout
+        if until is not None:
+            left = max(0.0, until - time.monotonic())
+            left = left if timeout is None else min(left, timeout)
         kept: list[RV] = []
 
         async def wait_again(grace: float) -> None:

@@ -226,8 +226,9 @@ class Routed(Generic[F]):
             except (ConnectError, ConnectionLost) as error:
                 logger.warning("%s failed, and is left alone: %s", replica.name, error)
                 self._failed(replica)
-            except QueryTimeout:
-                self._failed(replica)
+            except QueryTimeout as error:
+                if error.sqlstate is None:  # else it answered: the statement takes long
+                    self._failed(replica)
                 raise
         return await self.read_on_primary(work, is_fallback=bool(self.pools))
 

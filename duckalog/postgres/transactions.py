@@ -106,6 +106,7 @@ class Transaction(Operations[F]):
         self._attempt = attempt
         self._operation: Operation | None = None
         self._error: BaseException | None = None
+        self._streams: set[Any] = set()
 
     @property
     def is_open(self) -> bool:
@@ -169,6 +170,12 @@ class Transaction(Operations[F]):
     async def _release(self, connection: AnyConnection) -> None:
         """Keep the connection: it goes back with the transaction's end."""
 
+    def _has_portal(self, cursor: Any, is_open: bool) -> None:
+        (self._streams.add if is_open else self._streams.discard)(cursor)
+
+    def _has(self, connection: AnyConnection) -> bool:
+        return self._connection is connection
+
     def _limit(self, timeout_s: float | None) -> float | None:
         limit = limit_of(timeout_s, self.query_timeout_s)
         if self.options.timeout_s is None:
@@ -205,7 +212,11 @@ class Transaction(Operations[F]):
             if self._operation is not None:
                 self._operation.is_committed = sql == "COMMIT" and self._error is None
                 self._pool.observing.end(self._operation, self._error)
-            await self._pool.release(connection)
+            try:
+                for stream in list(self._streams):
+                    await stream._end_with_transaction(self._error)
+            finally:
+                await self._pool.release(connection)
 
     async def _commit(self) -> None:
         status = self._held().info.transaction_status

@@ -18,6 +18,7 @@ from duckalog.postgres import (
     AcquireTimeout,
     AsyncPgClient,
     CallableCredentials,
+    ClosedError,
     ConnectError,
     ConnectionLost,
     Credentials,
@@ -37,6 +38,7 @@ from tests.servers.proxy import Proxy
 
 pytestmark = pytest.mark.servers
 
+ONE = PoolConfig(min_size=1, max_size=1, acquire_timeout_s=5)
 BACKENDS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
 
 
@@ -137,6 +139,8 @@ class TestSizes:
             client.database("nope")
         client.close()
         assert not other.is_open
+        with pytest.raises(ClosedError, match="not open"):
+            client.database("postgres")
 
 
 class TestConnecting:
@@ -490,6 +494,80 @@ class TestBlackHole:
                 assert not in_use(client)
 
         asyncio.run(main())
+
+
+class TestCancelling:
+    @pytest.fixture
+    def link(self, postgres: Postgres, proxy: Callable[[str, int], Proxy]) -> Proxy:
+        return proxy(postgres.host, postgres.port)
+
+    def test_a_connection_that_is_given_back_meanwhile_is_not_lost(
+        self, postgres: Postgres
+    ) -> None:
+        async def main() -> None:
+            async with AsyncPgClient("", **stated(postgres, pool=ONE)) as client:
+                pool = client._servers().primary
+                connection = await pool.acquire()
+                async with pool._pool._lock:  # as psycopg's pool does to give one to who waits
+                    task = asyncio.create_task(pool.release(connection))
+                    await asyncio.sleep(0)
+                    task.cancel()
+                    with pytest.raises(asyncio.CancelledError):
+                        await task
+                assert await client.query_scalar("SELECT 1") == 1
+
+        asyncio.run(main())
+
+    def test_one_that_is_rolled_back_meanwhile_is_not_lost(
+        self, postgres: Postgres, link: Proxy
+    ) -> None:
+        async def main() -> None:
+            arguments = {**stated(postgres, pool=ONE), "port": link.port}
+            async with AsyncPgClient("", **arguments) as client:
+                pool = client._servers().primary
+                connection = await pool.acquire()
+                await connection.execute("BEGIN")
+                link.behave("pass", latency_ms=100)
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(pool.release(connection), 0.05)
+                link.behave("pass")
+                assert await client.query_scalar("SELECT 1") == 1
+                assert stats(client).connections_made == 1
+
+        asyncio.run(main())
+
+    def test_a_check_is_cancelled_at_once_and_breaks_no_connection(
+        self, postgres: Postgres, link: Proxy
+    ) -> None:
+        async def main() -> None:
+            arguments = {**stated(postgres), "port": link.port}
+            async with AsyncPgClient("", **arguments) as client:
+                await client.query("SELECT 1")
+                link.behave("pass", latency_ms=150)
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(client.check(), 0.05)
+                link.behave("pass")
+                await client.query("SELECT 1")
+                assert stats(client).connections_lost == 0
+
+        asyncio.run(main())
+
+    def test_closing_goes_on_where_it_is_cancelled(self, postgres: Postgres) -> None:
+        async def main() -> None:
+            client = AsyncPgClient("", **stated(postgres))
+            await client.open()
+            connection = await client._servers().primary.acquire()
+            await client._servers().primary.release(connection)
+            closing = asyncio.create_task(client.close())
+            await asyncio.sleep(0)
+            closing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await closing
+            while not connection.closed:
+                await asyncio.sleep(0.01)
+            assert not client.is_open
+
+        asyncio.run(asyncio.wait_for(main(), 10))
 
 
 def test_what_runs_behind_is_not_broken_off() -> None:

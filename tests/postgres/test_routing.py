@@ -22,6 +22,7 @@ from duckalog.postgres import (
     PgError,
     PoolConfig,
     QueryError,
+    QueryTimeout,
     RoutingPolicy,
 )
 from duckalog.postgres.config import secret
@@ -261,6 +262,12 @@ class TestRouting:
         with pytest.raises(QueryError, match="division by zero"):
             routed.query("SELECT 1 / 0")
         assert routed.get_routing_stats().fallbacks == 0
+
+    def test_a_statement_that_takes_too_long_is_no_fault_of_the_replica(self, routed: Any) -> None:
+        with pytest.raises(QueryTimeout, match="cancelled"):
+            routed.query("SELECT count(*) FROM generate_series(1, 1000000000)", timeout_s=0.1)
+        (replica,) = routed.get_routing_stats().replicas
+        assert (replica.failures, replica.is_up) == (0, True)
 
 
 def replayed(pair: Pair) -> bool:
