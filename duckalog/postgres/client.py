@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -73,10 +75,18 @@ class _Client(Operations[F]):
             await routed.close()  # somebody else opened it meanwhile
             return
         self._routed = routed
+        _OPEN.add(self)
         self.config.observing.opened(self)
         self._watches = [self.face.spawn("duckalog.postgres watch", self._watched)]
         if routed.pools:
             self._watches.append(self.face.spawn("duckalog.postgres lag", self._lag_watched))
+
+    def _forked(self) -> None:
+        """Be closed in a process that was forked: its parent goes on with the connections."""
+        if self._routed is not None:
+            _OF_PARENTS.append(self._routed)
+        self._routed = None
+        self._watches, self._databases, self._streams = [], {}, WeakSet()
 
     async def _leave(self, error: BaseException | None) -> None:  # noqa: ARG002
         await self.face.whole(self._closed())
@@ -97,11 +107,16 @@ class _Client(Operations[F]):
 
     async def _watched(self, pause: Pause) -> None:
         """Ask the servers on idle connections, and warn of long transactions, again and again."""
-        while await pause(self.config.pool.health_check_interval_s):
-            for transaction in list(self._transactions):
-                transaction.warn_if_long()
-            for pool in self._servers().all_pools:
-                await pool.check()
+        try:
+            while await pause(self.config.pool.health_check_interval_s):
+                for transaction in list(self._transactions):
+                    transaction.warn_if_long()
+                for pool in self._servers().all_pools:
+                    await pool.check()
+        except asyncio.CancelledError:
+            # The event loop ends, and would not: psycopg's pools do not hear of it.
+            await self._closed()
+            raise
 
     async def _lag_watched(self, pause: Pause) -> None:
         """Ask the servers where they are, again and again."""
@@ -319,6 +334,20 @@ async def _entered(transaction: Transaction[F]) -> AsyncIterator[Transaction[F]]
         await transaction._leave(error)
         raise
     await transaction._leave(None)
+
+
+_OPEN: WeakSet[_Client[Any]] = WeakSet()
+_OF_PARENTS: list[Routed[Any]] = []
+"""Kept, so that nothing is said to the servers on their connections."""
+
+
+def _forget_parents() -> None:
+    for client in list(_OPEN):
+        client._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents)
 
 
 class PgClient(_Client[Blocking]):

@@ -333,11 +333,8 @@ class Pool(Generic[F]):
     async def check(self) -> None:
         """Ask the server on every idle connection, and replace those that are dead."""
         self._patience_s = CHECK_LIMIT_S
-        await self.face.whole(self._checked())
-
-    async def _checked(self) -> None:
         # Whole: psycopg's pool takes who is cancelled for a connection that is broken.
-        await settled(self._pool.check())
+        await self.face.whole(settled(self._pool.check()))
 
     async def must_answer(self, connection: AnyConnection) -> None:
         """Raise psycopg.OperationalError where the server does not answer on a connection."""

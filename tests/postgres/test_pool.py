@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -23,6 +26,7 @@ from duckalog.postgres import (
     ConnectionLost,
     Credentials,
     EnvironmentCredentials,
+    PgClient,
     PoolConfig,
     QueryTimeout,
     RdsIamCredentials,
@@ -568,6 +572,33 @@ class TestCancelling:
             assert not client.is_open
 
         asyncio.run(asyncio.wait_for(main(), 10))
+
+
+def test_a_loop_that_ends_first_closes_the_client(postgres: Postgres) -> None:
+    pool = PoolConfig(min_size=3, max_size=3)
+    client = AsyncPgClient("", **stated(postgres, pool=pool))
+    asyncio.run(client.open())  # ends while two connections are being made
+    assert not client.is_open
+    with pytest.raises(ClosedError):
+        asyncio.run(client.query("SELECT 1"))
+
+
+def test_a_process_that_is_forked_has_no_part_in_the_connections(postgres: Postgres) -> None:
+    with PgClient("", **stated(postgres, pool=ONE)) as client:
+        pid = client.query_scalar("SELECT pg_backend_pid()")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forking where threads are
+            child = os.fork()
+        if not child:
+            code = 1
+            with contextlib.suppress(BaseException):
+                was_open = client.is_open
+                client.close()
+                client.open()
+                code = was_open or client.query_scalar("SELECT pg_backend_pid()") == pid
+            os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        assert client.query_scalar("SELECT pg_backend_pid()") == pid
 
 
 def test_what_runs_behind_is_not_broken_off() -> None:
