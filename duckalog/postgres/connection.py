@@ -63,6 +63,8 @@ class Limited:
     """Looks at the connection's socket."""
     acquired_at: float = 0.0
     """When the pool last gave it to somebody."""
+    has_stale_plans: bool = False
+    """Whether a statement that the driver has prepared has another result by now."""
     released_at: float = 0.0
     """When the connection was last known to be sound."""
 

@@ -141,13 +141,20 @@ def kind_of(sqlstate: str | None) -> type[QueryError]:
     return QueryError
 
 
+def is_stale(error: Any) -> bool:
+    """Say whether a statement that the driver had prepared has another result by now."""
+    # The message is in the server's language, and the SQLSTATE has other meanings.
+    return bool(error.sqlstate == "0A000" and error.diag.source_function == "RevalidateCachedQuery")
+
+
 def refusal(error: Any) -> QueryError:
     """Return a psycopg error that has a SQLSTATE as one of ours."""
     found = error.diag
     return kind_of(error.sqlstate)(
         f"PostgreSQL refused the statement: {found.message_primary or error} ({error.sqlstate})",
         error.sqlstate,
-        found.message_hint or "",
+        found.message_hint
+        or ("The table was changed: run the transaction again." if is_stale(error) else ""),
         detail=found.message_detail,
         hint=found.message_hint,
         constraint=found.constraint_name,
