@@ -21,6 +21,7 @@ DuckalogError
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from duckalog.errors import DuckalogError
@@ -182,4 +183,14 @@ def translated(error: Any, *, is_lost: bool) -> PgError:
         return refusal(error)
     if str(error).startswith("COPY cannot be used"):
         return QueryError("COPY is not run like other statements", None, "Use copy_in or copy_out.")
+    unknown = re.match(r"cannot adapt type '(\w+)'", str(error))
+    if unknown:
+        message = f"PostgreSQL has no type for a value of Python's type {unknown[1]}"
+        return QueryError(message, None, _INSTEAD.get(unknown[1], "Pass a text, say."))
     return QueryError(f"the statement could not be sent: {error}")
+
+
+_INSTEAD = {
+    "dict": "Wrap it: Jsonb of psycopg.types.json for jsonb, Json for json.",
+    "set": "Pass a list, which is an array.",
+}

@@ -157,9 +157,12 @@ class Pool(Generic[F]):
         """Return the parameters that lead to each server, where each has credentials of its own."""
         parameters = dict(self.config.parameters)
         servers = self.config.servers
-        if self._credentials is None or len(servers) == 1 or "hostaddr" in parameters:
+        if self._credentials is None or len(servers) == 1:
             return [parameters]
-        return [{**parameters, "host": host, "port": port} for host, port in servers]
+        return [
+            {**parameters, "host": host, "port": port, "hostaddr": address}
+            for (host, port), address in zip(servers, self.config.addresses, strict=True)
+        ]
 
     def _looked_at(self, connection: AnyConnection) -> None:
         """Make a new connection ready; raises where its server is too old."""
@@ -393,6 +396,5 @@ class _AwaitingPool(psycopg_pool.AsyncConnectionPool[Any]):
 
 def is_passing(failure: ConnectError) -> bool:
     """Say whether another attempt may succeed: nobody listens yet, or the server is busy."""
-    text = str(failure)
     permanent = ("authentication failed", "does not exist", "certificate", "no pg_hba", "SSL")
-    return not any(one in text for one in permanent)
+    return not any(one in str(failure) for one in permanent)

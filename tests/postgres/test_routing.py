@@ -14,6 +14,7 @@ from psycopg.sql import SQL
 
 from duckalog import ConfigError
 from duckalog.postgres import (
+    CallableCredentials,
     ConnectionLost,
     ConnectionRole,
     Credentials,
@@ -174,6 +175,24 @@ class TestConfig:
         assert primary["host"] == "a,b,c,d,/run"
         assert primary["port"] == "5432,5432,5433,1,5432"
         assert primary["target_session_attrs"] == "read-write"
+
+    def test_addresses_stand_beside_the_hosts(self, pair: Pair) -> None:
+        one = pair.primary
+        config = PgConfig(
+            f"hostaddr={one.host} port={one.port} dbname=postgres",
+            username=one.user,
+            password=one.password,
+            replicas=[CONNINFO.format(pair.replica)],
+            credentials=CallableCredentials(lambda: one.password),
+        )
+        assert config.for_primary().parameters["hostaddr"] == f"{one.host},"
+        with PgClient(config) as client:
+            assert client.query_on_primary(WHERE) == [(one.port,)]
+        with PgClient(config._with(credentials=None)) as client:
+            assert client.query_on_primary(WHERE) == [(one.port,)]
+        two = PgConfig("hostaddr=::1,127.0.0.1 port=1,2 dbname=d")
+        assert two.servers == [("", "1"), ("", "2")]
+        assert two.addresses == ["::1", "127.0.0.1"]
 
     def test_the_environment_lists_them(self) -> None:
         environment = {"PG_HOST": "a", "PG_DATABASE": "d", "PG_USERNAME": "u", "PG_PASSWORD": "p"}
