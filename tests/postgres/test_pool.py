@@ -574,6 +574,23 @@ class TestCancelling:
         asyncio.run(asyncio.wait_for(main(), 10))
 
 
+def test_a_health_check_that_fails_is_not_the_last(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rounds: list[int] = []
+
+    async def check() -> None:
+        rounds.append(1)
+        if len(rounds) == 1:
+            raise RuntimeError
+
+    pool = replace(ONE, health_check_interval_s=0.01)
+    with PgClient("", **stated(postgres, pool=pool)) as client:
+        monkeypatch.setattr(client._servers().primary, "check", check)
+        wait_until(lambda: len(rounds) > 2)
+    assert "a check of the servers failed" in caplog.text
+
+
 def test_a_loop_that_ends_first_closes_the_client(postgres: Postgres) -> None:
     pool = PoolConfig(min_size=3, max_size=3)
     client = AsyncPgClient("", **stated(postgres, pool=pool))
