@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     )
     from duckalog.changes import Diff
     from duckalog.config import Config
-    from duckalog.engine.apply import ViewReport
     from duckalog.engine.checking import run_check
     from duckalog.engine.observe import SourceReport
-    from duckalog.engine.reports import BuildReport, DatabaseReport
+    from duckalog.engine.reports import BuildReport, DatabaseReport, ViewReport
     from duckalog.engine.verdicts import CheckReport, Verdict
     from duckalog.entry import Source
     from duckalog.init.draft import Note, StartingConfig
@@ -105,7 +104,7 @@ _HOME = {
     "BuildReport": "duckalog.engine.reports",
     "Note": "duckalog.init.draft",
     "StartingConfig": "duckalog.init.draft",
-    "ViewReport": "duckalog.engine.apply",
+    "ViewReport": "duckalog.engine.reports",
     "CheckReport": "duckalog.engine.verdicts",
     "Verdict": "duckalog.engine.verdicts",
     "run_check": "duckalog.engine.checking",

@@ -7,8 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 from duckalog.config import MEMORY
-from duckalog.environment import read_environment
-from duckalog.errors import ConfigError, Origin, Problem
+from duckalog.environment import PLACEHOLDER, read_environment
+from duckalog.errors import MAX_PROBLEMS, ConfigError, Origin, Problem
 from duckalog.load import in_order_of_files, read_config
 from duckalog.plan import Plan, problems_of
 from duckalog.plan import plan as plan_of
@@ -46,25 +46,34 @@ def load_plan(
     env_file: PathLike | None = None,
     variables: Mapping[str, str] | None = None,
     fill: bool = True,
+    is_lenient: bool = False,
 ) -> Plan:
     """Return the plan of a config: its steps in the order they run.
 
     `db_path` is built instead of `duckdb.database`. Placeholders are filled from
     `variables`, the environment and `env_file`, in this order; with `fill=False`
     they stay as text, but for those of imports, and the plan is only to be looked
-    at. Raises ConfigError with every problem.
+    at; so do those that cannot be filled if it `is_lenient`, unless they are in the
+    catalog's path. Raises ConfigError with every problem.
     """
     database = os.fspath(db_path) if db_path is not None else None
     if database is not None and database != MEMORY:
         database = os.path.abspath(database)
     environment = {**read_environment(env_file), **variables} if variables else None
     config, problems = read_config(
-        config_path, env_file=env_file, environment=environment, fill_environment=fill
+        config_path,
+        env_file=env_file,
+        environment=environment,
+        fill_environment=fill,
+        is_lenient=is_lenient,
     )
     if config is None or problems:
-        found = problems_of(config, problems) if config else []
+        found = problems_of(config, problems) if config and len(problems) < MAX_PROBLEMS else []
         raise in_order_of_files([*problems, *found])
-    return plan_of(config, database)
+    found_plan = plan_of(config, database)
+    if is_lenient and PLACEHOLDER.search(found_plan.database):
+        return load_plan(config_path, env_file=env_file, variables=variables)  # which tells it
+    return found_plan
 
 
 def placed(plan: Plan) -> Plan:
@@ -190,18 +199,24 @@ def diff(
     prune: bool = True,
     adopt: bool = False,
     refresh: bool = False,
+    select: Iterable[str] | None = None,
 ) -> Diff:
     """Return what a build would do: each view's action and reason, and what would be removed.
 
     The catalog is only read, and no source is asked but those of pinned views,
-    which are listed; what of them cannot be reached is among the `failures`.
+    which are listed. What of them cannot be reached is among the `failures`, and so
+    is why a build would refuse the place of the catalog: a folder that cannot be
+    written, say.
     Raises ConfigError with every problem, and EngineError where the catalog
     cannot be read.
     """
-    from duckalog.engine.build import BuildOptions, forecast
+    from duckalog.engine.build import BuildOptions
+    from duckalog.engine.forecast import forecast
 
     plan = placed(load_plan(config_path, db_path, env_file=env_file))
-    return forecast(plan, BuildOptions(prune=prune, adopt=adopt, refresh=refresh))
+    chosen = None if select is None else tuple(select)
+    options = BuildOptions(prune=prune, adopt=adopt, refresh=refresh, select=chosen)
+    return forecast(plan, options)
 
 
 def check(
@@ -266,22 +281,27 @@ def generate_graph(
     config: PathLike | Plan,
     *,
     format: Format = "mermaid",
+    select: Iterable[str] | None = None,
     columns: bool = False,
     env_file: PathLike | None = None,
     connect: bool = False,
 ) -> str:
     """Return which view reads what, as text: Mermaid, DOT or JSON.
 
-    With `columns`, and in JSON always, the lineage of the columns is in it (see
+    With `select` it has what views of these names come from, and what is made of
+    them. With `columns`, and in JSON always, the lineage of the columns is in it (see
     `column_lineage`, also for `connect`). Otherwise nothing is opened. Raises
     ConfigError or EngineError.
     """
-    from duckalog.diagram import graph_of, render
+    from duckalog.diagram import around, graph_of, render
 
     plan = _planned(config, None, env_file)
     has_columns = columns or format == "json"
     lineage = column_lineage(plan, connect=connect) if has_columns else None
-    return render(graph_of(plan, lineage), format)
+    graph = graph_of(plan, lineage)
+    if select is not None:
+        graph = around(graph, plan.chosen(select).views)
+    return render(graph, format)
 
 
 def init_config(

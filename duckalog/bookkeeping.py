@@ -15,8 +15,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from duckalog.entry import BOOKKEEPING_SCHEMA
-from duckalog.errors import EngineError, Problem, key_path
-from duckalog.errors import Origin as Place
+from duckalog.errors import EngineError, Origin, Problem, key_path
 from duckalog.plan import ViewStep
 from duckalog.sql import qualified
 from duckalog.values import execute_with
@@ -33,6 +32,7 @@ _BUILDS = qualified(BOOKKEEPING_SCHEMA, "builds")
 _CATALOG = qualified(BOOKKEEPING_SCHEMA, "catalog")
 _SCHEMAS = qualified(BOOKKEEPING_SCHEMA, "schemas")
 
+_NAMES = """SELECT unnest(from_json($1, '["VARCHAR"]'))"""
 _TEXT = "VARCHAR USING COMPRESSION uncompressed"
 """Finding the best compression takes DuckDB 1.5.5 longer than writing these rows as they are."""
 
@@ -140,7 +140,7 @@ def read_memory(connection: duckdb.DuckDBPyConnection, file: str) -> Memory:
     (found,) = connection.execute(f"SELECT max(format) FROM {_CATALOG}").fetchone() or (FORMAT,)
     if found is not None and found > FORMAT:
         message = f"a newer duckalog built this catalog (format {found}, this one knows {FORMAT})"
-        raise EngineError(Problem(Place(file), message, "Upgrade duckalog."))
+        raise EngineError(Problem(Origin(file), message, "Upgrade duckalog."))
     rows = connection.execute(
         "SELECT schema_name, view_name, fingerprint, definition_hash, source_state, query"
         f" FROM {_VIEWS}"
@@ -183,24 +183,25 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
 
 def forget(connection: duckdb.DuckDBPyConnection, names: Iterable[ViewName]) -> None:
     """Take views out of the memory, whether or not they are in it."""
-    rows = [dict(zip(("schema", "view"), folded(name), strict=True)) for name in names]
-    for table in (_VIEWS, _FILES) if rows else ():
-        execute_with(
-            connection,
-            f"DELETE FROM {table} WHERE (lower(schema_name), lower(view_name)) IN"
-            f" (SELECT (row.schema, row.view) FROM ({_unnested('schema', 'view')}))",
-            [json.dumps(rows)],
-        )
+    names = list(names)
+    for table in (_VIEWS, _FILES) if names else ():
+        execute_with(connection, f"DELETE FROM {table} WHERE {_is_named()}", [_as_json(names)])
 
 
-def remember_schema(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
-    """Write down that a build makes a schema, which it may drop again."""
-    execute_with(connection, f"INSERT INTO {_SCHEMAS} VALUES ($1)", [schema])
+def remember_schemas(connection: duckdb.DuckDBPyConnection, schemas: Sequence[str]) -> None:
+    """Write down that a build makes schemas, which it may drop again."""
+    if schemas:
+        names = json.dumps(schemas)
+        execute_with(connection, f"INSERT INTO {_SCHEMAS} {_NAMES}", [names])
 
 
-def forget_schema(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
-    """Take a schema out of the memory."""
-    execute_with(connection, f"DELETE FROM {_SCHEMAS} WHERE schema_name = $1", [schema])
+def forget_schemas(connection: duckdb.DuckDBPyConnection, schemas: Sequence[str]) -> None:
+    """Take schemas out of the memory."""
+    execute_with(
+        connection,
+        f"DELETE FROM {_SCHEMAS} WHERE schema_name IN ({_NAMES})",
+        [json.dumps(schemas)],
+    )
 
 
 def empty_schemas(connection: duckdb.DuckDBPyConnection) -> list[str]:
@@ -294,16 +295,10 @@ def remember(
 
 
 def unsettle(connection: duckdb.DuckDBPyConnection, names: Iterable[ViewName]) -> None:
-    """Have the next build make views again, because of what was done to those that they read."""
-    rows = [dict(zip(("schema", "view"), folded(name), strict=True)) for name in names]
-    if rows:
-        execute_with(
-            connection,
-            f"UPDATE {_VIEWS} SET source_state = NULL"
-            " WHERE (lower(schema_name), lower(view_name)) IN"
-            f" (SELECT (row.schema, row.view) FROM ({_unnested('schema', 'view')}))",
-            [json.dumps(rows)],
-        )
+    """Have the next build make views again: this one changes what they read, but not them."""
+    if names := list(names):
+        statement = f"UPDATE {_VIEWS} SET source_state = NULL WHERE {_is_named()}"
+        execute_with(connection, statement, [_as_json(names)])
 
 
 def remember_report(connection: duckdb.DuckDBPyConnection, build_id: str, report: str) -> None:
@@ -336,7 +331,7 @@ def remembered_report(connection: duckdb.DuckDBPyConnection, build_id: str) -> s
     return str(found[0]) if found else None
 
 
-def _place(origin: Place) -> str:
+def _place(origin: Origin) -> str:
     """Return where a view is stated, the same whatever the folder and the working directory."""
     return f"{os.path.basename(origin.file)}:{origin.line}: {key_path(origin.path)}"
 
@@ -345,6 +340,16 @@ def _unnested(*fields: str) -> str:
     """Return the query of rows that are given as one JSON text."""
     struct = ", ".join(f"{field} VARCHAR" for field in fields)
     return f"SELECT unnest($1::JSON::STRUCT({struct})[]) AS row"
+
+
+def _is_named() -> str:
+    """Return the condition that a row is of one of the views that `_as_json` gives."""
+    given = f"SELECT (row.schema, row.view) FROM ({_unnested('schema', 'view')})"
+    return f"(lower(schema_name), lower(view_name)) IN ({given})"
+
+
+def _as_json(names: Iterable[ViewName]) -> str:
+    return json.dumps([{"schema": schema, "view": view} for schema, view in map(folded, names)])
 
 
 def learn(connection: duckdb.DuckDBPyConnection) -> dict[ViewName, tuple[Column, ...]]:

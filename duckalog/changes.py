@@ -12,7 +12,19 @@ from duckalog.plan import Plan, ViewStep
 
 logger = logging.getLogger("duckalog.changes")
 
+NOT_ITS_QUERY = "its comments or its pin changed"
+
 Action = Literal["created", "replaced", "unchanged", "removed", "failed"]
+
+
+SIGNS: dict[Action, str] = {
+    "created": "+",
+    "replaced": "~",
+    "unchanged": "·",
+    "removed": "-",
+    "failed": "!",
+}
+"""What stands before a view that a build is to do something with."""
 
 
 class FileChanges(NamedTuple):
@@ -38,13 +50,19 @@ def file_changes(before: Iterable[File], after: Iterable[File]) -> FileChanges:
 
 
 class Change(NamedTuple):
-    """What a build is to do with a view; one that is unchanged for a `reason` is made again."""
+    """What a build is to do with a view, and why.
+
+    A view that is "unchanged" keeps its definition: without a `reason` it is left
+    alone, with one it is made again.
+    `comments` tell how those of the view and of its columns differ.
+    """
 
     step: ViewStep
     action: Action
     reason: str
     query_before: str = ""
     files: FileChanges = FileChanges()
+    comments: tuple[str, ...] = ()
 
     @property
     def query_diff(self) -> list[str]:
@@ -75,6 +93,17 @@ class Diff(NamedTuple):
     kept: tuple[ViewName, ...]
     conflicts: tuple[Problem, ...]
     failures: tuple[Problem, ...] = ()
+
+    def __str__(self) -> str:
+        """Return what a build would do to each view that it does not leave alone, a line each."""
+        lines = [
+            f"{SIGNS[change.action]} {change.step.schema}.{change.step.view}  {change.reason}"
+            for change in self.changes
+            if change.reason
+        ]
+        lines += (f"- {'.'.join(name)}  it left the config" for name in self.removed)
+        lines += map(str, (*self.conflicts, *self.failures))
+        return "\n".join(lines) or "a build would leave the catalog as it is"
 
     @property
     def steps(self) -> list[ViewStep]:
@@ -151,8 +180,7 @@ def _change(
     if remembered is None:
         return Change(step, "replaced", "it was made by hand")
     if remembered.fingerprint != step.fingerprint:
-        is_same = remembered.query == step.query
-        reason = "its comments or its pin changed" if is_same else "its query changed"
+        reason = NOT_ITS_QUERY if remembered.query == step.query else "its query changed"
         return Change(step, "replaced", reason, remembered.query)
     if not memory.is_own(key):
         return Change(step, "replaced", "it was changed by hand")
@@ -166,7 +194,7 @@ def _change(
     if state is None:
         return Change(step, "unchanged", "its files are known to DuckDB only")
     if remembered.source_state is None:
-        return Change(step, "unchanged", "a view that it reads was made again")
+        return Change(step, "unchanged", "the last build left it behind")
     if state != remembered.source_state:
         return Change(step, "unchanged", "its source changed")
     return Change(step, "unchanged", "")
@@ -183,6 +211,23 @@ def drift(before: tuple[Column, ...], after: tuple[Column, ...]) -> tuple[str, .
             for name, kind in new.items()
             if name in old and old[name] != kind
         ),
+    )
+
+
+def comment_changes(
+    step: ViewStep, stored: Mapping[str, str], columns: Iterable[str]
+) -> tuple[str, ...]:
+    """Return how comments differ: `comment: old → new`, `comment on COLUMN: old → new`.
+
+    `stored` has what the catalog has now, by the names of its `columns` in lower case,
+    and the view's own under "".
+    """
+    stated = {name.lower(): one.description or "" for name, one in step.columns.items()}
+    wanted = {"": step.description or "", **stated}
+    return tuple(
+        f"comment{f' on {name}' if name else ''}: {before or '(none)'} → {after or '(none)'}"
+        for name in ("", *columns)
+        if (before := stored.get(name.lower(), "")) != (after := wanted.get(name.lower(), ""))
     )
 
 

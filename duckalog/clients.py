@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from duckalog.attachments.ducklake import DucklakeAttachment
 from duckalog.attachments.postgres import PostgresAttachment
 from duckalog.attachments.sqlite import SqliteAttachment
@@ -16,11 +14,9 @@ from duckalog.entry import Attachment, own_secret_name, variable_name
 from duckalog.environment import PLACEHOLDER, Filled, Secret, names_a_credential
 from duckalog.libpq import CONNECT_TIMEOUT_S
 from duckalog.plan import ExtensionStep, Plan
+from duckalog.redaction import Redactor
 from duckalog.secrets import DuckdbSecret
-from duckalog.sql import identifier, libpq_value
-
-_OWN_KEYS = ("origin", "name", "type", "provider", "scope", "persistent")
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+from duckalog.sql import as_word, identifier, libpq_value
 
 _SQLALCHEMY = """\
 # Needs duckalog, and: pip install duckdb-engine 'sqlalchemy<2.1'
@@ -70,18 +66,24 @@ def dbt_profile(config: Config, plan: Plan) -> str:
         "secrets": [*map(_declared_secret, config.duckdb.secrets), *_own_secrets(config)],
         "attach": [
             *map(_attachment, config.attachments),
-            {"path": str(plan.database), "alias": _name(plan.catalog_name), "read_only": True},
+            {"path": str(plan.database), "alias": as_word(plan.catalog_name), "read_only": True},
         ],
     }
-    profile = {
-        "duckalog": {
-            "target": "dev",
-            "outputs": {"dev": {key: value for key, value in output.items() if value}},
-        }
-    }
+    shown = {key: _shown(value, plan.redact) for key, value in output.items() if value}
+    profile = {"duckalog": {"target": "dev", "outputs": {"dev": shown}}}
     comments = [f"# {line}\n" for line in _left_out(config)]
     text: str = yaml.safe_dump(profile, sort_keys=False, allow_unicode=True, width=10_000)
     return plan.redact("".join(comments) + text)
+
+
+def _shown(value: Any, redact: Redactor) -> Any:
+    """Return a value of the profile with its variables, where a number or a choice is filled."""
+    if isinstance(value, dict):
+        return {key: _shown(item, redact) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shown(item, redact) for item in value]
+    redacted = redact(str(value))
+    return value if redacted == str(value) else _jinja(redacted)
 
 
 def _left_out(config: Config) -> Iterator[str]:
@@ -93,7 +95,7 @@ def _left_out(config: Config) -> Iterator[str]:
 
 
 def _declared_secret(secret: DuckdbSecret) -> dict[str, Any]:
-    fields: dict[str, Any] = {"type": secret.kind, "name": _name(secret.secret_name)}
+    fields: dict[str, Any] = {"type": secret.kind, "name": as_word(secret.secret_name)}
     provider = getattr(secret, "provider", None)
     if provider:
         fields["provider"] = provider
@@ -102,11 +104,8 @@ def _declared_secret(secret: DuckdbSecret) -> dict[str, Any]:
         fields["scope"] = scopes[0] if len(scopes) == 1 else scopes
     if secret.persistent:
         fields["persistent"] = True
-    for field in msgspec.structs.fields(secret):
-        value = getattr(secret, field.name)
-        if field.name not in _OWN_KEYS and value is not None and value != {}:
-            key = field.encode_name
-            fields[key] = _value(value, f"{secret.secret_name}_{key}")
+    for key, value in secret.stated():
+        fields[key] = _value(value, f"{secret.secret_name}_{key}")
     return fields
 
 
@@ -127,7 +126,8 @@ def _own_secrets(config: Config) -> Iterator[dict[str, Any]]:
 
 
 def _attachment(one: Attachment) -> dict[str, Any]:
-    found: dict[str, Any] = {"path": "", "alias": _name(one.alias), "read_only": one.read_only}
+    """Return an attachment as dbt-duckdb attaches it."""
+    found: dict[str, Any] = {"path": "", "alias": as_word(one.alias), "read_only": one.read_only}
     options: dict[str, Any] = {}
     if isinstance(one, PostgresAttachment):
         parameters = {"connect_timeout": CONNECT_TIMEOUT_S, "sslmode": one.sslmode, **one.options}
@@ -137,7 +137,7 @@ def _attachment(one: Attachment) -> dict[str, Any]:
         )
         found["type"] = "postgres"
         own = own_secret_name("postgres", _word(one.alias))
-        found["secret"] = _name(one.secret_name) if one.secret_name else own
+        found["secret"] = as_word(one.secret_name) if one.secret_name else own
         options["schema"] = one.schema and _value(one.schema, "schema")
     elif isinstance(one, DucklakeAttachment):
         prefix = "" if one.metadata == "duckdb" else f"{one.metadata}:"
@@ -182,11 +182,6 @@ def _jinja(template: str) -> str:
         return f"{{{{ env_var({match['name']!r}, {match['default']!r}) }}}}"
 
     return PLACEHOLDER.sub(one, template)
-
-
-def _name(name: str) -> str:
-    """Return a name as it can stand in SQL, where dbt-duckdb puts it as it is."""
-    return str(name) if _PLAIN_NAME.match(name) else identifier(name)
 
 
 def _word(name: str) -> str:

@@ -23,7 +23,7 @@ from duckalog.environment import (
     Use,
     variables_in,
 )
-from duckalog.errors import MAX_PROBLEMS, KeyPath, Problem, nearest, sentences
+from duckalog.errors import MAX_PROBLEMS, KeyPath, Problem, nearest, sentences, shown_view
 from duckalog.user_sql import regions_of
 
 _SECTIONS = (
@@ -35,10 +35,11 @@ _SECTIONS = (
 
 
 class Doubts(NamedTuple):
-    """What other problems of a config may have hidden.
+    """What cannot be judged of a config, because other problems may hide it.
 
-    `names` are those that its files state in each section, also of things that
-    are wrong by themselves; `is_complete` says whether all that is stated was seen.
+    An entry that is wrong by itself is not in the config, and still is no unknown name:
+    `names` are those that its files state in each section, and `is_complete` says whether
+    all that they state was seen. Without `has_database` the catalog's name is not known.
     """
 
     names: frozenset[tuple[str, str]] = frozenset()
@@ -120,7 +121,7 @@ def _names_twice(config: Config) -> Iterator[Problem]:
     yield from _twice(
         config,
         ((f"{view.schema}.{view.name}", view) for view in config.views),
-        lambda view: f'view called "{_view_name(view)}"',
+        lambda view: f'view called "{shown_view(view.schema, view.name)}"',
     )
     databases: list[tuple[str, Entry]] = [(one.alias, one) for one in config.attachments]
     databases += [(one.name, one) for one in config.iceberg_catalogs]
@@ -143,6 +144,7 @@ def _twice(
 
 
 def _checks_twice(config: Config) -> Iterator[Problem]:
+    """Yield the checks of a view whose names are the same."""
     for view in config.views:
         if not view.checks:
             continue
@@ -157,15 +159,11 @@ def _checks_twice(config: Config) -> Iterator[Problem]:
                     if check.name or first.name
                     else "They check the same. Keep one of them."
                 )
-                yield Problem(origin, message, remedy, _view_name(view))
+                yield Problem(origin, message, remedy, shown_view(view.schema, view.name))
 
 
 def _name_key(entry: Entry) -> str:
     return "alias" if isinstance(entry, Attachment) else "name"
-
-
-def _view_name(view: View) -> str:
-    return view.name if view.schema == MAIN_SCHEMA else f"{view.schema}.{view.name}"
 
 
 def _alias(database: Any) -> str:
@@ -176,6 +174,7 @@ _OWN_SCHEMAS = ("information_schema", "pg_catalog", "temp", BOOKKEEPING_SCHEMA)
 
 
 def _aliases(config: Config) -> Iterator[Problem]:
+    """Yield the databases whose alias means something else to DuckDB."""
     own = catalog_name(config.database).lower()
     schemas = {view.schema.lower(): view for view in config.views}
     databases: list[Any] = [*config.attachments, *config.iceberg_catalogs]
@@ -209,6 +208,7 @@ def _own_file(config: Config) -> Iterator[Problem]:
 
 
 def _schemas(config: Config) -> Iterator[Problem]:
+    """Yield the views in schemas that DuckDB, or duckalog, keeps for itself."""
     own = catalog_name(config.database).lower()
     for view in config.views:
         if view.schema.lower() in _OWN_SCHEMAS:
@@ -221,6 +221,7 @@ def _schemas(config: Config) -> Iterator[Problem]:
 
 
 def _unknown_databases(config: Config, in_doubt: Doubts) -> Iterator[Problem]:
+    """Yield the views over a database that is not declared, or is of another kind."""
     attachments = {one.alias.lower(): one for one in config.attachments}
     catalogs = {one.name.lower(): one for one in config.iceberg_catalogs}
     for view in config.views:
@@ -249,6 +250,7 @@ def _unknown_databases(config: Config, in_doubt: Doubts) -> Iterator[Problem]:
 
 
 def _unknown_secrets(config: Config, in_doubt: Doubts) -> Iterator[Problem]:
+    """Yield the databases whose secret is not declared, or is of another type."""
     secrets = {one.secret_name.lower(): one for one in config.duckdb.secrets}
     databases: list[Any] = [*config.attachments, *config.iceberg_catalogs]
     for database in databases:

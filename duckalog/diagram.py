@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
-from duckalog.entry import MAIN_SCHEMA
-from duckalog.errors import shown
+from duckalog.errors import shown, shown_view
 from duckalog.lineage import Field, Lineage, Relation, relation_of_view, relations_read
 from duckalog.locations import is_remote
 from duckalog.plan import Plan, ViewStep
@@ -33,8 +32,7 @@ class Graph(NamedTuple):
             folder = os.path.dirname(self.plan.file)
             text = ", ".join(_from(folder, uri) for uri in relation.name)
         else:
-            is_main = relation.kind == "view" and relation.name[0] == MAIN_SCHEMA
-            text = ".".join(relation.name[is_main:])
+            text = shown_view(*relation.name) if relation.kind == "view" else relation.label
         return shown(self.plan.redact(text))
 
 
@@ -51,6 +49,25 @@ def graph_of(plan: Plan, lineage: Lineage | None = None) -> Graph:
     views = [relation_of_view(step) for step in plan.views]
     sources = dict.fromkeys(source for source, _ in edges if source.kind != "view")
     return Graph(plan, (*sources, *views), tuple(edges), lineage)
+
+
+def around(graph: Graph, views: Iterable[ViewStep]) -> Graph:
+    """Return what some views come from, and what is made of them."""
+    chosen = {relation_of_view(step) for step in views}
+    before, after = set(chosen), set(chosen)
+    for source, target in reversed(graph.edges):  # edges are in build order
+        if target in before:
+            before.add(source)
+    for source, target in graph.edges:
+        if source in after:
+            after.add(target)
+    kept = before | after
+    edges = tuple(edge for edge in graph.edges if kept.issuperset(edge))
+    relations = tuple(relation for relation in graph.relations if relation in kept)
+    lineage = graph.lineage
+    if lineage:
+        lineage = Lineage(tuple(view for view in lineage.views if view.relation in kept))
+    return graph._replace(relations=relations, edges=edges, lineage=lineage)
 
 
 def render(graph: Graph, format: Format) -> str:
@@ -92,6 +109,7 @@ def _drawing(graph: Graph) -> _Drawing:
             arrows += (
                 (field_id(source.field), target, source.kind == "condition")
                 for source in column.sources
+                if source.field.relation in ids
             )
     arrows += (
         (ids[source], ids[target], False)

@@ -1,4 +1,4 @@
-"""What every declared thing has in common, and the roles that the plan knows.
+"""What everything that a config declares has in common, and the roles that the plan knows.
 
 A source, attachment type, catalog type or secret type is one struct that holds
 its keys and renders its own SQL; a role says what the plan may ask of it.
@@ -57,7 +57,7 @@ Columns = dict[str, Annotated[Column, ShortForm("description")]]
 
 
 class Scan(NamedTuple):
-    """A table function over files, and what the view is: nothing but its result."""
+    """A call of a table function over files, where a view is `SELECT *` from it and no more."""
 
     function: str
     options: tuple[str, ...]
@@ -93,7 +93,7 @@ Severity = Literal["error", "warn"]
 
 
 class Finding(NamedTuple):
-    """What a check makes of the values it asked for: it passes where nothing is said."""
+    """What a check concludes from the values of its aggregates; without a complaint it passes."""
 
     failing_rows: int | None = None
     complaint: str = ""
@@ -130,9 +130,9 @@ class Check(Entry, frozen=True, kw_only=True):
         """The SELECT that holds what the user wrote in SQL, if anything."""
         return None
 
-    def with_query(self, query: str) -> Check:
+    def with_query(self, _query: str) -> Check:
         """Return the check with another SELECT of that kind."""
-        raise TypeError(f"{type(self).__name__} has no such query: {query}")
+        raise TypeError(f"{type(self).__name__} has no SQL of the user's")
 
     def scanned(self, relation: str) -> str:
         """Return what the aggregates are taken over: the view itself, or a query of it."""
@@ -142,9 +142,9 @@ class Check(Entry, frozen=True, kw_only=True):
         """Return the aggregates that the check is judged by; checks of one view share a scan."""
         return ()
 
-    def judge(self, values: Sequence[Any]) -> Finding:
+    def judge(self, _values: Sequence[Any]) -> Finding:
         """Return what the values of the aggregates say."""
-        raise TypeError(f"{type(self).__name__} has no aggregates, but {len(values)} values")
+        raise TypeError(f"{type(self).__name__} has no aggregates")
 
     def failing(self, _relation: str) -> str:
         """Return the query of what fails, empty where there is nothing to show."""

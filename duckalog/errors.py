@@ -8,6 +8,7 @@ DuckalogError
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -142,6 +143,11 @@ def shown(name: str) -> str:
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in name)
 
 
+def shown_view(schema: str, name: str) -> str:
+    """Return a view's name as queries have it: without the schema that they look in first."""
+    return name if schema == "main" else f"{schema}.{name}"
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return `did you mean "…"?` for the closest of `known`, or an empty string."""
     from difflib import get_close_matches  # only an error asks
@@ -154,6 +160,15 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def sentences(*parts: str) -> str:
     """Return the parts that are not empty, each started with a capital, as one text."""
     return " ".join(f"{part[0].upper()}{part[1:]}" for part in parts if part)
+
+
+_OF_A_SHELL = re.compile(r"\$\{(?!\s*env\b)([A-Za-z_]\w*)\}")
+
+
+def variable_hint(text: str) -> str:
+    """Return how a variable is written, where a text has one as a shell would write it."""
+    found = _OF_A_SHELL.search(text)
+    return f"A variable is written ${{env:{found[1]}}}." if found else ""
 
 
 NOT_UTF8 = "the path is not UTF-8 text, and DuckDB takes no other"

@@ -81,6 +81,8 @@ def json_schema() -> Schema:
 
 
 class _Maker:
+    """Makes schemas of types; each struct is made once, among `definitions`."""
+
     def __init__(self) -> None:
         self.definitions: dict[str, Schema] = {}
 

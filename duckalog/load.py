@@ -1,8 +1,8 @@
 """How files become one config: `load_config`.
 
 Each file is read, filled and decoded by itself, so that paths are relative to
-it and problems stand at its lines; then the parts are merged and checked
-against each other. Every problem of every file is told at once.
+it and problems stand at its lines; then the parts are merged (`merging`) and
+checked against each other. Every problem of every file is told at once.
 """
 
 from __future__ import annotations
@@ -10,32 +10,25 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Container, Iterable, Mapping
-from itertools import pairwise
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from duckalog.catalogs import catalog_type
 from duckalog.checks import check_type
 from duckalog.checks.queries import SqlCheck
-from duckalog.config import VERSION, Attachments, Config, DuckdbSection, Pragma, Setting
+from duckalog.config import VERSION, Config
 from duckalog.consistency import check, doubts, secrets_in_views
 from duckalog.decode import INVALID, Choice, Context, decode
 from duckalog.document import Data, Document, parse_document, read_document, read_text, unfit_text
-from duckalog.entry import (
-    Catalog,
-    Check,
-    View,
-    variable_name,
-)
+from duckalog.entry import Catalog, Check, View
 from duckalog.environment import (
-    Filled,
+    Lenient,
     Secret,
     Use,
     credentials_in_urls,
     fill,
     fill_text,
-    is_filled,
     read_environment,
     redactor_for,
     texts_in,
@@ -43,10 +36,9 @@ from duckalog.environment import (
 )
 from duckalog.errors import NOWHERE, ConfigError, Origin, Problem, without_credentials
 from duckalog.locations import absolute_path, is_relative, is_remote
-from duckalog.redaction import looks_secret
+from duckalog.merging import merged
 from duckalog.remote import RemoteFiles
 from duckalog.secrets import DuckdbSecret, secret_type
-from duckalog.user_sql import replace_literals
 from duckalog.views import view_type
 from duckalog.views.select import SelectView
 
@@ -98,15 +90,19 @@ def read_config(
     env_file: str | os.PathLike[str] | None = None,
     environment: Mapping[str, str] | None = None,
     fill_environment: bool = True,
+    is_lenient: bool = False,
 ) -> Loaded:
     """Return a config with its problems, for those who look for more; see `load_config`.
 
-    Entries with a problem may be missing in it, or stand there unfilled.
+    Entries with a problem may be missing in it, or stand there unfilled. A variable that
+    is not set is no problem if `is_lenient`: the text that has it stays as it is stated.
     """
     if not fill_environment:
         environment = None
     elif environment is None:
         environment = read_environment(env_file)
+    if is_lenient and environment is not None:
+        environment = Lenient(environment)
     loader = _Loader(environment)
     file = os.fspath(path)
     try:
@@ -122,10 +118,10 @@ def read_config(
 
 def in_order_of_files(problems: Iterable[Problem]) -> ConfigError:
     """Return the error with every problem once: file by file, and in the order of its lines."""
-    told = list(dict.fromkeys(problems))
-    files = list(dict.fromkeys(problem.origin.file for problem in told))
+    once = list(dict.fromkeys(problems))
+    files = list(dict.fromkeys(problem.origin.file for problem in once))
     return ConfigError(
-        sorted(told, key=lambda one: (files.index(one.origin.file), one.origin.line))
+        sorted(once, key=lambda one: (files.index(one.origin.file), one.origin.line))
     )
 
 
@@ -134,7 +130,8 @@ class _Loader:
 
     def __init__(self, environment: Mapping[str, str] | None) -> None:
         self.environment = environment
-        self.remote = RemoteFiles(read_environment() if environment is None else environment)
+        self.is_filled = environment is not None and not isinstance(environment, Lenient)
+        self.remote = RemoteFiles(read_environment() if environment is None else dict(environment))
         self.parts: list[Config] = []
         self.seen: set[str] = set()
         self.documents: dict[str, Document] = {}
@@ -166,25 +163,29 @@ class _Loader:
                 for problem in error.problems
             )
             return
-        data, uses, unfilled = fill(document, self.environment)
-        data = with_hidden_credentials(data)
-        self.uses += uses
-        self.problems += (*document.problems, *unfilled)
-        for path, text in texts_in(document.data):
-            if found := credentials_in_urls(text):
-                self._hide_credentials(found, document.origin(path))
+        data, told = self._filled(document)
         for key, stated in _imports_of(data):
             origin = document.origin(("imports", key))
             pattern = self._filled_import(stated, origin)
             for imported in self._files_of(pattern, document, real, origin):
                 self.read(imported, origin, (*importers, real))
         self.documents[document.file] = document
-        told = {problem.origin for problem in (*document.problems, *unfilled)}
         self._decode(document, data, told, is_root=not importers)
+
+    def _filled(self, document: Document) -> tuple[Data, set[Origin]]:
+        """Return a document's data filled, and where it has problems, which are told thereby."""
+        data, uses, unfilled = fill(document, self.environment)
+        problems = (*document.problems, *unfilled)
+        self.uses += uses
+        self.problems += problems
+        for path, text in texts_in(document.data):
+            if found := credentials_in_urls(text):
+                self._hide_credentials(found, document.origin(path))
+        return with_hidden_credentials(data), {problem.origin for problem in problems}
 
     def _filled_import(self, pattern: str, origin: Origin) -> str:
         """Return an import whose placeholders are filled whatever else is not: a file is needed."""
-        if self.environment is not None:
+        if self.is_filled:
             return pattern
         filled, uses, problems = fill_text(pattern, origin, read_environment(), is_sql=False)
         self.uses += uses
@@ -235,7 +236,7 @@ class _Loader:
             document.origin,
             _VARIANTS,
             self.secrets,
-            is_filled=self.environment is not None,
+            is_filled=self.is_filled,
         )
         part: Config = INVALID
         if isinstance(data, dict):
@@ -300,93 +301,14 @@ class _Loader:
 
     def config(self) -> Config:
         """Return the merged config, and find what does not go together in it."""
-        duckdb = self._duckdb()
-        config = Config(
-            version=VERSION,
-            duckdb=duckdb,
-            attachments=Attachments(
-                duckdb=self._all("attachments", "duckdb"),
-                sqlite=self._all("attachments", "sqlite"),
-                postgres=self._all("attachments", "postgres"),
-                ducklake=self._all("attachments", "ducklake"),
-            ),
-            iceberg_catalogs=self._all("iceberg_catalogs"),
-            views=self._all("views"),
-            origin=self.parts[-1].origin,
-            documents=self.documents,
-            redact=redactor_for(self.uses, self.secrets),
-        )
+        config, secrets, problems = merged(self.parts, self.documents)
+        self.secrets += secrets
+        self.problems += problems
+        redact = redactor_for(self.uses, self.secrets)
+        config = msgspec.structs.replace(config, documents=self.documents, redact=redact)
         self.problems += check(config, doubts(self.documents.values(), self.problems))
         self.problems += secrets_in_views(config, self.uses, self.secrets)
         return config
-
-    def _all(self, *keys: str) -> tuple[Any, ...]:
-        found: list[Any] = []
-        for part in self.parts:
-            value: Any = part
-            for key in keys:
-                value = getattr(value, key)
-            found += value
-        return tuple(found)
-
-    def _duckdb(self) -> DuckdbSection:
-        settings: dict[str, Setting] = {}
-        stated: dict[str, Setting] = {}
-        for part in self.parts:
-            for name, setting in part.duckdb.settings.items():
-                first = stated.setdefault(name.lower(), setting)
-                if first is setting:
-                    settings[name] = self._setting(name, setting)
-                else:
-                    self._only_once(f'the setting "{name}"', first.origin, setting.origin)
-        return DuckdbSection(
-            database=self._stated_once("database"),
-            extension_directory=self._stated_once("extension_directory"),
-            install_extensions=self._all("duckdb", "install_extensions"),
-            load_extensions=self._all("duckdb", "load_extensions"),
-            pragmas=tuple(map(self._pragma, self._all("duckdb", "pragmas"))),
-            secrets=self._all("duckdb", "secrets"),
-            settings=settings,
-        )
-
-    def _setting(self, name: str, setting: Setting) -> Setting:
-        """Return a setting; one that is named like a credential is shown as a variable."""
-        value = setting.value
-        if not looks_secret(name) or not isinstance(value, str | int) or isinstance(value, Filled):
-            return setting
-        text = str(value)
-        if is_filled(text):
-            return setting
-        return msgspec.structs.replace(setting, value=Filled(text, self._hide(name, text)))
-
-    def _pragma(self, pragma: Pragma) -> Pragma:
-        """Return a pragma; its literals that follow the name of a credential are shown so too."""
-        template = pragma.sql.template if isinstance(pragma.sql, Filled) else pragma.sql
-
-        def shown(name: str, content: str) -> str | None:
-            is_secret = looks_secret(name) and not is_filled(content)
-            return self._hide(name, content) if is_secret else None
-
-        without = replace_literals(template, shown)
-        if without == template:
-            return pragma
-        return msgspec.structs.replace(pragma, sql=Filled(pragma.sql, without))
-
-    def _hide(self, name: str, value: str) -> str:
-        """Return the placeholder that stands in scripts for what the file states in clear."""
-        self.secrets.append(Secret(value))
-        return f"${{env:{variable_name(name)}}}"
-
-    def _stated_once(self, key: str) -> Any:
-        stated = [part for part in self.parts if getattr(part.duckdb, key) is not None]
-        places = [self.documents[part.origin.file].origin(("duckdb", key)) for part in stated]
-        for earlier, later in pairwise(places):
-            self._only_once(f"duckdb.{key}", earlier, later)
-        return getattr(stated[-1].duckdb, key) if stated else None
-
-    def _only_once(self, what: str, earlier: Origin, later: Origin) -> None:
-        message = f"{what} is stated in {earlier.location} too"
-        self.problems.append(Problem(later, message, "Keep one of them."))
 
 
 def _imports_of(data: Data) -> list[tuple[int, str]]:

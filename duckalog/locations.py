@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import posixpath
 
@@ -38,6 +39,11 @@ def is_remote(uri: str) -> bool:
 def is_relative(path: str) -> bool:
     """Say whether a path starts from the folder of the config."""
     return not (is_remote(path) or os.path.isabs(path) or path.startswith(("~", "file://")))
+
+
+def files_matching(pattern: str) -> list[str]:
+    """Return the local files that a pattern matches, in order; a path without one is itself."""
+    return sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else [pattern]
 
 
 def absolute_path(path: str, directory: str) -> str:

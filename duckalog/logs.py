@@ -18,10 +18,10 @@ class JsonLines(logging.Formatter):
         return json_line(record.levelname, record.name, record.getMessage(), record.created)
 
 
-def json_line(level: str, logger: str, message: str, seconds: float) -> str:
-    """Return what is logged as JSON; `seconds` is the time since 1970."""
+def json_line(level: str, logger: str, message: str, seconds: float, **fields: object) -> str:
+    """Return what is logged as JSON, with further `fields`; `seconds` is the time since 1970."""
     time = datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds")
-    line = {"time": time, "level": level.lower(), "logger": logger, "message": message}
+    line = {"time": time, "level": level.lower(), "logger": logger, "message": message, **fields}
     return json.dumps(line, ensure_ascii=False)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
-from duckalog.errors import shown
+from duckalog.errors import shown, variable_hint
 from duckalog.parser import Parser
 from duckalog.sql import split_name
 from duckalog.user_sql import regions_of, statements_in
@@ -111,68 +111,97 @@ def _refused(query: str, tree: dict[str, Any]) -> Reading:
     reason = tree["error_message"]
     if len(reason) > MAX_REASON:  # DuckDB 2.0 repeats the whole token, however long it is
         reason = f"{reason[:MAX_REASON]}…"
-    return Reading(refusal=f"DuckDB cannot parse it{where}: {reason}")
+    refusal = f"DuckDB cannot parse it{where}: {reason}"
+    return Reading(refusal=refusal, remedy=variable_hint(query))
 
 
 _Scope = frozenset[str]
 _NODES = (dict, list)
 
 
-def _walk(root: dict[str, Any]) -> Reading:
-    relations: set[Name] = set()
-    functions: set[str] = set()
-    urls: set[str] = set()
-    paths: set[StatedPath] = set()
-    reads_unknown = False
-    pending: list[tuple[Any, _Scope]] = [(root, frozenset())]
+def _nodes(roots: Iterable[Any]) -> Iterator[tuple[dict[str, Any], _Scope]]:
+    """Yield the nodes of trees, each with the CTEs that are visible there."""
+    pending: list[tuple[Any, _Scope]] = [(root, frozenset()) for root in roots]
     while pending:
         node, scope = pending.pop()
         if isinstance(node, list):
             pending += [(child, scope) for child in node if isinstance(child, _NODES)]
             continue
-        kind = node.get("type")
-        if kind == "COLUMN_REF":
-            continue  # most nodes are, and nothing is inside
+        yield node, scope
+        if node.get("type") != "COLUMN_REF":  # most nodes are, and nothing is inside
+            pending += _children(node, scope)
+
+
+def _walk(root: dict[str, Any]) -> Reading:
+    found = _Found()
+    for node, scope in _nodes([root]):
+        refusal = found.take_in(node, scope)
+        if refusal:
+            return Reading(refusal=refusal)
+    return found.reading()
+
+
+class _Found:
+    """What a query is found to read, node by node."""
+
+    def __init__(self) -> None:
+        self.relations: set[Name] = set()
+        self.functions: set[str] = set()
+        self.urls: set[str] = set()
+        self.paths: set[StatedPath] = set()
+        self.reads_unknown = False
+
+    def reading(self) -> Reading:
+        return Reading(
+            frozenset(self.relations),
+            frozenset(self.functions),
+            frozenset(self.urls),
+            paths=tuple(sorted(self.paths)),
+            reads_unknown=self.reads_unknown,
+        )
+
+    def take_in(self, node: dict[str, Any], scope: _Scope) -> str:
+        """Note what a node reads; return why a query with it cannot be a view, if it cannot."""
+        kind, kind_of_expression = node.get("type"), node.get("class")
         if kind == "BASE_TABLE":
-            name = _name_of(node)
-            is_own = len(name) == 1 and name[0].lower() in scope
-            if not is_own:
-                relations.add(name)
-            if "://" in name[-1]:
-                urls.add(name[-1])
-            if len(name) == 1 and not is_own and _FILE_NAME.search(name[0]):
-                paths.add(StatedPath(node["query_location"], name[0], is_relation=True))
-            elif len(name) == 1 and not is_own and "." in name[0]:
-                reads_unknown = True
-        elif kind == "SHOW_REF":
-            return Reading(refusal="a view is one SELECT, and this is DESCRIBE, SHOW or SUMMARIZE")
-        elif kind in _CHANGES:
-            return Reading(refusal="a view is one SELECT, and this changes data in a CTE")
-        elif node.get("class") == "PARAMETER":
-            return Reading(refusal="a view has no parameters")
+            self._relation(node, scope)
         elif kind == "TABLE_FUNCTION":
-            function = node["function"]
-            called = str(function["function_name"]).lower()
-            functions.add(called)
-            first = _arguments(function)[:1]
-            if called == "query_table":
-                relations.update(map(_name_in, _texts(first)))
-            elif called in _READERS_OF_FILES:
-                paths.update(_paths_in(first))
-            reads_unknown |= not (
-                called in _READERS_OF_NOTHING
-                or (called in _READERS_OF_FILES - _READERS_OF_FOLDERS and _is_stated(first))
-            )
-        elif node.get("class") == "CONSTANT":
-            urls.update(text for text in _texts(node) if "://" in text)
-        pending += _children(node, scope)
-    return Reading(
-        frozenset(relations),
-        frozenset(functions),
-        frozenset(urls),
-        paths=tuple(sorted(paths)),
-        reads_unknown=reads_unknown,
-    )
+            self._function(node["function"])
+        elif kind == "SHOW_REF":
+            return "a view is one SELECT, and this is DESCRIBE, SHOW or SUMMARIZE"
+        elif kind in _CHANGES:
+            return "a view is one SELECT, and this changes data in a CTE"
+        elif kind_of_expression == "PARAMETER":
+            return "a view has no parameters"
+        elif kind_of_expression == "CONSTANT":
+            self.urls.update(text for text in _texts(node) if "://" in text)
+        return ""
+
+    def _relation(self, node: dict[str, Any], scope: _Scope) -> None:
+        name = _name_of(node)
+        if "://" in name[-1]:
+            self.urls.add(name[-1])
+        if len(name) > 1:
+            self.relations.add(name)
+        elif name[0].lower() not in scope:
+            self.relations.add(name)
+            if _FILE_NAME.search(name[0]):
+                self.paths.add(StatedPath(node["query_location"], name[0], is_relation=True))
+            elif "." in name[0]:
+                self.reads_unknown = True
+
+    def _function(self, function: dict[str, Any]) -> None:
+        called = str(function["function_name"]).lower()
+        self.functions.add(called)
+        first = _arguments(function)[:1]
+        if called == "query_table":
+            self.relations.update(map(_name_in, _texts(first)))
+        elif called in _READERS_OF_FILES:
+            self.paths.update(_paths_in(first))
+        tells_all = called in _READERS_OF_NOTHING or (
+            called in _READERS_OF_FILES - _READERS_OF_FOLDERS and _is_stated(first)
+        )
+        self.reads_unknown = self.reads_unknown or not tells_all
 
 
 _READERS_OF_FILES = frozenset(
@@ -270,25 +299,23 @@ def _mentions(query: str, tree: dict[str, Any]) -> list[Mention]:
         return []
     found: list[Mention] = []
     raw = query.encode()
-    pending: list[tuple[Any, _Scope]] = [(one["node"], frozenset()) for one in tree["statements"]]
-    while pending:
-        node, scope = pending.pop()
-        if isinstance(node, list):
-            pending += [(child, scope) for child in node if isinstance(child, _NODES)]
-            continue
-        if node.get("type") == "BASE_TABLE":
+    of_tables: set[int] = set()
+    for node, scope in _nodes(one["node"] for one in tree["statements"]):
+        kind, kind_of_expression = node.get("type"), node.get("class")
+        if kind == "BASE_TABLE":
             name = _name_of(node)
             if len(name) > 1 or name[0].lower() not in scope:
                 found.append(_mention("relation", name, node, raw))
-        elif node.get("type") == "TABLE_FUNCTION":
+        elif kind == "TABLE_FUNCTION":
             function = node["function"]
+            of_tables.add(id(function))
             found.append(_mention("function", _function_name(function), node, raw))
-            node = {**function, "class": ""}
-        elif node.get("class") == "FUNCTION" and not node.get("is_operator"):
-            found.append(_mention("function", _function_name(node), node, raw))
-        elif node.get("class") == "COLUMN_REF":
+        elif kind_of_expression == "COLUMN_REF":
             found.append(_mention("column", tuple(node["column_names"]), node, raw))
-        pending += _children(node, scope)
+        elif kind_of_expression == "FUNCTION":
+            is_named = not node.get("is_operator") and id(node) not in of_tables
+            if is_named:
+                found.append(_mention("function", _function_name(node), node, raw))
     return found
 
 

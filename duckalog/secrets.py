@@ -22,7 +22,7 @@ from duckalog.statements import create_secret
 
 Scope = Annotated[tuple[str, ...], OneOrMany]
 
-_COMMON = frozenset(("origin", "name", "type", "provider", "scope", "persistent"))
+_OF_EVERY_TYPE = frozenset(("origin", "name", "type", "provider", "scope", "persistent"))
 
 
 class DuckdbSecret(Entry, frozen=True, kw_only=True):
@@ -63,20 +63,19 @@ class DuckdbSecret(Entry, frozen=True, kw_only=True):
         provider = getattr(self, "provider", None)
         if provider:
             fields["provider"] = str(provider)
-        for field in msgspec.structs.fields(self):
-            value = getattr(self, field.name)
-            if field.name in _COMMON or value is None or value == {}:
-                continue
-            key = field.encode_name
-            fields[key] = _rendered(value, f"{self.secret_name}_{key}", key)
+        for key, value in self.stated():
+            render = bound_map if isinstance(value, Mapping) else bound
+            fields[key] = render(value, f"{self.secret_name}_{key}", key)
         if self.scope:
             fields["scope"] = literal(self.scope[0] if len(self.scope) == 1 else self.scope)
         return create_secret(self.secret_name, self.kind, fields, persistent=self.persistent)
 
-
-def _rendered(value: Any, variable: str, key: str) -> str | Bound:
-    render = bound_map if isinstance(value, Mapping) else bound
-    return render(value, variable, key)
+    def stated(self) -> Iterator[tuple[str, Any]]:
+        """Yield the keys of its own type that the config states, with their values."""
+        for field in msgspec.structs.fields(self):
+            value = getattr(self, field.name)
+            if field.name not in _OF_EVERY_TYPE and value is not None and value != {}:
+                yield field.encode_name, value
 
 
 class _ObjectStoreSecret(DuckdbSecret, frozen=True, kw_only=True):

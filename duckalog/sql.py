@@ -116,6 +116,12 @@ def qualified(*parts: str) -> str:
 
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*\Z")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+def as_word(name: str) -> str:
+    """Return a name as people write it in SQL: quoted only where it is not a word."""
+    return str(name) if _WORD.match(name) else identifier(name)
 
 
 def qualified_plainly(parts: Iterable[str], keywords: Container[str]) -> str:

@@ -40,9 +40,32 @@ def no_rows_of(columns: Iterable[tuple[str, str]]) -> str:
     return f"SELECT {selected} LIMIT 0"
 
 
-def drop_stub(name: str) -> Statement:
-    """Return DROP of such a macro."""
+def stub_of_calls(
+    name: str, options: Iterable[str], columns: Mapping[str, Iterable[tuple[str, str]]]
+) -> Statement:
+    """Return the same for a function that is called for several sources, by their texts."""
+    parameters = ", ".join(["source", *(f"{option} := NULL" for option in options)])
+    cases = " ".join(
+        f"WHEN {literal(source)} THEN {literal(no_rows_of(of_source))}"
+        for source, of_source in columns.items()
+    )
+    body = f"FROM query(CASE CAST(source AS VARCHAR) {cases} END)"
+    return statement(f"CREATE OR REPLACE TEMP MACRO {name}({parameters}) AS TABLE {body}")
+
+
+def stub_of_file(name: str, columns: Iterable[tuple[str, str]]) -> Statement:
+    """Return a view that stands in for a file that is read by its name."""
+    return statement(f"CREATE OR REPLACE TEMP VIEW {identifier(name)} AS {no_rows_of(columns)}")
+
+
+def drop_stub_of_function(name: str) -> Statement:
+    """Return DROP of a macro that stands in for a table function."""
     return statement(f"DROP MACRO TABLE temp.main.{name}")
+
+
+def drop_stub_of_file(name: str) -> Statement:
+    """Return DROP of a view that stands in for a file."""
+    return statement(f"DROP VIEW {qualified('temp', 'main', name)}")
 
 
 def call(function: str, argument: str, options: Mapping[str, str]) -> Statement:

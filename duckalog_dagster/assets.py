@@ -65,15 +65,15 @@ def duckalog_assets(
     `op_tags`, `pool`, `retry_policy` and `backfill_policy` are as for `multi_asset`.
     Catalogs of several hundred views are better made by `build_duckalog_assets`.
     """
-    found = catalog_specs(config, translator).chosen(select, exclude)
-    found.fit_in_one_op()
+    catalog = catalog_specs(config, translator).chosen(select, exclude)
+    catalog.fit_in_one_op()
 
     def decorate(compute: Compute) -> AssetsDefinition:
         @functools.wraps(compute)
         def bound(context: AssetExecutionContext, **arguments: Any) -> Iterator[Any]:
             for key, value in arguments.items():
                 if isinstance(value, DuckalogResource):
-                    arguments[key] = value.bound_to(found)
+                    arguments[key] = value.bound_to(catalog)
             yield from compute(context, **arguments)
 
         # Dagster reads the annotations, and not those that are still text.
@@ -81,8 +81,8 @@ def duckalog_assets(
         bound.__annotations__ = get_type_hints(compute)
         return multi_asset(
             name=name or compute.__name__,
-            specs=found.specs,
-            check_specs=found.checks,
+            specs=catalog.specs,
+            check_specs=catalog.checks,
             can_subset=True,
             **op_options,
         )(bound)
@@ -109,8 +109,8 @@ def build_duckalog_assets(
     under `resource_key`. With `row_counts` every view that is made is counted,
     which reads it. All else is as for `duckalog_assets`.
     """
-    found = catalog_specs(config, translator).chosen(select, exclude)
-    ops = CatalogOps(found, name, assets_per_op, resource_key)
+    catalog = catalog_specs(config, translator).chosen(select, exclude)
+    ops = CatalogOps(catalog, name, assets_per_op, resource_key)
     return ops.assets(execution(row_counts), **op_options)
 
 
@@ -128,7 +128,7 @@ def execution(row_counts: bool) -> Execute:
 class CatalogOps:
     """How a catalog's assets are put into ops: what these are called, hold and need."""
 
-    found: CatalogSpecs
+    catalog: CatalogSpecs
     name: str | None = None
     assets_per_op: int = ASSETS_PER_OP
     resource_key: str = RESOURCE_KEY
@@ -136,28 +136,28 @@ class CatalogOps:
     @property
     def build_name(self) -> str:
         """The name of the first op that builds."""
-        return op_name(self.name or f"build_{self.found.name}")
+        return op_name(self.name or f"build_{self.catalog.name}")
 
     @property
     def observe_name(self) -> str:
         """The name of the first op that observes."""
-        return op_name(f"observe_{self.name or self.found.name}")
+        return op_name(f"observe_{self.name or self.catalog.name}")
 
     def assets(self, execute: Execute, **op_options: Unpack[OpOptions]) -> list[AssetsDefinition]:
         """Return the assets of databases and views, in ops each of which runs `execute`."""
-        found, key = self.found, self.resource_key
+        catalog, key = self.catalog, self.resource_key
 
         def compute(context: AssetExecutionContext) -> Iterator[Any]:
             resource: DuckalogResource = getattr(context.resources, key)
-            yield from execute(context, resource.bound_to(found))
+            yield from execute(context, resource.bound_to(catalog))
 
         compute.__annotations__["context"] = AssetExecutionContext
         ops = []
-        for number, part in enumerate(found.parts(found.specs, self.assets_per_op), 1):
+        for number, part in enumerate(catalog.parts(catalog.specs, self.assets_per_op), 1):
             decorate = multi_asset(
                 name=f"{self.build_name}_{number}" if number > 1 else self.build_name,
                 specs=part,
-                check_specs=found.checks_of([spec.key for spec in part]),
+                check_specs=catalog.checks_of([spec.key for spec in part]),
                 can_subset=True,
                 required_resource_keys={key},
                 **op_options,

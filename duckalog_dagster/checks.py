@@ -74,7 +74,7 @@ def own_check(step: ViewStep | DatabaseStep, key: AssetKey) -> AssetCheckKey:
 
 
 def run_checks(
-    found: CatalogSpecs, plan: Plan, wanted: Collection[AssetCheckKey], lock_timeout_s: float
+    catalog: CatalogSpecs, plan: Plan, wanted: Collection[AssetCheckKey], lock_timeout_s: float
 ) -> dict[AssetKey, list[AssetCheckResult]]:
     """Return the results of checks by their assets; `plan` is the filled one.
 
@@ -84,9 +84,9 @@ def run_checks(
     databases: list[str] = []
     keys: dict[tuple[str, str], AssetCheckKey] = {}
     there = {step.key for step in plan.views}
-    filled = found.steps_in(plan)
+    filled = catalog.steps_in(plan)
     for asset in dict.fromkeys(one.asset_key for one in wanted):
-        ours, step = found.steps[asset], filled[asset]
+        ours, step = catalog.steps[asset], filled[asset]
         if isinstance(step, DatabaseStep):
             databases.append(step.key)
             keys[step.key, REACHABLE] = AssetCheckKey(asset, REACHABLE)
@@ -149,6 +149,7 @@ def failed(key: AssetCheckKey, problem: str) -> AssetCheckResult:
 
 
 def _result(key: AssetCheckKey, verdict: Verdict) -> AssetCheckResult:
+    """Return a verdict as Dagster has it."""
     metadata: dict[str, Any] = {}
     if verdict.message:
         metadata["message"] = verdict.message

@@ -158,11 +158,11 @@ class DuckalogComponent(Component, Resolvable):
         """Return the component's assets, with its schedules, sensor and resource."""
         path = (context.path / self.config).resolve()
         translator = _Translator(self)
-        found = catalog_specs(path, translator).chosen(self.select, self.exclude)
+        catalog = catalog_specs(path, translator).chosen(self.select, self.exclude)
         op = self.op or OpSpec()
-        build_name = CatalogOps(found, op.name).build_name
+        build_name = CatalogOps(catalog, op.name).build_name
         ops = CatalogOps(
-            found, op.name, self.assets_per_op, resource_key=f"{RESOURCE_KEY}_{build_name}"
+            catalog, op.name, self.assets_per_op, resource_key=f"{RESOURCE_KEY}_{build_name}"
         )
         assets = ops.assets(
             self.execute, op_tags=op.tags, pool=op.pool, backfill_policy=op.backfill_policy
@@ -206,6 +206,8 @@ class _Translator(
     create_component_translator_cls(DuckalogComponent, DuckalogTranslator),  # type: ignore[misc]
     ComponentTranslator[DuckalogComponent],
 ):
+    """The component's own translator: what a subclass overrides, then `translation`."""
+
     def __init__(self, component: DuckalogComponent) -> None:
         DuckalogTranslator.__init__(self, component.translation_settings)
         self._component = component

@@ -61,12 +61,12 @@ def build_duckalog_definitions(
     `default_status` is RUNNING nobody has to turn it on, nor the sensor that
     makes what has an automation condition.
     """
-    found = catalog_specs(config, translator).chosen(select, exclude)
-    ops = CatalogOps(found, name, assets_per_op, resource_key)
+    catalog = catalog_specs(config, translator).chosen(select, exclude)
+    ops = CatalogOps(catalog, name, assets_per_op, resource_key)
     return definitions_of(
         ops,
         ops.assets(execution(row_counts), **op_options),
-        resource or DuckalogResource(config=found.plan.file),
+        resource or DuckalogResource(config=catalog.plan.file),
         observation_cron_schedule,
         default_status,
     )
@@ -83,8 +83,8 @@ def definitions_of(
     sensors: Sequence[SensorDefinition] = (),
 ) -> Definitions:
     """Return a catalog's assets as definitions, with what observes and makes them by itself."""
-    found, resource_key = ops.found, ops.resource_key
-    sources = source_assets(found, ops.observe_name, ops.assets_per_op, resource_key)
+    catalog, resource_key = ops.catalog, ops.resource_key
+    sources = source_assets(catalog, ops.observe_name, ops.assets_per_op, resource_key)
     own_schedules, own_sensors = [*schedules], [*sensors]
     if observation_cron_schedule and sources:
         own_schedules.append(
@@ -95,7 +95,7 @@ def definitions_of(
                 default_status=DefaultScheduleStatus(default_status),
             )
         )
-    automated = [spec.key for spec in found.specs if spec.automation_condition]
+    automated = [spec.key for spec in catalog.specs if spec.automation_condition]
     if automated and default_status == "RUNNING":
         own_sensors.append(
             AutomationConditionSensorDefinition(

@@ -56,6 +56,8 @@ def build_duckalog_io_manager(
 
 
 class _Views(IOManager):
+    """Reads the view of an asset as the type that the parameter states; writes nothing."""
+
     def __init__(self, resource_key: str, default: Library) -> None:
         self.resource_key = resource_key
         self.default = default

@@ -46,13 +46,13 @@ def get_asset_key_for_source(
     catalog are made with `exclude="key:…"` of that key. Paths are as in the config,
     from its folder and with its placeholders. Raises ValueError for what no view reads.
     """
-    found = catalog_specs(config, translator)
-    sources = dict.fromkeys(one for view in found.plan.views for one in view.sources)
-    named = {name: one for one in sources for name in _names(one, found.plan)}
+    catalog = catalog_specs(config, translator)
+    sources = dict.fromkeys(one for view in catalog.plan.views for one in view.sources)
+    named = {name: one for one in sources for name in _names(one, catalog.plan)}
     if source not in named:
-        known = ", ".join(f'"{next(_names(one, found.plan))}"' for one in sources) or "nothing"
+        known = ", ".join(f'"{next(_names(one, catalog.plan))}"' for one in sources) or "nothing"
         raise ValueError(f'no view reads "{source}"; read are {known}')
-    return found.keys[named[source].key]
+    return catalog.keys[named[source].key]
 
 
 def _names(source: Source, plan: Plan) -> Iterator[str]:

@@ -11,15 +11,15 @@ from duckalog_dagster.specs import CatalogSpecs
 
 
 def column_lineages(
-    found: CatalogSpecs, plan: Plan, steps: Iterable[ViewStep], lock_timeout_s: float
+    catalog: CatalogSpecs, plan: Plan, steps: Iterable[ViewStep], lock_timeout_s: float
 ) -> dict[str, TableColumnLineage]:
     """Return the lineage of views that were built, by their steps' keys, where it is known."""
     chosen = plan.chosen(step.key for step in steps)
     lineage = column_lineage(chosen, lock_timeout_s=lock_timeout_s)
-    sources = found.sources_in(plan)
+    sources = catalog.sources_in(plan)
     views = {
         (plan.catalog_name.lower(), step.schema.lower(), step.view.lower()): key
-        for key, step in found.steps_in(plan).items()
+        for key, step in catalog.steps_in(plan).items()
         if isinstance(step, ViewStep)
     }
     return {

@@ -172,11 +172,11 @@ class CatalogRun:
         for key, step in self.steps.items():
             checks = results.pop(key, [])
             if isinstance(step, DatabaseStep):
-                found: DatabaseReport = databases[step.key]
-                if found.problem:
+                database: DatabaseReport = databases[step.key]
+                if database.problem:
                     yield from checks
                     continue
-                yield database_result(key, found, self._spec_version(key), checks)
+                yield database_result(key, database, self._spec_version(key), checks)
                 continue
             view = _with_version(views[step.schema, step.view], observed.get(step.key))
             if view.problem:
@@ -211,7 +211,7 @@ class CatalogRun:
 
     def _failed_checks(self, error: DuckalogError) -> Iterator[AssetCheckResult]:
         for key, step in self.all_steps.items():
-            problem = problem_of(step, error)
+            problem = _problem_of(step, error)
             if problem and own_check(step, key) in self.checks:
                 yield failed(own_check(step, key), problem)
 
@@ -259,7 +259,7 @@ class _Session:
         return connection
 
 
-def problem_of(step: Step, error: DuckalogError) -> str:
+def _problem_of(step: Step, error: DuckalogError) -> str:
     """Return what an error says of a step, or an empty text."""
     return "\n".join(str(one) for one in error.problems if one.origin == step.origin)
 

@@ -50,12 +50,12 @@ def build_duckalog_config_sensor(
     )
     def config_sensor(context: SensorEvaluationContext) -> RunRequest | SkipReason:
         try:
-            found = catalog_specs(config, translator).chosen(select, exclude)
+            catalog = catalog_specs(config, translator).chosen(select, exclude)
         except (DuckalogError, ValueError) as error:
             return SkipReason(f"the config cannot be built:\n{error}")
-        keys = [spec.key for spec in found.specs if spec.key in known]
-        missing = [spec.key for spec in found.specs if spec.key not in known]
-        state = state_of(found, keys)
+        keys = [spec.key for spec in catalog.specs if spec.key in known]
+        missing = [spec.key for spec in catalog.specs if spec.key not in known]
+        state = state_of(catalog, keys)
         before, _, changes = (context.cursor or "").partition(" ")
         is_changed = before not in ("", state) and bool(keys)
         # Counted, as Dagster makes no second run of a key: a config may go back and forth.
@@ -70,12 +70,12 @@ def build_duckalog_config_sensor(
     return config_sensor
 
 
-def state_of(found: CatalogSpecs, keys: Sequence[AssetKey]) -> str:
+def state_of(catalog: CatalogSpecs, keys: Sequence[AssetKey]) -> str:
     """Return a hash of all that a build of some of its assets depends on in a config."""
-    settings = (step for step in found.plan.session if not isinstance(step, DatabaseStep))
-    steps = (*settings, *(found.steps[key] for key in keys))
+    settings = (step for step in catalog.plan.session if not isinstance(step, DatabaseStep))
+    steps = (*settings, *(catalog.steps[key] for key in keys))
     texts = [one.script for step in steps for one in step.statements]
-    return hashlib.sha256("\0".join([found.plan.database, *texts]).encode()).hexdigest()
+    return hashlib.sha256("\0".join([catalog.plan.database, *texts]).encode()).hexdigest()
 
 
 def _reload(missing: Sequence[AssetKey]) -> str:

@@ -19,7 +19,7 @@ from dagster import (
     define_asset_job,
 )
 
-from duckalog import DatabaseStep, DuckalogError, Plan, Source, SourceReport, observe
+from duckalog import DuckalogError, Plan, Source, SourceReport, observe
 from duckalog_dagster.beta import multi_observable
 from duckalog_dagster.specs import (
     ASSETS_PER_OP,
@@ -50,30 +50,32 @@ def build_duckalog_source_assets(
     `build_duckalog_assets` they are made by this, of the same config, translator
     and words. They need a DuckalogResource under `resource_key`.
     """
-    found = catalog_specs(config, translator).chosen(select, exclude)
-    base = op_name(name or f"observe_{found.name}")
-    return source_assets(found, base, ASSETS_PER_OP, resource_key)
+    catalog = catalog_specs(config, translator).chosen(select, exclude)
+    base = op_name(name or f"observe_{catalog.name}")
+    return source_assets(catalog, base, ASSETS_PER_OP, resource_key)
 
 
 def source_assets(
-    found: CatalogSpecs, base: str, assets_per_op: int, resource_key: str
+    catalog: CatalogSpecs, base: str, assets_per_op: int, resource_key: str
 ) -> list[AssetsDefinition]:
     """Return the sources of a catalog as assets that can be observed, in ops from `base` on."""
-    look = _observer(found, resource_key)
+    look = _observer(catalog, resource_key)
     ops = []
-    for number, part in enumerate(found.parts(found.sources, assets_per_op), 1):
+    for number, part in enumerate(catalog.parts(catalog.sources, assets_per_op), 1):
         op = f"{base}_{number}" if number > 1 else base
         ops.append(multi_observable(part, op, resource_key)(look))
     return ops
 
 
-def _observer(found: CatalogSpecs, resource_key: str) -> Any:
+def _observer(catalog: CatalogSpecs, resource_key: str) -> Any:
+    """Return what an op runs that observes sources."""
+
     def look(context: AssetExecutionContext) -> Iterator[ObserveResult]:
         resource: DuckalogResource = getattr(context.resources, resource_key)
         selected = context.selected_asset_keys
         try:
             plan = resource.plan()
-            of_source = found.sources_in(plan)
+            of_source = catalog.sources_in(plan)
             asked = [source for source, key in of_source.items() if key in selected]
             reports = observe(plan, sources=asked, jobs=resource.jobs)
         except DuckalogError as error:
@@ -108,7 +110,7 @@ def _result(key: AssetKey, reports: Sequence[SourceReport]) -> ObserveResult:
 
 
 def observed_versions(
-    instance: DagsterInstance, found: CatalogSpecs, plan: Plan, wanted: Collection[str]
+    instance: DagsterInstance, catalog: CatalogSpecs, plan: Plan, wanted: Collection[str]
 ) -> dict[str, list[str]]:
     """Return what was last observed of the sources that only a network knows, by view.
 
@@ -117,8 +119,8 @@ def observed_versions(
     Those of the views that a view reads are among its own. Local sources are
     left out: a build looks at them itself.
     """
-    files = {step.key: step.file for step in plan.session if isinstance(step, DatabaseStep)}
-    keys = found.sources_in(plan)
+    files = {step.key: step.file for step in plan.databases}
+    keys = catalog.sources_in(plan)
     read: dict[str, set[AssetKey]] = {}
     for view in plan.views:
         own = read[view.key] = set[AssetKey]()

@@ -76,11 +76,12 @@ class CatalogSpecs:
         """Return the assets of the sources of the filled plan, by the sources' own keys there."""
         found: dict[str, AssetKey] = {}
         for asset, theirs in self.steps_in(filled).items():
-            pair = self.steps[asset], theirs
-            if isinstance(pair[0], ViewStep) and isinstance(pair[1], ViewStep):
-                ours, sources = pair[0].sources, pair[1].sources
-                if len(ours) == len(sources):
-                    found |= {b.key: self.keys[a.key] for a, b in zip(ours, sources, strict=True)}
+            ours = self.steps[asset]
+            if not (isinstance(ours, ViewStep) and isinstance(theirs, ViewStep)):
+                continue
+            if len(ours.sources) == len(theirs.sources):
+                for own, their in zip(ours.sources, theirs.sources, strict=True):
+                    found[their.key] = self.keys[own.key]
         return found
 
     def chosen(self, select: str, exclude: str = "") -> CatalogSpecs:
@@ -164,7 +165,7 @@ class CatalogSpecs:
 
 def steps_of(plan: Plan) -> Iterator[ViewStep | DatabaseStep]:
     """Yield the steps that are assets, each after those that it needs."""
-    yield from (step for step in plan.session if isinstance(step, DatabaseStep))
+    yield from plan.databases
     yield from plan.views
 
 
@@ -227,8 +228,8 @@ def build_duckalog_asset_specs(
     config: ConfigPath, translator: DuckalogTranslator | None = None
 ) -> list[AssetSpec]:
     """Return the specs of a config's databases and views, and of the sources that they read."""
-    found = catalog_specs(config, translator)
-    return [*found.sources, *found.specs]
+    catalog = catalog_specs(config, translator)
+    return [*catalog.sources, *catalog.specs]
 
 
 def build_duckalog_check_specs(

@@ -200,9 +200,6 @@ def _tags(step: ViewStep | DatabaseStep | Source, meta: ViewMeta) -> Iterable[tu
         yield name, "" if value is None else str(value)
 
 
-_KINDS = {"delta": "deltalake", "postgres": "postgres"}
-
-
 def _kinds(step: ViewStep | DatabaseStep | Source) -> Iterable[str]:
     if isinstance(step, ViewStep):
         yield from ("duckdb", "view")
@@ -214,7 +211,7 @@ def _kinds(step: ViewStep | DatabaseStep | Source) -> Iterable[str]:
             if scheme in ("s3", "gcs", "azure"):
                 yield scheme
     if kind:
-        yield _KINDS.get(kind, kind)
+        yield "deltalake" if kind == "delta" else kind
 
 
 def _automation(

@@ -11,9 +11,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import hypothesis
 import pytest
 
+# An example may wait for a core: a test has no time limit for each.
+hypothesis.settings.register_profile("shared cores", deadline=None)
+hypothesis.settings.load_profile("shared cores")
+
 pytest_plugins = [
+    "tests.configs",
     "tests.servers.s3",
     "tests.servers.postgres",
     "tests.servers.iceberg_rest",

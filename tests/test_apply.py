@@ -232,6 +232,17 @@ views:
         assert problem.message == 'the view has no column "b"'
         assert problem.remedy == "Columns: a"
 
+    def test_so_it_is_over_a_view_of_the_same_build(self, build: Build) -> None:
+        with pytest.raises(duckalog.EngineError) as caught:
+            build("""\
+views:
+  - {name: base, sql: "SELECT 1 AS a, 2 AS c"}
+  - {name: top, sql: FROM base, columns: {a: There., b: Not there.}}
+""")
+        (problem,) = caught.value.problems
+        assert problem.message == 'the view has no column "b"'
+        assert problem.remedy == "Columns: a, c"
+
     def test_the_nearest_column_is_suggested(self, build: Build) -> None:
         with pytest.raises(duckalog.EngineError) as caught:
             build("views: [{name: v, sql: 'SELECT 1 AS price, 2 AS id', columns: {Prices: x}}]")
@@ -386,6 +397,18 @@ class TestOwnership:
         build("views: [{name: numbers, sql: SELECT 1 AS x}]")
         assert "derived" not in schemas_of(earlier)
 
+    def test_of_many_schemas_those_stay_in_which_a_user_has_something(
+        self, earlier: Path, build: Build
+    ) -> None:
+        views = [f'{{name: v, schema: "s \'{number}", sql: SELECT 1 AS x}}' for number in range(9)]
+        build(f"views: [{', '.join(views)}]")
+        change(earlier, 'CREATE MACRO "s \'4".mine(x) AS x')
+        build("views: []")
+        assert {name for name in schemas_of(earlier) if name.startswith("s ")} == {"s '4"}
+        change(earlier, 'DROP MACRO "s \'4".mine')
+        build("views: [{name: v, sql: SELECT 1 AS x}]")
+        assert "s '4" not in schemas_of(earlier)
+
     def test_a_schema_that_a_user_made_stays_when_the_last_view_leaves_it(
         self, earlier: Path, build: Build
     ) -> None:
@@ -419,14 +442,14 @@ class TestOwnership:
         assert list(build("views: []").values()) == ["removed"]
 
 
-@pytest.mark.parametrize(("count", "told"), [(1, "1 view"), (2, "2 views")])
+@pytest.mark.parametrize(("count", "told"), [(1, "1 view (1 created)"), (2, "2 views (2 created)")])
 def test_the_log_tells_how_many_views_were_built(
     build: Build, caplog: pytest.LogCaptureFixture, count: int, told: str
 ) -> None:
     views = [f"{{name: v{number}, sql: SELECT 1 AS a}}" for number in range(count)]
     with caplog.at_level("INFO", logger="duckalog"):
         build(f"views: [{', '.join(views)}]\n")
-    assert caplog.messages[-1].endswith(f"catalog.duckdb: {told}")
+    assert f"catalog.duckdb: {told} in 0." in caplog.messages[-1]
 
 
 class TestComments:

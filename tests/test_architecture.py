@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ LAYERS = (
     {"views", "attachments", "catalogs", "checks"},
     {"secrets"},
     {"config"},
-    {"consistency"},
+    {"consistency", "merging"},
     {"load", "plan", "json_schema"},
     {"bookkeeping", "lineage"},
     {"changes", "diagram", "script"},
@@ -129,6 +130,12 @@ class TestLayers:
     def test_every_module_has_its_place(self) -> None:
         assert {part_of(module) for module in DUCKALOG} == set().union(*LAYERS)
         assert sum(map(len, LAYERS)) == len(set().union(*LAYERS))
+
+    def test_the_design_has_the_same_rows(self) -> None:
+        text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+        rows = re.findall(r"^\| (`.*?`) \|", text.partition("## How a build runs")[0], re.MULTILINE)
+        told = [set(re.findall(r"`(\w+)`", row)) for row in rows]
+        assert [*told, {"", "__main__"}] == [*LAYERS]
 
     @pytest.mark.parametrize("module", DUCKALOG)
     def test_a_module_imports_only_from_the_rows_above(self, module: str) -> None:

@@ -467,6 +467,23 @@ class TestSources:
         assert far.problem.cause == "no answer within 1 s"
         assert near.passed
 
+    @pytest.mark.servers
+    def test_a_catalog_that_never_answers_does_not_keep_the_others(
+        self, write_config: WriteConfig, silent_server: str
+    ) -> None:
+        views = "views: [{name: near, sql: SELECT 1 AS id}]\n"
+        head = f"version: 1\nduckdb: {{database: c.duckdb}}\n{views}"
+        duckalog.build(write_config(head))
+        path = write_config(f"""\
+{head}iceberg_catalogs:
+- {{name: far, catalog_type: rest, uri: "{silent_server}", warehouse: w, options: {{token: x}}}}
+""")
+        start = time.monotonic()
+        far, near = duckalog.check(path, timeout_s=1).verdicts
+        assert time.monotonic() - start < 8  # HTTP's own limit: closing would wait for it
+        assert far.message == "the database gives no answer within 1 s"
+        assert near.passed
+
 
 @pytest.fixture
 def silent_server() -> Iterator[str]:

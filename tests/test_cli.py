@@ -110,9 +110,26 @@ class TestBuild:
         result = invoke("build", config, flag)
         assert 'CREATE OR REPLACE VIEW "gold"."doubled" AS' in result.stderr
         lines = result.stdout.splitlines()
-        assert re.fullmatch(r"  created +\d+\.\d ms  größe", lines[0])
-        assert re.fullmatch(r"  created +\d+\.\d ms  gold\.doubled", lines[1])
+        assert re.fullmatch(r"   created +\d+\.\d ms  größe", lines[0])
+        assert re.fullmatch(r"   created +\d+\.\d ms  gold\.doubled", lines[1])
         assert lines[2].startswith("Built")
+
+    def test_a_view_that_is_made_again_for_its_source_is_told_as_plan_tells_it(
+        self, write_config: WriteConfig, invoke: Invoke, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "a.csv"
+        file.write_text("i\n1\n")
+        config = write_config(
+            "version: 1\nduckdb: {database: catalog.duckdb}\n"
+            "views:\n  - {name: a, source: csv, uri: a.csv, pin: true}\n"
+            "  - {name: b, sql: SELECT 1 AS i}\n"
+        )
+        invoke("build", config)
+        file.write_text("i\n1\n2\n")
+        assert "Plan: 1 to make again, 1 unchanged\n" in invoke("plan", config).stdout
+        told = invoke("build", config, "--verbose").stdout
+        assert re.search(r"^made again +\d+\.\d ms  a\n unchanged +0\.0 ms  b\n", told)
+        assert "Built catalog.duckdb: 1 made again, 1 unchanged (" in told
 
     def test_without_verbose_nothing_is_logged(self, config: Path, invoke: Invoke) -> None:
         assert invoke("build", config).stderr == ""
@@ -149,6 +166,29 @@ class TestBuild:
         assert "1 failed" in result.stdout
         assert views_in(tmp_path / "catalog.duckdb") == ["doubled", "größe"]
 
+    def test_what_keep_going_left_behind_is_made_or_told_by_the_next_build(
+        self, write_config: WriteConfig, invoke: Invoke, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "o.csv"
+        file.write_text("a,b\n1,2\n")
+        views = "o, source: csv, uri: o.csv}", "p, sql: SELECT b FROM o}", "q, sql: FROM p}"
+        config = write_config(
+            "version: 1\nduckdb: {database: catalog.duckdb}\nviews:\n"
+            + "".join(f"  - {{name: {view}\n" for view in views)
+        )
+        assert invoke("build", config).exit_code == 0
+        file.write_text("a,c,d\n1,2,3\n")
+        told = '"o" has other columns than at the last build: + c BIGINT, + d BIGINT, - b\n'
+        assert f"    {told}" in invoke("build", config).stderr
+        assert "1 replaced, 2 failed" in invoke("build", config, "--keep-going").stdout
+        plan = invoke("plan", config, "--detailed-exitcode")
+        assert plan.exit_code == 2
+        assert "p  the last build left it behind (catalog.yaml:5)" in plan.stdout
+        assert invoke("build", config).exit_code == 1
+        file.write_text("a,b\n1,2\n")
+        assert invoke("build", config).exit_code == 0
+        assert invoke("build", config).stdout.startswith("Built catalog.duckdb: 3 unchanged (")
+
     def test_keep_going_builds_what_needs_no_database_that_is_gone(
         self, write_config: WriteConfig, invoke: Invoke, tmp_path: Path
     ) -> None:
@@ -180,7 +220,7 @@ class TestBuild:
 
     def test_refresh_and_jobs_are_taken(self, config: Path, invoke: Invoke) -> None:
         invoke("build", config)
-        assert "2 unchanged" in invoke("build", config, "--refresh", "--jobs", "2").stdout
+        assert "2 made again" in invoke("build", config, "--refresh", "--jobs", "2").stdout
 
 
 class TestGenerateSql:
@@ -243,6 +283,15 @@ class TestValidate:
         assert 'catalog.yaml:6: views[2] "broken": DuckDB refused the view\n' in result.stderr
 
 
+@pytest.mark.parametrize("view", ["sql: 'SELECT ${X}'", "source: csv, uri: '${X}/a.csv'"])
+def test_a_variable_as_a_shell_writes_it_is_told_with_the_way_it_is_written(
+    view: str, write_config: WriteConfig, invoke: Invoke
+) -> None:
+    config = write_config(f"version: 1\nviews: [{{name: v, {view}}}]\n")
+    told = invoke("validate", config, "--connect").stderr
+    assert told.endswith("    A variable is written ${env:X}.\n")
+
+
 class TestPlan:
     def test_it_tells_what_a_build_would_do_and_writes_nothing(
         self, config: Path, invoke: Invoke, tmp_path: Path
@@ -260,6 +309,54 @@ class TestPlan:
         invoke("build", config)
         assert invoke("plan", config, "--detailed-exitcode").exit_code == 0
 
+    def test_some_views_are_planned_and_built_alone(
+        self, config: Path, write_config: WriteConfig, invoke: Invoke
+    ) -> None:
+        invoke("build", config)
+        write_config(CATALOG.replace("SELECT 1 AS i", "SELECT 1.5 AS i").replace("2 * i", "3 * i"))
+        chosen = ("--select", "größe")
+        assert "Plan: 1 to replace\n" in invoke("plan", config, *chosen).stdout
+        assert "Plan: 1 to replace\n" in invoke("plan", config, *chosen, "--refresh").stdout
+        told = invoke("build", config, *chosen).stdout
+        assert "Left to the next build, since they read what was made: gold.doubled\n" in told
+        assert "1 replaced (" in told
+        assert (
+            "~ gold.doubled"
+            in invoke("plan", config, "--select", "gold.doubled", "--refresh").stdout
+        )
+        write_config(CATALOG.replace("SELECT 1 AS i", "SELECT 1.5 AS i"))
+        document = json.loads(invoke("build", config, *chosen, "--json").stdout)
+        assert document["invalidated"] == []
+        result = invoke("plan", config, "--select", "grösse")
+        assert 'no view is called "grösse"' in result.stderr
+
+    def test_comments_that_changed_are_shown(
+        self, write_config: WriteConfig, invoke: Invoke
+    ) -> None:
+        text = (
+            "version: 1\nduckdb: {database: c.duckdb}\nviews:\n"
+            "  - {name: a, sql: SELECT 1 AS i, description: old, columns: {I: the number}}\n"
+            "  - {name: b, source: csv, uri: b.csv}\n"
+        )
+        config = write_config(text)
+        (config.parent / "b.csv").write_text("i\n1\n")
+        assert invoke("build", config).exit_code == 0
+        text = text.replace("old, columns: {I: the number}", "new").replace(
+            "b.csv", "b.csv, pin: true"
+        )
+        write_config(text)
+        plan = invoke("plan", config)
+        assert plan.stdout == (
+            "~ a  its comments changed (catalog.yaml:4)\n"
+            "    comment: old → new\n"
+            "    comment on i: the number → (none)\n"
+            "~ b  its pin changed (catalog.yaml:5)\n"
+            "Plan: 2 to replace\n"
+        )
+        (changed, pinned) = json.loads(invoke("plan", config, "--json").stdout)["views"]
+        assert len(changed["comments"]) == 2
+        assert pinned["comments"] == []
+
 
 class TestEnvFile:
     def test_its_variables_are_read_and_the_environment_wins(
@@ -269,6 +366,8 @@ class TestEnvFile:
         arguments = ("generate-sql", config, "--env-file", "own.env")
         assert "nobody''s" in invoke("generate-sql", config).stdout
         assert "the file''s" in invoke(*arguments).stdout
+        monkeypatch.setenv("DUCKALOG_ENV_FILE", "own.env")
+        assert "the file''s" in invoke("generate-sql", config).stdout
         monkeypatch.setenv("WHOSE", "the environment's")
         assert "the environment''s" in invoke(*arguments).stdout
 
@@ -333,7 +432,7 @@ class TestJson:
 
     def test_of_a_build(self, config: Path, invoke: Invoke, tmp_path: Path) -> None:
         document = self.document(invoke("build", config, "--json"))
-        keys = ["ok", "database", "seconds", "published", "views", "problems"]
+        keys = ["ok", "database", "seconds", "published", "views", "invalidated", "problems"]
         assert list(document) == keys
         assert document["database"] == str(tmp_path / "catalog.duckdb")
         assert [list(view) for view in document["views"]] == [VIEW_KEYS, VIEW_KEYS]
@@ -366,7 +465,17 @@ class TestJson:
     def test_of_a_plan(self, config: Path, invoke: Invoke) -> None:
         document = self.document(invoke("plan", config, "--json"))
         assert list(document) == ["ok", "is_empty", "problems", "views", "removed", "kept"]
-        keys = ["schema", "name", "action", "reason", "query_before", "query", "drift", "files"]
+        keys = [
+            "schema",
+            "name",
+            "action",
+            "reason",
+            "query_before",
+            "query",
+            "comments",
+            "drift",
+            "files",
+        ]
         assert list(document["views"][0]) == [*keys, "file", "line"]
 
     def test_of_a_plan_with_conflicts(self, config: Path, invoke: Invoke, tmp_path: Path) -> None:
@@ -446,6 +555,20 @@ class TestExitStatus:
         result = invoke(*arguments)
         assert (result.exit_code, result.stdout) == (2, "")
         assert "Error: " in result.stderr
+
+    def test_a_config_that_is_missing_is_named_where_one_lies_here(
+        self, config: Path, invoke: Invoke
+    ) -> None:
+        told = "Error: Missing argument 'CONFIG'. Try: cli build catalog.yaml\n"
+        assert invoke("build").stderr.endswith(told)
+        config.unlink()
+        assert invoke("ls").stderr.endswith(
+            "Missing argument 'CONFIG'. duckalog init writes one.\n"
+        )
+
+    def test_the_nearest_command_is_suggested(self, invoke: Invoke) -> None:
+        assert 'No such command "bild". Did you mean "build"?\n' in invoke("bild").stderr
+        assert invoke("xyz").stderr.endswith('No such command "xyz".\n')
 
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
     def test_130_for_ctrl_c_and_the_catalog_stays(self, config: Path, tmp_path: Path) -> None:
@@ -605,10 +728,8 @@ class TestHelp:
 
     def test_every_command_is_listed(self, invoke: Invoke) -> None:
         shown = invoke("--help").stdout
-        assert all(re.search(rf"^  {name} +[A-Z]", shown, re.MULTILINE) for name in COMMANDS)
-
-    def test_a_command_that_does_not_exist_is_told(self, invoke: Invoke) -> None:
-        assert "No such command 'bild'" in invoke("bild").stderr
+        assert all(re.search(rf"^  {name} +[A-Z].*\.$", shown, re.MULTILINE) for name in COMMANDS)
+        assert "..." not in shown.partition("Commands:")[2]
 
     @pytest.mark.parametrize("name", COMMANDS)
     def test_every_command_is_documented_in_the_readme(self, name: str) -> None:

@@ -98,6 +98,24 @@ def test_a_profile_has_what_the_config_states(write_config: WriteConfig, tmp_pat
     }
 
 
+def test_a_profile_reads_numbers_and_choices_from_the_environment_too(
+    write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PG_PORT", "54329")
+    monkeypatch.setenv("PG_SSLMODE", "verify-full")
+    config = write_config(
+        "version: 1\nduckdb: {database: shop.duckdb}\nattachments:\n  postgres:\n"
+        "    - alias: dw\n      host: h\n      port: ${env:PG_PORT:5432}\n      database: d\n"
+        "      user: u\n      sslmode: ${env:PG_SSLMODE}\n"
+        "views: [{name: v, source: postgres, database: dw, table: t}]\n"
+    )
+    output = yaml.safe_load(recipe(config, "dbt"))["duckalog"]["outputs"]["dev"]
+    assert output["secrets"][0]["port"] == "{{ env_var('PG_PORT') }}"
+    assert (
+        output["attach"][0]["path"] == "connect_timeout='10' sslmode='{{ env_var('PG_SSLMODE') }}'"
+    )
+
+
 def test_a_catalog_in_memory_has_no_profile(write_config: WriteConfig) -> None:
     config = write_config("version: 1\nviews: [{name: v, sql: SELECT 1}]\n")
     arguments = ["connect", str(config), "--as", "dbt"]

@@ -250,6 +250,20 @@ class TestCommand:
         assert "main.odd: lineage unknown: it reads files by itself" in result.stderr
         assert result.stdout == duckalog.generate_graph(built, format="dot", columns=True)
 
+    def test_it_draws_what_a_view_comes_from_and_what_is_made_of_it(
+        self, built: Path, run_cli: RunCli
+    ) -> None:
+        whole = mermaid_labels(run_cli("graph", built, "--columns").stdout)
+        name = duckalog.load_plan(built).views[-1].name.removeprefix("main.")
+        part = run_cli("graph", built, "--columns", "--select", name).stdout
+        assert name in mermaid_labels(part)
+        assert set(mermaid_labels(part)) <= set(whole)
+        relations = json.loads(run_cli("graph", built, "--format", "json", "--select", name).stdout)
+        assert {one["id"] for one in relations["relations"]} < {
+            one["id"]
+            for one in json.loads(run_cli("graph", built, "--format", "json").stdout)["relations"]
+        }
+
     def test_it_writes_to_a_file(self, built: Path, run_cli: RunCli) -> None:
         result = run_cli("graph", built, "-f", "json", "--output", "graph.json")
         assert result.stdout == ""

@@ -34,6 +34,21 @@ def refusal_of(text: str, file: str = YAML) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("views:\n\t- name: a", "Indent with spaces: YAML takes no tabs."),
+        ("uri: *.parquet", "stands in quotes"),
+        ("sql: @x", "stands in quotes"),
+        ("description: note: two", "stands in quotes"),
+    ],
+)
+def test_what_people_write_most_that_is_no_yaml_is_told_with_the_way_out(
+    text: str, remedy: str
+) -> None:
+    assert remedy in refusal_of(text)
+
+
 def problems_of(text: str, file: str = YAML) -> list[str]:
     return [str(problem) for problem in parse_document(text, file).problems]
 
@@ -283,6 +298,7 @@ class TestText:
     def test_control_characters_in_yaml_are_refused_with_their_line(self, text: str) -> None:
         message = refusal_of(f"x: 1\n{text}\n")
         assert ":2: this is not YAML" in message
+        assert "stands in quotes" not in message
 
     def test_half_a_surrogate_in_yaml_is_refused(self) -> None:
         assert ":1: this is not YAML" in refusal_of('a: "\\ud800"')

@@ -259,6 +259,15 @@ class TestFieldsThatAreNotText:
         port: object = config.attachments.postgres[0].port
         assert port == "${env:P}"
 
+    def test_without_an_environment_a_credential_in_clear_is_not_shown(
+        self, write_config: WriteConfig
+    ) -> None:
+        stated = '{type: s3, key_id: "${env:K}", secret: hunter2}'
+        path = write_config(f"version: 1\nduckdb: {{secrets: [{stated}]}}\n")
+        shown = repr(load_config(path, fill_environment=False).duckdb.secrets)
+        assert "hunter2" not in shown
+        assert "${env:K}" in shown
+
 
 SQL_TEXTS = [
     ("duckdb", "pragmas", 0),

@@ -45,7 +45,7 @@ class TestFromNothing:
 
     def test_what_it_comments_out_is_valid_too(self, tmp_path: Path) -> None:
         text = duckalog.init_config(config_path=tmp_path / "catalog.yaml").text
-        lines = [line.replace("# ", "", 1) for line in text.splitlines()[4:]]
+        lines = [line.replace("# ", "", 1) for line in text[text.index("version") :].splitlines()]
         sql_only = [line for line in lines if not line.strip().startswith(("SQL", "Files", "A t"))]
         sql_only.remove("Databases that views read, attached read-only to every session.")
         (tmp_path / "all.yaml").write_text("\n".join(sql_only))
@@ -64,10 +64,10 @@ class TestFromNothing:
     def test_editors_find_the_schema_that_lies_beside_it(
         self, invoke: Invoke, tmp_path: Path
     ) -> None:
-        assert "yaml-language-server" not in invoke("--output", "-").stdout
-        (tmp_path / "duckalog.schema.json").write_text("{}")
+        assert not invoke("--output", "-").stdout.startswith("# yaml-language-server")
+        (tmp_path / "catalog.schema.json").write_text("{}")
         first = invoke("--output", "-").stdout.splitlines()[0]
-        assert first == "# yaml-language-server: $schema=duckalog.schema.json"
+        assert first == "# yaml-language-server: $schema=catalog.schema.json"
 
 
 class TestOutput:
@@ -231,6 +231,18 @@ class TestGivenAttachments:
         assert (given.database, given.user, given.sslmode) == ("sales", "me", "require")
         assert given.password
         assert given.password.reveal() == "x"
+
+    def test_parameters_that_a_config_cannot_have_are_counted(self, tmp_path: Path) -> None:
+        change(tmp_path / "old.duckdb", "CREATE VIEW v AS SELECT 1 AS i")
+        dsn = "host=h dbname=d application_name=etl sslpassword=s3cret s3cret=pool"
+        start = duckalog.init_config(
+            tmp_path / "old.duckdb", tmp_path / "catalog.yaml", attach=[f"dw={dsn}"]
+        )
+        assert "application_name: etl" in start.text
+        assert [str(note) for note in start.notes] == [
+            'changed: attachment "dw": 2 parameters of its DSN have no place in a config'
+        ]
+        assert "s3cret" not in start.text + repr(start)
 
     @pytest.mark.parametrize(
         "given", ["legacy", "=x.duckdb", "a=", "a=missing.duckdb", "a=s3://me:pw@bucket/x.duckdb"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from duckalog.init.datasets import grouped
 from tests import tables
 from tests.catalogs import change
 from tests.servers.s3 import S3
+
+LETTERS = string.ascii_lowercase[:20]
 
 ONE = "SELECT 1 AS id, 'x' AS name"
 IDS = "0a1b2c3d-1111-2222-3333-444455556666", "ffffffff-1111-2222-3333-444455556666"
@@ -76,6 +80,9 @@ class TestGrouping:
             (["i/metadata/v1.metadata.json", "i/metadata/version-hint.text"], [("i",)]),
             (["_SUCCESS", ".hidden.parquet", "_temporary/0/a.parquet", "read.me", "x.crc"], []),
             (["odd[1].csv", "odd*.csv"], [("odd[*].csv",), ("odd[[]1].csv",)]),
+            (["o/part-00000.parquet", "o/_SUCCESS"], [("o/part-*.parquet",)]),
+            ([f"o/{IDS[0]}.snappy.parquet", "o/read.me"], [("o/*.parquet",)]),
+            (["o/000000_0.csv", "o/other.csv"], [("o/000000_0.csv",), ("o/other.csv",)]),
             (["a.csv.gz", "b.jsonl.zst"], [("a.csv.gz",), ("b.jsonl.zst",)]),
         ],
     )  # fmt: skip
@@ -85,6 +92,11 @@ class TestGrouping:
     def test_many_files_stay_in_their_folders(self) -> None:
         files = [f"d{n % 500}/k={n % 7}/part-{n}.parquet" for n in range(20_000)]
         assert len(grouped(files).datasets) == 500
+
+    def test_a_folder_may_have_many_small_datasets(self) -> None:
+        words = [f"{first}{second}{third}" for first, second, third in product(LETTERS, repeat=3)]
+        found = grouped(f"all/{word}_{day}.csv" for word in words for day in (1, 2))
+        assert {one.patterns for one in found.datasets} == {(f"all/{one}_*.csv",) for one in words}
 
 
 class TestFolder:
@@ -165,6 +177,43 @@ class TestFolder:
         config, start = started(tmp_path / "lake", tmp_path)
         assert counts_of(config) == {"countries": 1, "t": 1}
         assert [note.kind for note in start.notes] == ["left out"]
+
+    def test_a_folders_only_file_is_called_like_it_and_read_with_those_to_come(
+        self, tmp_path: Path
+    ) -> None:
+        write(tmp_path, "lake/orders/part-00000.parquet")
+        config, _ = started(tmp_path / "lake", tmp_path)
+        write(tmp_path, "lake/orders/part-00001.parquet")
+        assert counts_of(config) == {"orders": 2}
+
+    def test_one_file_has_one_view(self, tmp_path: Path) -> None:
+        write(tmp_path, "lake/orders.csv")
+        write(tmp_path, "lake/other.csv")
+        config, start = started(tmp_path / "lake" / "orders.csv", tmp_path)
+        assert "uri: lake/orders.csv" in start.text
+        assert counts_of(config) == {"orders": 1}
+
+    def test_one_file_that_cannot_be_read_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / "bad.parquet").write_text("nothing")
+        with pytest.raises(
+            duckalog.EngineError, match=r'"bad.parquet" cannot be read\n.*too small'
+        ):
+            duckalog.init_config(tmp_path / "bad.parquet")
+
+    def test_views_of_a_database_that_do_not_bind_are_left_out(self, tmp_path: Path) -> None:
+        (tmp_path / "lake").mkdir()
+        change(
+            tmp_path / "lake" / "shop.duckdb",
+            "CREATE TABLE t AS SELECT 1 AS i",
+            "CREATE VIEW of_t AS FROM t",
+            "ATTACH ':memory:' AS crm",
+            "CREATE TABLE crm.customers AS SELECT 1 AS i",
+            "CREATE VIEW customers AS FROM crm.customers",
+        )
+        config, start = started(tmp_path / "lake", tmp_path)
+        assert counts_of(config) == {"t": 1, "of_t": 1}
+        (note,) = start.notes
+        assert (note.kind, note.subject) == ("left out", '"customers" of database "shop"')
 
     def test_a_folder_without_data_is_told(self, tmp_path: Path) -> None:
         with pytest.raises(duckalog.EngineError, match="there is no data here"):

@@ -13,6 +13,7 @@ import pytest
 
 import duckalog
 from duckalog.cli.group import cli
+from duckalog.engine.inventory import words_of
 from tests.catalogs import change
 from tests.conftest import WriteConfig
 
@@ -69,6 +70,19 @@ def test_the_views_are_told_though_their_sources_are_gone(
     assert "  reads     ref.main.countries\n" in described.stdout
 
 
+def test_what_a_prompt_completes_is_read_of_the_file_though_its_sources_are_gone(
+    config: Path, tmp_path: Path
+) -> None:
+    plan = duckalog.load_plan(config)
+    names = {"orders", "main.orders", "countries", "geo.countries"}
+    assert words_of(plan, 10.0) == names
+    duckalog.build(config)
+    change(tmp_path / "shop.duckdb", "CREATE TABLE notes (body VARCHAR)")
+    (tmp_path / "ref.duckdb").unlink()
+    of_the_file = {"id", "name", "code", "notes", "main.notes", "body"}
+    assert words_of(plan, 10.0) == names | of_the_file
+
+
 def test_a_view_is_described_with_all_that_is_known(config: Path, invoke: Invoke) -> None:
     duckalog.build(config)
     result = invoke("describe", "orders")
@@ -84,7 +98,9 @@ def test_a_view_is_described_with_all_that_is_known(config: Path, invoke: Invoke
     ]
     assert lines[7].startswith("built at 20")
     assert lines[8] == f"built by duckalog {duckalog.__version__}"
-    assert lines[-3:] == ["column type comment", "id BIGINT The order's id", "name VARCHAR"]
+    assert lines[10:13] == ["column type comment", "id BIGINT The order's id", "name VARCHAR"]
+    assert lines[14] == "query"
+    assert "AS name" in lines[15]
 
 
 def test_json_has_it_all(config: Path, invoke: Invoke) -> None:
@@ -143,7 +159,7 @@ def test_what_is_not_built_is_told_with_status_1(invoke: Invoke) -> None:
     result = invoke("ls")
     assert result.exit_code == 1
     assert "not built" in result.stdout
-    assert result.stderr == "shop.duckdb: not all is built yet. Run: duckalog build\n"
+    assert result.stderr == "shop.duckdb: not all is built yet. Run: duckalog build catalog.yaml\n"
     result = invoke("describe", "orders")
     assert (result.exit_code, "not built" in result.stdout) == (1, True)
     assert json.loads(invoke("describe", "orders", "--json").stdout)["columns"] is None
@@ -181,12 +197,62 @@ def test_a_name_is_found_in_its_schema_and_whatever_its_case(config: Path, invok
         assert invoke("describe", name).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ls"],
+        ["describe", "orders"],
+        ["graph"],
+        *(["connect", "--as", kind] for kind in ("sqlalchemy", "dbt")),
+    ],
+)
+def test_who_only_looks_needs_no_credentials(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = '{type: s3, key_id: "${env:KEY}", secret: "${env:SECRET}", use_ssl: "${env:SSL}"}'
+    config = tmp_path / "catalog.yaml"
+    config.write_text(
+        f"version: 1\nduckdb: {{database: '${{env:PLACE:here}}.duckdb', secrets: [{secret}]}}\n"
+        "views:\n  - {name: orders, sql: \"SELECT 1 AS id, '${env:REGION}' AS region\"}\n"
+        '  - {name: some, sql: "SELECT * FROM range(9) LIMIT ${env:COUNT}"}\n'
+        '  - {name: files, source: csv, uri: "${env:FOLDER}/*.csv", pin: "${env:PIN}"}\n'
+    )
+    for name, value in {
+        "KEY": "k" * 9,
+        "SECRET": "s" * 9,
+        "SSL": "true",
+        "REGION": "eu",
+        "COUNT": "3",
+        "FOLDER": str(tmp_path),
+        "PIN": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "a.csv").write_text("i\n1\n")
+    duckalog.build(config)
+    for name in ("KEY", "SECRET", "SSL", "REGION", "COUNT", "FOLDER", "PIN"):
+        monkeypatch.delenv(name)
+    command, *rest = arguments
+    result = click.testing.CliRunner().invoke(cli, [command, str(config), *rest])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "changed since" not in result.stdout
+    if "dbt" in arguments:
+        assert "use_ssl: '{{ env_var(''SSL'') }}'" in result.stdout
+
+
+def test_the_place_of_the_catalog_is_needed_to_look_into_it(tmp_path: Path) -> None:
+    config = tmp_path / "catalog.yaml"
+    config.write_text("version: 1\nduckdb: {database: '${env:UNSET}.duckdb'}\nviews: []\n")
+    result = click.testing.CliRunner().invoke(cli, ["ls", str(config)])
+    assert "duckdb.database: environment variable UNSET is not set" in result.stderr
+
+
 def test_an_unknown_name_is_told_with_the_nearest(config: Path, invoke: Invoke) -> None:
     duckalog.build(config)
     result = invoke("describe", "order")
     assert result.exit_code == 1
     assert result.stderr == (
-        'no view is called "order"\n    Did you mean "orders"? To see them: duckalog ls\n'
+        'catalog.yaml: no view is called "order"\n'
+        '    Did you mean "orders"? To see them: duckalog ls catalog.yaml\n'
     )
     assert invoke("describe", 'a"b').exit_code == 2
 

@@ -254,6 +254,16 @@ class TestLogs:
         lines = [json.loads(line) for line in result.stderr.splitlines()]
         assert (result.returncode, [line["level"] for line in lines]) == (1, ["error", "error"])
         assert lines[1]["message"].startswith("catalog.yaml:2: views[1]: a view needs")
+        assert lines[1]["problem"]["line"] == 2
+        assert lines[1]["problem"]["path"] == ["views", 1]
+
+    def test_a_format_alone_tells_what_was_done(
+        self, write_config: WriteConfig, run_cli: RunCli
+    ) -> None:
+        config = write_config("version: 1\nduckdb: {database: c.duckdb}\nviews: []")
+        (line,) = run_cli("build", config, "--log-format", "json").stderr.splitlines()
+        assert json.loads(line)["level"] == "info"
+        assert "c.duckdb: 0 views in 0." in json.loads(line)["message"]
 
     @pytest.mark.parametrize("level", ["debug", "info", "error"])
     def test_a_level_is_where_it_starts(self, level: str, secretive: Path, run_cli: RunCli) -> None:

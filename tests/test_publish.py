@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -41,6 +44,12 @@ def catalog(config: Path) -> Path:
     return config.with_name("catalog.duckdb")
 
 
+def changed(config: Path) -> Path:
+    """Return the config after its view was changed."""
+    config.write_text(config.read_text().replace("SELECT 1", "SELECT 2"))
+    return config
+
+
 def refusal(config: Path, db_path: Path | None = None, publish: Publish = "auto") -> str:
     """Return what a build says that fails at its file."""
     with pytest.raises(duckalog.EngineError) as caught:
@@ -48,6 +57,16 @@ def refusal(config: Path, db_path: Path | None = None, publish: Publish = "auto"
     (problem,) = caught.value.problems
     assert problem.origin.file == str(db_path or config.with_name("catalog.duckdb"))
     return f"{problem.message}\n{problem.remedy}"
+
+
+def foreseen(config: Path, db_path: Path) -> str:
+    """Return what a build says that fails at its place, which `diff` says beside the rest."""
+    told = refusal(config, db_path)
+    found = duckalog.diff(config, db_path)
+    (problem,) = found.failures
+    assert f"{problem.message}\n{problem.remedy}" == told
+    assert [change.action for change in found.changes] == ["created"]
+    return told
 
 
 class TestNewFile:
@@ -113,7 +132,7 @@ class TestNewFile:
     ) -> None:
         log = tmp_path / "catalog.duckdb.wal"
         log.write_bytes(b"of another catalog")
-        assert f"Move it away: {log}" in refusal(config)
+        assert f"Move it away: {log}" in foreseen(config, tmp_path / "catalog.duckdb")
         assert not (tmp_path / "catalog.duckdb").exists()
 
 
@@ -121,14 +140,21 @@ class TestPlace:
     def test_a_missing_folder_is_told_with_the_command_that_makes_it(
         self, config: Path, tmp_path: Path
     ) -> None:
-        told = refusal(config, tmp_path / "no" / "where" / "catalog.duckdb")
+        told = foreseen(config, tmp_path / "no" / "where" / "catalog.duckdb")
         assert told.startswith("the folder of the catalog does not exist")
         assert f"mkdir -p {tmp_path / 'no' / 'where'}" in told
         assert not (tmp_path / "no").exists()
 
     def test_a_folder_cannot_be_the_catalog(self, config: Path, tmp_path: Path) -> None:
         (tmp_path / "folder.duckdb").mkdir()
-        assert "the catalog's path is a folder" in refusal(config, tmp_path / "folder.duckdb")
+        assert "the catalog's path is a folder" in foreseen(config, tmp_path / "folder.duckdb")
+
+    def test_a_device_or_a_pipe_cannot_be_the_catalog(self, config: Path, tmp_path: Path) -> None:
+        pipe = tmp_path / "pipe.duckdb"
+        os.mkfifo(pipe)
+        assert "the catalog's path is a device or a pipe" in foreseen(config, pipe)
+        with pytest.raises(duckalog.EngineError, match="a device or a pipe"):
+            duckalog.connect(config, db_path=pipe)
 
     @pytest.mark.parametrize("kind", ["text", "sqlite", "parquet", "csv", "short", "empty"])
     def test_a_file_that_is_no_duckdb_database_is_told_and_left_alone(
@@ -146,9 +172,13 @@ class TestPlace:
         content = file.read_bytes()
         for publish in get_args(Publish):
             assert refusal(config, file, publish).startswith("this file is not a DuckDB database")
-        for read_only in (True, False):
+        for look in (
+            partial(duckalog.connect, config, True),
+            partial(duckalog.connect, config, False),
+            partial(duckalog.diff, config),
+        ):
             with pytest.raises(duckalog.EngineError, match="this file is not a DuckDB database"):
-                duckalog.connect(config, read_only, db_path=file)
+                look(db_path=file)
         assert file.read_bytes() == content
         assert sorted(tmp_path.iterdir()) == [file, config]
 
@@ -177,6 +207,24 @@ class TestPlace:
         catalog.write_bytes(whole[:5000])
         assert "DuckDB cannot open the catalog" in refusal(config)
         assert catalog.read_bytes() == whole[:5000]
+        with pytest.raises(duckalog.EngineError, match="DuckDB cannot open the catalog"):
+            duckalog.diff(config)
+
+    def test_a_catalog_that_a_newer_duckdb_made_is_told(self, config: Path, catalog: Path) -> None:
+        header = bytearray(catalog.read_bytes())
+        struct.pack_into("<Q", header, 12, 9999)
+        catalog.write_bytes(header)
+        with pytest.raises(duckdb.Error) as caught:
+            duckdb.connect(str(catalog))
+        (checksum,) = re.findall(r"computed checksum (\d+)", str(caught.value))
+        struct.pack_into("<Q", header, 0, int(checksum))
+        catalog.write_bytes(header)
+        told = refusal(config)
+        assert told.splitlines()[0] == "a newer DuckDB made this catalog"
+        with pytest.raises(duckalog.EngineError) as foreseen:
+            duckalog.diff(config)
+        (problem,) = foreseen.value.problems
+        assert f"{problem.message}\n{problem.remedy}" == told
 
     def test_memory_is_no_place_for_a_build(self, config: Path, tmp_path: Path) -> None:
         with pytest.raises(duckalog.ConfigError, match="would be gone when the build ends"):
@@ -186,7 +234,7 @@ class TestPlace:
     def test_a_name_that_the_file_system_refuses_is_told(
         self, config: Path, tmp_path: Path
     ) -> None:
-        assert "File name too long" in refusal(config, tmp_path / ("x" * 300))
+        assert "File name too long" in foreseen(config, tmp_path / ("x" * 300))
 
     def test_a_path_that_is_not_text_is_told(
         self, config: Path, run_cli: RunCli, tmp_path: Path
@@ -235,7 +283,15 @@ views: [{name: w, sql: FROM real.main.v}, {name: v, sql: SELECT 1 AS x}]
     def test_links_in_a_circle_are_told(self, config: Path, tmp_path: Path) -> None:
         circle = tmp_path / "circle.duckdb"
         circle.symlink_to(circle)
-        assert "the symbolic links go round in a circle" in refusal(config, circle)
+        assert "the symbolic links go round in a circle" in foreseen(config, circle)
+
+    def test_a_plan_that_a_build_would_refuse_ends_with_1(
+        self, config: Path, run_cli: RunCli, tmp_path: Path
+    ) -> None:
+        result = run_cli("plan", config, "--db-path", tmp_path / "no" / "catalog.duckdb")
+        assert result.returncode == 1
+        assert "+ v  it is new" in result.stdout
+        assert result.stderr.startswith("no/catalog.duckdb: the folder of the catalog does not")
 
 
 # Root may write anywhere, so rights are given up once everything is imported.
@@ -243,9 +299,13 @@ _AS_NOBODY = """
 import os, sys, duckalog
 config, catalog = sys.argv[1:]
 duckalog.connect(config, db_path=":memory:").close()
+duckalog.diff(config, ":memory:")
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
+for problem in duckalog.diff(config, catalog).failures:
+    print(problem)
+print("--")
 try:
     duckalog.build(config, catalog)
 except duckalog.EngineError as error:
@@ -264,7 +324,7 @@ def open_folder() -> Iterator[Path]:
 
 
 def told_without_rights(config: Path, catalog: Path) -> str:
-    """Return what a build says to a user who may not write where the catalog is."""
+    """Return what a build says to a user who may not write where it is, and a plan foresees."""
     result = subprocess.run(
         [sys.executable, "-c", _AS_NOBODY, str(config), str(catalog)],
         capture_output=True,
@@ -274,7 +334,10 @@ def told_without_rights(config: Path, catalog: Path) -> str:
         check=False,
     )
     assert result.stderr == ""
-    return result.stdout
+    foreseen, _, told = result.stdout.partition("--\n")
+    assert told.startswith(foreseen)
+    assert bool(foreseen) == bool(told)
+    return told
 
 
 class TestRights:
@@ -295,7 +358,8 @@ class TestRights:
         duckalog.build(config, catalog)
         catalog.chmod(0o444)
         before = catalog.read_bytes()
-        assert "the catalog cannot be written" in told_without_rights(config, catalog)
+        assert told_without_rights(config, catalog) == ""  # nothing is to be written
+        assert "the catalog cannot be written" in told_without_rights(changed(config), catalog)
         assert catalog.read_bytes() == before
 
     def test_a_catalog_in_a_folder_that_cannot_be_written_stays_as_it_was(
@@ -310,8 +374,11 @@ class TestRights:
         catalog.chmod(0o666)
         open_folder.chmod(0o555)
         told = told_without_rights(config, catalog)
-        assert told.startswith("catalog.duckdb: ")
-        assert "Permission denied" in told
+        assert told.splitlines() == [
+            "catalog.duckdb: the catalog cannot be written: DuckDB needs to keep a log beside it",
+            f"    Check the permissions of its folder: {open_folder}",
+            "    The catalog was left as it was.",
+        ]
         assert content_of(catalog) == before
 
 
@@ -320,6 +387,7 @@ class TestLock:
         self, config: Path, catalog: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO, "duckalog")
+        changed(config)
         with held_open(catalog) as reader:
             waits = threading.Event()
 
@@ -344,13 +412,25 @@ class TestLock:
             finally:
                 thread.join()
                 logging.getLogger("duckalog").removeHandler(watch)
-        assert report.count("unchanged") == 1
+        assert report.count("replaced") == 1
         assert waits.is_set()
+
+    def test_no_reader_is_waited_for_where_nothing_is_to_be_done(
+        self, config: Path, catalog: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, "duckalog")
+        before = catalog.stat().st_mtime_ns
+        with held_open(catalog), held_open(catalog):
+            report = duckalog.build(config, publish="in-place", lock_timeout_s=60)
+        assert (report.published, report.count("unchanged")) == ("none", 1)
+        assert "waiting" not in caplog.text
+        assert catalog.stat().st_mtime_ns == before
 
     @pytest.mark.parametrize("by", ["reader", "writer"])
     def test_a_build_that_waited_long_enough_names_the_process(
         self, by: str, config: Path, catalog: Path
     ) -> None:
+        changed(config)
         with held_open(catalog, by) as holder:
             told = refusal(config, publish="in-place")
         assert told.splitlines()[0] == "another process has the catalog open"
@@ -361,6 +441,7 @@ class TestLock:
     def test_the_command_line_sets_how_long(
         self, config: Path, catalog: Path, run_cli: RunCli
     ) -> None:
+        changed(config)
         with held_open(catalog):
             result = run_cli("build", config, "--publish", "in-place", "--lock-timeout", "0.1")
         assert result.returncode == 1

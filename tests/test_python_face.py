@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -174,6 +175,13 @@ class TestReport:
         report = duckalog.build(config)
         assert report.count("removed") == 2
         assert {view.columns for view in report.views} == {()}
+
+    def test_it_is_printed_in_a_few_words(self, config: Path) -> None:
+        lines = str(duckalog.diff(config)).splitlines()
+        assert all(re.fullmatch(r"\+ [\w.]+  it is new", line) for line in lines)
+        report = duckalog.build(config)
+        assert re.search(rf"\.duckdb: {len(lines)} created \(\d\.\d s\)$", str(report))
+        assert str(duckalog.diff(config)) == "a build would leave the catalog as it is"
 
     def test_it_can_be_pickled(self, config: Path) -> None:
         report = duckalog.build(config)

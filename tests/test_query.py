@@ -126,6 +126,7 @@ class TestSql:
     def test_the_catalog_is_read_only_unless_write(self, ask: Ask) -> None:
         result = ask("CREATE TABLE mine AS SELECT 1 AS i")
         assert (result.exit_code, "read-only" in result.stderr) == (1, True)
+        assert "query --write opens it for writing" in result.stderr
         assert ask("CREATE TABLE mine AS SELECT 1 AS i", "--write").exit_code == 0
         assert ask("FROM mine", "--format", "csv").stdout == "i\n1\n"
 
@@ -167,7 +168,9 @@ class TestValues:
     def test_one_that_is_missing_is_told(self, ask: Ask) -> None:
         result = ask("SELECT $low, $high", "-p", "low=1")
         assert result.exit_code == 1
-        assert "parameters: high" in result.stderr
+        assert "parameters: high\n    Give a value: --param high=…\n" in result.stderr
+        result = ask("SELECT ?, ?")
+        assert "Give a value: --param 1=… --param 2=…\n" in result.stderr
 
 
 class TestErrors:
@@ -209,6 +212,17 @@ class TestErrors:
         result = ask(*arguments)
         assert (result.exit_code, result.stdout) == (2, "")
 
+    def test_a_file_of_a_pinned_view_that_is_gone_is_told_with_what_to_do(
+        self, tmp_path: Path, write_config: WriteConfig
+    ) -> None:
+        (tmp_path / "a.csv").write_text("i\n1\n")
+        view = "{name: a, source: csv, uri: '*.csv', pin: true}"
+        config = write_config(f"version: 1\nduckdb: {{database: c.duckdb}}\nviews: [{view}]\n")
+        duckalog.build(config)
+        (tmp_path / "a.csv").unlink()
+        result = click.testing.CliRunner().invoke(cli, ["query", str(config), "FROM a"])
+        assert "A file of a pinned view may be gone since the build" in result.stderr
+
     def test_a_file_that_cannot_be_read_is_told(self, ask: Ask, tmp_path: Path) -> None:
         assert ask("-f", "no.sql").stderr == "no.sql: cannot be read: No such file or directory\n"
         (tmp_path / "odd.sql").write_bytes(b"SELECT '\xff'")
@@ -230,6 +244,16 @@ class TestFormats:
         assert json.loads(ask(self.SQL, "--format", "json").stdout) == rows
         lines = ask(self.SQL, "--format", "jsonl").stdout.splitlines()
         assert [json.loads(line) for line in lines] == rows
+
+    def test_columns_of_one_name_are_told_apart(self, ask: Ask) -> None:
+        sql = "SELECT a.id, b.id FROM orders a JOIN orders b USING (n) UNION ALL SELECT 1, 2"
+        assert json.loads(ask(sql, "--format", "json").stdout) == [{"id": 1, "id_1": 2}]
+        result = ask("SELECT nope, 1 AS a", "--format", "jsonl")
+        assert "LINE 1: SELECT nope, 1 AS a" in result.stderr
+
+    def test_a_query_plan_is_shown_as_it_is_drawn(self, ask: Ask) -> None:
+        lines = ask("EXPLAIN FROM range($n::BIGINT)", "--param", "n=3").stdout.splitlines()
+        assert lines[0] == "┌───────────────────────────┐"
 
     def test_an_answer_without_rows_is_valid_too(self, ask: Ask) -> None:
         sql = "FROM orders WHERE false"

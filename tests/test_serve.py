@@ -35,6 +35,10 @@ for extension in extensions:
 connection.execute("CREATE SECRET (TYPE quack, TOKEN '" + token + "')")
 connection.execute("ATTACH '" + address + "' AS shop (DISABLE_SSL true)")
 print(connection.execute("FROM shop.customers ORDER BY ALL").fetchall())
+listing = "FROM quack_query_by_name('shop', 'SHOW ALL TABLES');"
+print("listed" if ("shop", "main", "customers") in [
+    row[:3] for row in connection.execute(listing).fetchall()
+] else "not listed")
 try:
     connection.execute("CREATE TABLE shop.mine (i INTEGER)")
 except duckdb.Error as error:
@@ -104,17 +108,33 @@ def test_a_reader_needs_a_token_only_and_cannot_write(number: signal.Signals, co
     with serving(config, port) as process:
         said = read_until(process, "Ctrl-C")
         assert "experimental" in said
+        assert "  FROM quack_query_by_name('shop', 'SHOW ALL TABLES');  -- what there is\n" in said
         found = re.search(r"TOKEN '([^']+)'", said)
         assert found
         address = f"quack:localhost:{port}"
         result = read(address, found[1])
-        assert result.stdout == "[(1, 'de')]\nrefused\n", result.stderr
+        assert result.stdout == "[(1, 'de')]\nlisted\nrefused\n", result.stderr
         refused = read(address, "another-token-of-nobody")
         assert refused.returncode != 0
         process.send_signal(number)
         assert process.wait(20) == 0
         assert process.stdout
         assert process.stdout.read() == "Ended.\n"
+
+
+@pytest.mark.servers
+def test_a_rebuild_is_told_or_ends_it(config: Path) -> None:
+    with (
+        serving(config, free_port()) as told,
+        serving(config, free_port(), "--until-rebuilt") as ended,
+    ):
+        for process in (told, ended):
+            read_until(process, "Ctrl-C")
+        config.write_text(CATALOG + "  - {name: more, sql: SELECT 1 AS i}\n")
+        assert duckalog.build(config).published == "swap"
+        assert ended.wait(20) == 0
+        assert told.stderr
+        assert "shop.duckdb was rebuilt: readers have" in told.stderr.readline()
 
 
 @pytest.mark.servers

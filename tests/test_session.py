@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 import duckalog
-from duckalog.engine.execution import refused
+from duckalog.engine.execution import refused, within
 from duckalog.engine.session import apply_session
 from tests import tables
 from tests.catalogs import held_open
@@ -443,3 +443,11 @@ attachments: {{postgres: [{{alias: dw, host: 127.0.0.1, port: {port}, database: 
             apply_session(connection, duckalog.load_plan(config), probe_limit_s=0.5)
         assert time.monotonic() - start < 10
     assert caught.value.problems[0].name == "dw"
+
+
+def test_a_call_that_is_interrupted_in_time_is_told_as_one_without_an_answer() -> None:
+    endless = "SELECT count(*) FROM range(1_000_000_000_000) AS t(i) WHERE hash(i) = 0"
+    with duckdb.connect() as connection:
+        with pytest.raises(TimeoutError, match=r"^no answer within 0\.1 s$"):
+            within(0.1, connection, lambda: connection.execute(endless).fetchall())
+        assert connection.execute("SELECT 1").fetchall() == [(1,)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,52 @@ views:
         with pytest.raises(duckalog.EngineError, match="not_there"):
             build(readers + "  - {name: bad, sql: SELECT not_there FROM orders}")
         assert len(s3.requests) == before + alone
+
+    def test_raw_sql_over_several_files_asks_nothing_while_its_view_is_made(
+        self, s3: S3, tmp_path: Path, write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tables.write_parquet(tmp_path / "orders.parquet")
+        tables.write_parquet(tmp_path / "labels.parquet", "SELECT 2 AS id, 'new' AS label")
+        s3.make_bucket("several")
+        for key in ("orders/a.parquet", "orders/b.parquet", "one.parquet"):
+            s3.put("several", key, tmp_path / "orders.parquet")
+        s3.put("several", "labels/a.parquet", tmp_path / "labels.parquet")
+        (tmp_path / "labels.csv").write_text("id,text\n2,two\n")
+        s3.put("several", "labels.csv", tmp_path / "labels.csv")
+        orders, labels = "s3://several/orders/*.parquet", "s3://several/labels/*.parquet"
+        queries = {
+            "joined": f"SELECT name, label FROM read_parquet('{orders}') o JOIN read_parquet("
+            f"['{labels}'], union_by_name = true) l USING (id)",
+            "same": f"FROM read_parquet('{orders}') UNION ALL FROM read_parquet('{orders}')",
+            "by_name": f"SELECT id, label FROM '{orders}' JOIN '{labels}' USING (id)",
+            "mixed": f"SELECT * FROM '{orders}' NATURAL JOIN read_csv('s3://several/labels.csv')"
+            f" SEMI JOIN read_parquet('{labels}') USING (id), range(2) r(n)",
+        }
+        views = "".join(f'  - {{name: {name}, sql: "{sql}"}}\n' for name, sql in queries.items())
+        config = write_config(f"version: 1\nduckdb:\n{s3_secret(s3)}views:\n{views}")
+        monkeypatch.setenv("KEY_ID", s3.key_id)
+        monkeypatch.setenv("SECRET_KEY", s3.secret)
+        asked: list[int] = []
+
+        def progress(stage: str, *_: int) -> None:
+            if stage == "apply":
+                asked.append(len(s3.requests))
+
+        duckalog.build(config, tmp_path / "catalog.duckdb", progress=progress)
+        assert asked[0] == len(s3.requests)
+        with duckalog.connect(config, db_path=tmp_path / "catalog.duckdb") as connection:
+            stored = connection.execute(
+                "SELECT table_name, list(column_name ORDER BY column_index), list(data_type"
+                " ORDER BY column_index) FROM duckdb_columns() GROUP BY ALL"
+            ).fetchall()
+            kinds = {name: (names, types) for name, names, types in stored}
+            for name, sql in queries.items():
+                described = connection.execute(f"DESCRIBE {sql}").fetchall()
+                names, types = ([row[index] for row in described] for index in (0, 1))
+                assert kinds[name] == (names, types)
+                rows = connection.execute(f"FROM {name} ORDER BY ALL").fetchall()
+                assert rows
+                assert rows == connection.execute(f"FROM ({sql}) ORDER BY ALL").fetchall()
 
     def test_raw_sql_finds_its_own_schema_and_the_names_of_files(
         self, s3: S3, tmp_path: Path, build: Build
@@ -380,6 +427,36 @@ views:
         assert query_in_new_process(config, READ.format("earlier")) == ORDERS
         assert query_in_new_process(config, READ.format("at_that_time")) == ORDERS
         assert query_in_new_process(config, READ.format("joined")) == ORDERS
+
+    def test_a_token_server_that_never_answers_fails_within_the_time_limit(
+        self,
+        iceberg_rest: Callable[..., IcebergRest],
+        proxy: Callable[[str, int], Proxy],
+        build: Build,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(
+            "duckalog.engine.session.HTTP_LIMITS", {"http_timeout": 1, "http_retries": 0}
+        )
+        rest = iceberg_rest("oauth2")
+        link = proxy("127.0.0.1", int(rest.endpoint.rpartition(":")[2]))
+        link.behave("black hole")
+        start = time.monotonic()
+        with pytest.raises(duckalog.EngineError) as caught:
+            build(
+                f"""
+  secrets:
+    - type: iceberg
+      name: hung
+      client_id: me
+      client_secret: "${{env:CLIENT_SECRET}}"
+      oauth2_server_uri: http://{link.host}:{link.port}/v1/oauth/tokens
+""",
+                CLIENT_SECRET=rest.client_secret,
+            )
+        assert time.monotonic() - start < 20  # by default DuckDB tries for two minutes
+        (problem,) = caught.value.problems
+        assert problem.message == "DuckDB refused the secret"
 
     def test_vended_credentials_read_tables_on_s3(
         self,

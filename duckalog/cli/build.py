@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -12,21 +13,22 @@ from duckalog.cli.group import (
     echo_json,
     env_file_option,
     json_option,
-    problem_as_document,
+    select_option,
 )
-from duckalog.cli.log import is_logged, log_options, logged, tell_problem
+from duckalog.cli.log import is_logged, log_options, logged, problem_as_document, tell_problem
 from duckalog.cli.progress import progress_bar
-from duckalog.cli.terminal import COLOURS, shown_view, tally
-from duckalog.errors import shown_path
+from duckalog.cli.terminal import COLOURS, tally
+from duckalog.errors import shown_path, shown_view
 
 if TYPE_CHECKING:
     from duckalog.engine.publish import Publish
-    from duckalog.engine.reports import BuildReport
+    from duckalog.engine.reports import BuildReport, ViewReport
 
 
 @click.command()
 @config_argument
 @db_path_option
+@select_option("Build this view only, and nothing that reads it")
 @click.option("--dry-run", is_flag=True, help="Print the SQL of the build; open nothing.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell each statement and each view's time.")
 @click.option("--no-prune", is_flag=True, help="Keep views that left the config.")
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
 def build(
     config: str,
     db_path: str | None,
+    select: tuple[str, ...],
     dry_run: bool,
     verbose: bool,
     no_prune: bool,
@@ -88,8 +91,8 @@ def build(
         else:
             click.echo(script, nl=False)
         return
-    is_seen = not as_json and not is_logged(verbose=verbose)
-    with logged(verbose=verbose), progress_bar(wanted=is_seen) as progress:
+    has_bar = not as_json and not is_logged(verbose=verbose)
+    with logged(verbose=verbose), progress_bar(wanted=has_bar) as progress:
         report = api.build(
             config,
             db_path,
@@ -102,6 +105,7 @@ def build(
             lock_timeout_s=lock_timeout,
             publish=publish,
             progress=progress,
+            select=select or None,
         )
     if as_json:
         echo_json(_as_document(report))
@@ -120,17 +124,26 @@ def _tell(report: BuildReport, *, verbose: bool) -> None:
             click.echo(f'{place}: the source of "{view.name}" changed: {change}')
     if verbose:
         for view in report.views:
-            action = click.style(f"{view.action:>9}", fg=COLOURS.get(view.action))
+            action = click.style(f"{_told(view):>10}", fg=COLOURS.get(view.action))
             name = shown_view(view.schema, view.name)
             click.echo(f"{action}  {view.seconds * 1000:7.1f} ms  {name}")
+    if report.invalidated:
+        names = ", ".join(name.removeprefix("main.") for name in report.invalidated)
+        click.echo(f"Left to the next build, since they read what was made: {names}")
     click.echo(_summary(report))
 
 
 def _summary(report: BuildReport) -> str:
-    actions = ("created", "replaced", "unchanged", "removed", "failed")
-    what = tally({one: report.count(one) for one in actions}) or "no views"
+    actions = ("created", "replaced", "made again", "unchanged", "removed", "failed")
+    counts = Counter(map(_told, report.views))
+    what = tally({one: counts[one] for one in actions}) or "no views"
     how = _PUBLISHED.get(report.published, "")
     return f"Built {shown_path(report.database)}: {what} ({report.seconds:.1f} s{how})"
+
+
+def _told(view: ViewReport) -> str:
+    """Return what became of a view, in the words of `plan`."""
+    return "made again" if view.is_made_again else view.action
 
 
 _PUBLISHED = {"in-place": ", in place", "swap": ", swapped in"}
@@ -156,5 +169,6 @@ def _as_document(report: BuildReport) -> dict[str, object]:
             }
             for view in report.views
         ],
+        "invalidated": list(report.invalidated),
         "problems": [problem_as_document(problem) for problem in report.problems],
     }

@@ -11,8 +11,9 @@ from duckalog.cli.group import (
     echo_json,
     env_file_option,
     json_option,
-    problem_as_document,
 )
+from duckalog.cli.log import problem_as_document, tell_problem
+from duckalog.cli.terminal import tally
 from duckalog.errors import indented, shown_path
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def check(
 
 def _tell(report: CheckReport, *, verbose: bool) -> None:
     for problem in report.problems:
-        click.echo(str(problem), err=True)
+        tell_problem(problem)
     for verdict in report.verdicts:
         if verbose or not verdict.passed:
             _tell_one(verdict)
@@ -102,8 +103,8 @@ def _tell(report: CheckReport, *, verbose: bool) -> None:
         "warned": report.count("failed", "warn"),
         "not run": report.count("not run"),
     }
-    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "no checks"
-    click.echo(f"Checked {shown_path(report.database)}: {told} ({report.seconds:.1f} s)")
+    what = tally(counts) or "no checks"
+    click.echo(f"Checked {shown_path(report.database)}: {what} ({report.seconds:.1f} s)")
 
 
 def _tell_one(verdict: Verdict) -> None:

@@ -27,10 +27,10 @@ def connect(config: str, kind: str, db_path: str | None, env_file: str | None) -
     from duckalog import api
     from duckalog.clients import dbt_profile, sqlalchemy_recipe
     from duckalog.config import MEMORY
-    from duckalog.load import load_config
+    from duckalog.load import read_config
     from duckalog.script import session_script
 
-    plan = api.load_plan(config, db_path, env_file=env_file)
+    plan = api.load_plan(config, db_path, env_file=env_file, is_lenient=kind != "init-sql")
     if kind == "init-sql":
         click.echo(session_script(plan), nl=False)
         return
@@ -40,5 +40,6 @@ def connect(config: str, kind: str, db_path: str | None, env_file: str | None) -
     elif plan.database == MEMORY:
         raise click.UsageError("A catalog in memory cannot be attached: state duckdb.database.")
     else:
-        loaded = load_config(config, env_file=env_file)
+        loaded = read_config(config, env_file=env_file, is_lenient=True).config
+        assert loaded  # the plan is made of it
         click.echo(dbt_profile(loaded, plan), nl=False)

@@ -13,6 +13,7 @@ from duckalog.cli.group import (
     echo_json,
     env_file_option,
     json_option,
+    select_option,
     write_output,
 )
 
@@ -33,6 +34,7 @@ MAX_TOLD = 10
     default="mermaid",
     help="mermaid (the default) shows in Markdown, dot is for Graphviz, json for machines.",
 )
+@select_option("Only what this view comes from, and what is made of it")
 @click.option("--columns", is_flag=True, help="Draw where each column comes from; json has it.")
 @click.option("--connect", is_flag=True, help="Ask the sources for their columns.")
 @click.option(
@@ -43,6 +45,7 @@ MAX_TOLD = 10
 def graph(
     config: str,
     format_: Format,
+    select: tuple[str, ...],
     columns: bool,
     connect: bool,
     output: str,
@@ -55,14 +58,17 @@ def graph(
     by --connect.
     """
     from duckalog import api
-    from duckalog.diagram import graph_of, render
+    from duckalog.diagram import around, graph_of, render
 
     has_columns = columns or format_ == "json"
     if connect and not has_columns:
         raise click.UsageError("--connect is for --columns, or for --format json.")
-    plan = api.load_plan(config, env_file=env_file)
+    plan = api.load_plan(config, env_file=env_file, is_lenient=not connect)
     lineage = api.column_lineage(plan, connect=connect) if has_columns else None
-    text = render(graph_of(plan, lineage), format_)
+    drawn = graph_of(plan, lineage)
+    if select:
+        drawn = around(drawn, plan.chosen(select).views)
+    text = render(drawn, format_)
     if output != "-":
         write_output(output, text)
     if as_json:
@@ -72,8 +78,8 @@ def graph(
         return
     if output == "-":
         click.echo(text, nl=False)
-    if lineage and format_ != "json":
-        _tell_unknown(lineage)
+    if drawn.lineage and format_ != "json":
+        _tell_unknown(drawn.lineage)
 
 
 def _tell_unknown(lineage: Lineage) -> None:

@@ -5,33 +5,45 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
-from duckalog.cli.log import tell_note, tell_problem
+from duckalog.cli.log import problem_as_document, tell_note, tell_problem
 from duckalog.cli.terminal import wants_colours
-from duckalog.errors import ConfigError, DuckalogError, Origin, Problem, shown_path
+from duckalog.errors import (
+    ConfigError,
+    DuckalogError,
+    Origin,
+    Problem,
+    nearest,
+    sentences,
+    shown_path,
+)
 from duckalog.version import __version__
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
 _COMMANDS = {
-    "build": "duckalog.cli.build",
-    "plan": "duckalog.cli.plan",
-    "check": "duckalog.cli.check",
-    "generate-sql": "duckalog.cli.generate",
-    "graph": "duckalog.cli.graph",
-    "init": "duckalog.cli.init",
-    "validate": "duckalog.cli.validate",
-    "query": "duckalog.cli.query",
-    "ls": "duckalog.cli.listing",
-    "describe": "duckalog.cli.listing",
-    "shell": "duckalog.cli.shell",
-    "serve": "duckalog.cli.serve",
-    "connect": "duckalog.cli.connect",
-    "schema": "duckalog.cli.schema",
-    "version": "duckalog.cli.group",
+    "build": ("duckalog.cli.build", "Make the catalog, all or nothing."),
+    "plan": ("duckalog.cli.plan", "Tell what a build would do, writing nothing."),
+    "check": ("duckalog.cli.check", "Check what the config claims of the catalog."),
+    "generate-sql": ("duckalog.cli.generate", "Print the config as SQL."),
+    "graph": ("duckalog.cli.graph", "Draw which view reads what."),
+    "init": ("duckalog.cli.init", "Write a config to start from."),
+    "validate": ("duckalog.cli.validate", "Check the config itself."),
+    "query": ("duckalog.cli.query", "Ask the catalog."),
+    "ls": ("duckalog.cli.listing", "List the views."),
+    "describe": ("duckalog.cli.listing", "Tell all of one view."),
+    "shell": ("duckalog.cli.shell", "Open a prompt on the catalog."),
+    "serve": ("duckalog.cli.serve", "Serve the catalog to many readers."),
+    "connect": ("duckalog.cli.connect", "Print how other tools open the catalog."),
+    "schema": ("duckalog.cli.schema", "Print the config's JSON schema, for editors."),
+    "version": ("duckalog.cli.group", "Print the version."),
 }
+"""Where each command is, and what of it the list of commands has room for."""
 
 
 class _Commands(click.Group):
@@ -43,9 +55,21 @@ class _Commands(click.Group):
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        command = getattr(import_module(_COMMANDS[name]), name.replace("-", "_"))
+        command = getattr(import_module(_COMMANDS[name][0]), name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, short) for name, (_, short) in _COMMANDS.items()])
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in _COMMANDS and not args[0].startswith("-"):
+            similar = sentences(nearest(args[0], _COMMANDS))
+            context.fail(f'No such command "{args[0]}". {similar}'.rstrip())
+        return super().resolve_command(context, args)
 
     def invoke(self, context: click.Context) -> Any:
         context.color = wants_colours()
@@ -91,19 +115,6 @@ def _tell(error: DuckalogError, *, as_json: bool) -> None:
         tell_note(error.note)
 
 
-def problem_as_document(problem: Problem) -> dict[str, object]:
-    """Return a problem as JSON has it."""
-    return {
-        "file": problem.origin.file or None,
-        "line": problem.origin.line or None,
-        "path": list(problem.origin.path),
-        "name": problem.name or None,
-        "message": problem.message,
-        "cause": problem.cause or None,
-        "remedy": problem.remedy or None,
-    }
-
-
 def echo_json(document: object) -> None:
     """Print a document as JSON on one line, for machines."""
     click.echo(json.dumps(document, ensure_ascii=False))
@@ -114,10 +125,14 @@ def write_output(output: str, text: str) -> None:
     try:
         with open(output, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
-        return
     except OSError as error:
-        reason = error.strerror
-    raise ConfigError(Problem(Origin(os.path.abspath(output)), f"cannot be written: {reason}"))
+        raise unwritable(output, error) from None
+
+
+def unwritable(output: str, error: OSError) -> ConfigError:
+    """Return the error for an output that cannot be written."""
+    message = f"cannot be written: {error.strerror or error}"
+    return ConfigError(Problem(Origin(os.path.abspath(output)), message))
 
 
 def json_option(command: Any) -> Any:
@@ -137,16 +152,40 @@ def json_option(command: Any) -> Any:
     )(command)
 
 
-config_argument = click.argument("config", type=click.Path())
+class _ConfigArgument(click.Argument):
+    """The config's path; where it is missing, what lies here is named."""
+
+    def process_value(self, context: click.Context, value: Any) -> Any:
+        try:
+            return super().process_value(context, value)
+        except click.MissingParameter:
+            here = next((one for one in _USUAL_NAMES if os.path.isfile(one)), None)
+            remedy = f"Try: {context.command_path} {here}" if here else "duckalog init writes one."
+            raise click.MissingParameter(remedy, context, param=self) from None
+
+
+_USUAL_NAMES = ("catalog.yaml", "catalog.yml", "catalog.json")
+
+config_argument = click.argument("config", type=click.Path(), cls=_ConfigArgument)
 
 db_path_option = click.option(
     "--db-path", type=click.Path(), help="The catalog's file, instead of duckdb.database."
 )
 
+
+def select_option(what: str) -> Callable[[_Function], _Function]:
+    """Return `--select`, which may be given many times; `what` it does with a view."""
+    return click.option(
+        "--select", multiple=True, metavar="VIEW", help=f"{what}; may be given many times."
+    )
+
+
 env_file_option = click.option(
     "--env-file",
     type=click.Path(),
-    help="Read variables from this file too; those of the environment win.",
+    envvar="DUCKALOG_ENV_FILE",
+    help="Read variables from this file too, or from that of DUCKALOG_ENV_FILE; those of the"
+    " environment win.",
 )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from duckalog.cli.group import echo_json, json_option
+from duckalog.cli.group import echo_json, json_option, unwritable
 from duckalog.errors import ConfigError, Origin, Problem, shown_path
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     "--from",
     "source",
     metavar="PLACE",
-    help="A DuckDB file, a folder of data files, or an s3:// prefix.",
+    help="A DuckDB file, a data file, a folder of them, or an s3:// prefix.",
 )
 @click.option(
     "--attach",
@@ -79,7 +79,7 @@ def _there_is_one(output: str) -> ConfigError:
     return ConfigError(_problem(output, "there is a file already", remedy))
 
 
-def _problem(output: str, message: str, remedy: str = "") -> Problem:
+def _problem(output: str, message: str, remedy: str) -> Problem:
     return Problem(Origin(os.path.abspath(output)), message, remedy)
 
 
@@ -87,14 +87,10 @@ def _write(output: str, text: str, *, force: bool) -> None:
     try:
         with open(output, "w" if force else "x", encoding="utf-8", newline="\n") as file:
             file.write(text)
-        return
     except FileExistsError:
-        reason = ""
+        raise _there_is_one(output) from None
     except OSError as error:
-        reason = error.strerror or str(error)
-    if not reason:
-        raise _there_is_one(output)
-    raise ConfigError(_problem(output, f"cannot be written: {reason}"))
+        raise unwritable(output, error) from None
 
 
 def _as_document(made: StartingConfig, output: str) -> dict[str, object]:

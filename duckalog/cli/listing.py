@@ -14,8 +14,8 @@ from duckalog.cli.group import (
     env_file_option,
     json_option,
 )
-from duckalog.cli.terminal import COLOURS, columns_of_terminal, cut, shown_view, width_of
-from duckalog.errors import shown_path
+from duckalog.cli.terminal import COLOURS, columns_of_terminal, cut, width_of
+from duckalog.errors import shown_path, shown_view
 
 if TYPE_CHECKING:
     from duckalog.engine.inventory import Listed
@@ -39,7 +39,8 @@ _LEAST_CELL = 8
 def ls(config: str, db_path: str | None, env_file: str | None, as_json: bool) -> None:
     """List the views of CONFIG and of the catalog that it built.
 
-    No source is asked. Exits with 1 where the catalog is not built.
+    No source is asked, and no credential need be set. Exits with 1 where the catalog
+    is not built.
     """
     plan, views = _inventory(config, db_path, env_file)
     from duckalog.engine.inventory import is_built
@@ -65,7 +66,7 @@ def ls(config: str, db_path: str | None, env_file: str | None, as_json: bool) ->
 def describe(
     config: str, view: str, db_path: str | None, env_file: str | None, as_json: bool
 ) -> None:
-    """Tell the columns of VIEW, what it reads, where it is stated and when it was built.
+    """Tell the columns and the query of VIEW, what it reads, and when it was built from where.
 
     VIEW is a name, or schema.name. No source is asked. Exits with 1 where it is
     not built.
@@ -79,7 +80,7 @@ def describe(
     plan, views = _inventory(config, db_path, env_file)
     from duckalog.engine.inventory import find
 
-    found = find(views, name, view)
+    found = find(views, name, view, plan)
     reads = _read_by(plan, found)
     if as_json:
         document = _as_document(found)
@@ -97,7 +98,7 @@ def _inventory(config: str, db_path: str | None, env_file: str | None) -> tuple[
     from duckalog import api
     from duckalog.engine.inventory import inventory
 
-    plan = api.placed(api.load_plan(config, db_path, env_file=env_file))
+    plan = api.placed(api.load_plan(config, db_path, env_file=env_file, is_lenient=True))
     return plan, inventory(plan, api.LOCK_TIMEOUT_S)
 
 
@@ -113,7 +114,9 @@ def _tell_not_built(plan: Plan, is_built: bool) -> None:
         click.echo("The catalog is in memory: it lives only in duckalog.connect().", err=True)
     elif not is_built:
         place = shown_path(plan.database)
-        click.echo(f"{place}: not all is built yet. Run: duckalog build", err=True)
+        from duckalog.engine.opening import to_build
+
+        click.echo(f"{place}: not all is built yet. {to_build(plan.file)}", err=True)
 
 
 def _row(view: Listed) -> tuple[str, str, str, str]:
@@ -153,6 +156,18 @@ def _tell(view: Listed, reads: Sequence[Relation]) -> None:
         click.echo()
         rows = [(column.name, column.type, column.comment or "") for column in view.columns]
         _echo_table(("column", "type", "comment"), rows)
+    if query := _own_query(view):
+        click.echo()
+        click.secho("query", bold=True)
+        for line in query.strip().splitlines():
+            click.echo(f"  {line}".rstrip())
+
+
+def _own_query(view: Listed) -> str:
+    """Return the SQL that somebody wrote for a view; that of a source says nothing new."""
+    if view.step:
+        return view.step.query if view.step.source == "sql" else ""
+    return view.built.query if view.built else view.query
 
 
 def _shown_relation(relation: Relation) -> str:

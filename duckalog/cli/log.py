@@ -23,7 +23,7 @@ def log_options(command: Any) -> Any:
         expose_value=False,
         is_eager=True,
         callback=_remember,
-        help="Log from this level on; --verbose is debug.",
+        help="Log from this level on: debug with --verbose, else info with --log-format.",
     )
     form = click.option(
         "--log-format",
@@ -46,9 +46,22 @@ def logs_json(context: click.Context) -> bool:
     return context.meta.get(f"{_META}.log_format") == "json"
 
 
+def problem_as_document(problem: Problem) -> dict[str, object]:
+    """Return a problem as JSON has it."""
+    return {
+        "file": problem.origin.file or None,
+        "line": problem.origin.line or None,
+        "path": list(problem.origin.path),
+        "name": problem.name or None,
+        "message": problem.message,
+        "cause": problem.cause or None,
+        "remedy": problem.remedy or None,
+    }
+
+
 def tell_problem(problem: Problem) -> None:
     """Tell on standard error what went wrong."""
-    _tell(str(problem), coloured_problem(problem))
+    _tell(str(problem), coloured_problem(problem), problem=problem_as_document(problem))
 
 
 def tell_note(note: str) -> None:
@@ -56,11 +69,11 @@ def tell_note(note: str) -> None:
     _tell(note, indented(note))
 
 
-def _tell(text: str, on_terminal: str) -> None:
+def _tell(text: str, on_terminal: str, **fields: object) -> None:
     if logs_json(click.get_current_context()):
         from duckalog.logs import json_line
 
-        click.echo(json_line("error", "duckalog", text, time.time()), err=True)
+        click.echo(json_line("error", "duckalog", text, time.time(), **fields), err=True)
     else:
         click.echo(on_terminal, err=True)
 
@@ -71,10 +84,9 @@ def logged(*, verbose: bool = False) -> contextlib.AbstractContextManager[None]:
 
     context = click.get_current_context()
     level = context.meta.get(f"{_META}.log_level") or ("debug" if verbose else None)
-    as_json = logs_json(context)
-    if level is None and not as_json:
+    if not is_logged(verbose=verbose):
         return contextlib.nullcontext()
-    return logging_to_stderr(level or "warning", as_json=as_json)
+    return logging_to_stderr(level or "info", as_json=logs_json(context))
 
 
 def is_logged(*, verbose: bool = False) -> bool:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from duckalog.errors import ConfigError, Origin, Problem
+from duckalog.cli.group import unwritable
 
 _CHUNK = 1 << 20
 
@@ -40,12 +40,6 @@ def file_to_write(output: str) -> Iterator[str]:
             os.replace(written, target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def unwritable(output: str, error: OSError) -> ConfigError:
-    """Return the error for an output that cannot be written."""
-    message = f"cannot be written: {error.strerror}"
-    return ConfigError(Problem(Origin(os.path.abspath(output)), message))
 
 
 def standard_output() -> contextlib.AbstractContextManager[str]:

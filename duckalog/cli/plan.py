@@ -12,12 +12,12 @@ from duckalog.cli.group import (
     echo_json,
     env_file_option,
     json_option,
-    problem_as_document,
+    select_option,
 )
-from duckalog.cli.log import is_logged, log_options, logged, tell_problem
+from duckalog.cli.log import is_logged, log_options, logged, problem_as_document, tell_problem
 from duckalog.cli.progress import progress_bar
-from duckalog.cli.terminal import shown_view, tally
-from duckalog.errors import EngineError, shown_path
+from duckalog.cli.terminal import tally
+from duckalog.errors import EngineError, shown_path, shown_view
 
 if TYPE_CHECKING:
     from duckalog.changes import Change, Diff, FileChanges
@@ -30,17 +30,13 @@ CHANGES = 2
 _SHOWN_FILES = 10
 """Files of a pinned view that came, and as many that went, that are told one by one."""
 
-_SIGNS = {
-    "created": ("+", "green"),
-    "replaced": ("~", "yellow"),
-    "unchanged": ("·", "cyan"),
-    "failed": ("!", "red"),
-}
+_COLOURS = {"created": "green", "replaced": "yellow", "unchanged": "cyan", "failed": "red"}
 
 
 @click.command()
 @config_argument
 @db_path_option
+@select_option("As for build")
 @click.option("--no-prune", is_flag=True, help="As for build.")
 @click.option("--adopt", is_flag=True, help="As for build.")
 @click.option("--refresh", is_flag=True, help="Ask every source too, and tell which drifted.")
@@ -51,6 +47,7 @@ _SIGNS = {
 def plan(
     config: str,
     db_path: str | None,
+    select: tuple[str, ...],
     no_prune: bool,
     adopt: bool,
     refresh: bool,
@@ -61,18 +58,26 @@ def plan(
     """Tell what a build of CONFIG would do; nothing is written.
 
     The sources of pinned views are listed, other sources are not asked. What
-    cannot be reached is told beside the rest, with exit status 1.
+    cannot be reached, and a place where no catalog can be built, is told beside
+    the rest, with exit status 1.
     """
     from duckalog import api
 
     drift: dict[str, tuple[str, ...]] = {}
-    is_seen = refresh and not as_json and not is_logged()
-    with logged(), progress_bar(wanted=is_seen) as progress:
-        found = api.diff(config, db_path, env_file=env_file, prune=not no_prune, adopt=adopt)
+    has_bar = refresh and not as_json and not is_logged()
+    with logged(), progress_bar(wanted=has_bar) as progress:
+        found = api.diff(
+            config,
+            db_path,
+            env_file=env_file,
+            prune=not no_prune,
+            adopt=adopt,
+            select=select or None,
+        )
         if refresh:
-            drift, found = _ask_sources(
-                api.load_plan(config, db_path, env_file=env_file), found, progress
-            )
+            whole = api.load_plan(config, db_path, env_file=env_file)
+            asked = whole.chosen(select, with_needs=True) if select else whole
+            drift, found = _ask_sources(asked, found, progress)
     if as_json:
         echo_json(_as_document(found, drift))
     else:
@@ -96,6 +101,8 @@ def _ask_sources(
         known = (*found.conflicts, *found.failures)
         return {}, found.with_failures({}, (one for one in error.problems if one not in known))
     new = {key: problem for key, problem in problems.items() if problem not in found.failures}
+    told = {change.step.key for change in found.changes}  # others are read by those
+    drift = {key: changes for key, changes in drift.items() if key in told}
     return drift, found.with_failures(new, new.values())
 
 
@@ -115,14 +122,16 @@ def _tell(found: Diff, drift: dict[str, tuple[str, ...]]) -> None:
 
 
 def _tell_change(change: Change, drift: tuple[str, ...]) -> None:
-    sign, colour = _SIGNS[change.action]
+    from duckalog.changes import SIGNS
+
     step = change.step
     reason = change.reason or "its source drifted"
-    name = click.style(f"{sign} {shown_view(step.schema, step.view)}", fg=colour)
+    name = f"{SIGNS[change.action]} {shown_view(step.schema, step.view)}"
+    name = click.style(name, fg=_COLOURS[change.action])
     click.echo(f"{name}  {reason} ({shown_path(step.origin.file)}:{step.origin.line})")
     for line in change.query_diff:
         click.secho(f"    {line}", fg={"+": "green", "-": "red"}.get(line[:1]))
-    for line in drift:
+    for line in (*change.comments, *drift):
         click.echo(f"    {line}")
     _tell_files(change.files)
 
@@ -173,6 +182,7 @@ def _as_document(found: Diff, drift: dict[str, tuple[str, ...]]) -> dict[str, ob
                 "reason": change.reason or None,
                 "query_before": change.query_before or None,
                 "query": change.step.query,
+                "comments": list(change.comments),
                 "drift": list(drift.get(change.step.key, ())),
                 "files": {what: list(paths) for what, paths in change.files._asdict().items()},
                 "file": change.step.origin.file or None,

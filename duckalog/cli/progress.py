@@ -18,6 +18,7 @@ PATIENCE_S = 1.0
 
 _FRAME_S = 0.1
 _UNKNOWN_WIDTH = 80
+_WIDTH_FOR_TIME = 50
 _WORDS = {
     "config": "Reading the config",
     "session": "Opening the session",
@@ -78,13 +79,14 @@ class _Bar:
         with self._drawing:
             if self._has_ended.is_set():
                 return
-            columns = (
+            console, terminal = Console(stderr=True), sys.stderr.fileno()
+            columns = [
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=None),
                 TextColumn("{task.fields[count]}"),
-                TimeElapsedColumn(),
-            )
-            console, terminal = Console(stderr=True), sys.stderr.fileno()
+            ]
+            if console.width >= _WIDTH_FOR_TIME:  # which would be cut, and the bar be gone
+                columns.append(TimeElapsedColumn())
             with Progress(
                 *columns, console=console, transient=True, auto_refresh=False
             ) as progress:

@@ -99,7 +99,8 @@ def query(
     text, origin = _sql(sql, file)
     plan = api.load_plan(config, db_path, env_file=env_file)
     with closing(api.connect_plan(plan, read_only=not write)) as connection:
-        question = ask(connection, Script(text, origin, values, plan.redact))
+        has_pins = any(step.pin for step in plan.views)
+        question = ask(connection, Script(text, origin, values, plan.redact, has_pins))
         if question is not None:
             _answer(connection, question, kind, output, max_rows)
 
@@ -149,34 +150,41 @@ def _answer(
     output: str | None,
     max_rows: int | None,
 ) -> None:
-    from duckalog.engine.query import show, write, write_arrow
+    from duckalog.engine.query import write, write_arrow
 
-    place = standard_output() if output is None else file_to_write(output)
-    if kind == "arrow":
-        is_stream = output is None or output.lower().endswith(".arrows")
-        if output is None:
-            write_arrow(connection, question, sys.stdout.buffer, is_file=False)
-            return
-        with place as path:
+    if kind == "table":
+        _show_table(connection, question, output, max_rows)
+    elif kind == "arrow" and output is None:
+        write_arrow(connection, question, sys.stdout.buffer, is_file=False)
+    elif kind == "arrow" and output is not None:
+        with file_to_write(output) as path:
+            is_stream = output.lower().endswith(".arrows")
             write_arrow(connection, question, path, is_file=not is_stream)
-    elif kind != "table":
-        with place as path:
-            write(connection, question, path, kind)
     else:
-        is_terminal = output is None and sys.stdout.isatty()
-        width = shutil.get_terminal_size().columns if is_terminal else _ANY_WIDTH
-        rows = max_rows or (_ROWS_ON_TERMINAL if is_terminal else _ROWS_ELSEWHERE)
-        if output is None:
-            with narrowed():
-                told = show(connection, question, max_rows=rows, max_width=width)
-        else:
-            with (
-                place as path,
-                open(path, "w", encoding="utf-8") as stream,
-                contextlib.redirect_stdout(stream),
-            ):
-                told = show(connection, question, max_rows=rows, max_width=width)
-                if told:
-                    print(told)
-        if told:
-            click.echo(told, err=output is not None)
+        with standard_output() if output is None else file_to_write(output) as path:
+            write(connection, question, path, kind)
+
+
+def _show_table(
+    connection: DuckDBPyConnection, question: Question, output: str | None, max_rows: int | None
+) -> None:
+    """Print the answer as a table, or write it to a file; tell of rows that are left out."""
+    from duckalog.engine.query import show
+
+    is_terminal = output is None and sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if is_terminal else _ANY_WIDTH
+    rows = max_rows or (_ROWS_ON_TERMINAL if is_terminal else _ROWS_ELSEWHERE)
+    if output is None:
+        with narrowed():
+            left_out = show(connection, question, max_rows=rows, max_width=width)
+    else:
+        with (
+            file_to_write(output) as path,
+            open(path, "w", encoding="utf-8") as stream,
+            contextlib.redirect_stdout(stream),
+        ):
+            left_out = show(connection, question, max_rows=rows, max_width=width)
+            if left_out:
+                print(left_out)
+    if left_out:
+        click.echo(left_out, err=output is not None)

@@ -22,19 +22,34 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=9494, show_default=True, help="On which port."
 )
+@click.option(
+    "--until-rebuilt",
+    is_flag=True,
+    help="End once a build has swapped in another catalog, so that a supervisor serves that.",
+)
 @db_path_option
 @env_file_option
-def serve(config: str, host: str, port: int, db_path: str | None, env_file: str | None) -> None:
+def serve(
+    config: str,
+    host: str,
+    port: int,
+    until_rebuilt: bool,
+    db_path: str | None,
+    env_file: str | None,
+) -> None:
     """Serve the catalog that CONFIG built to many readers (experimental).
 
     They need neither its files nor its credentials, only DuckDB with the
     extensions httpfs and quack, and a token: that of the environment variable
     DUCKALOG_SERVE_TOKEN, else one that is made up and printed once. Whoever has
     it may run any query, and so read any file that this process may. Nothing is
-    encrypted: beyond this machine, put a proxy with TLS before it.
+    encrypted: beyond this machine, put a proxy with TLS before it. The catalog is the
+    one that there is when it starts.
     """
     from duckalog import api
+    from duckalog.engine.locks import is_replaced
     from duckalog.engine.serve import served
+    from duckalog.sql import as_word, literal
 
     plan = api.load_plan(config, db_path, env_file=env_file)
     token = os.environ.get(TOKEN_VARIABLE, "")
@@ -49,8 +64,20 @@ def serve(config: str, host: str, port: int, db_path: str | None, env_file: str 
         click.echo(f"Serving {shown_path(plan.database)} at {address} (experimental)")
         shown = f"<{TOKEN_VARIABLE}>" if is_own else token
         click.echo(f"  CREATE SECRET (TYPE quack, TOKEN '{shown}');")
-        click.echo(f"  ATTACH '{address}' AS {plan.catalog_name} (DISABLE_SSL true);")
+        name = plan.catalog_name
+        click.echo(f"  ATTACH '{address}' AS {as_word(name)} (DISABLE_SSL true);")
+        # A reader's own SHOW TABLES finds nothing (quack of DuckDB 1.5.5).
+        listing = f"FROM quack_query_by_name({literal(name)}, 'SHOW ALL TABLES');"
+        click.echo(f"  {listing}  -- what there is")
         click.echo("Ctrl-C ends it.")
+        is_told = False
         while not ended.wait(0.5):
-            pass
+            if is_told or plan.is_in_memory or not is_replaced(os.path.realpath(plan.database)):
+                continue
+            if until_rebuilt:
+                break
+            place = shown_path(plan.database)
+            told = "was rebuilt: readers have the earlier one until this server starts again."
+            click.echo(f"{place} {told}", err=True)
+            is_told = True
     click.echo("Ended.")

@@ -7,11 +7,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+from typing import TYPE_CHECKING
 
 import click
 
 from duckalog.cli.group import config_argument, db_path_option, env_file_option
-from duckalog.errors import EngineError
+from duckalog.errors import EngineError, shown_path
+
+if TYPE_CHECKING:
+    from duckalog.plan import Plan
 
 
 @click.command()
@@ -43,11 +47,7 @@ def shell(config: str, kind: str | None, db_path: str | None, env_file: str | No
     if program and session and is_built:
         exit_with(_run_duckdb(program, plan.database, *session))
     if kind == "duckdb":
-        raise EngineError(
-            "the DuckDB shell cannot open this catalog",
-            "It must be of the version of DuckDB that Python has, and find every secret in a "
-            "variable; the catalog must be built. Or: --with prompt",
-        )
+        raise _no_duckdb_shell(plan, has_program=bool(program), is_built=is_built)
     program = harlequin() if kind in (None, "harlequin") else None
     if program and (is_built or plan.is_in_memory):
         given = {"--db-path": db_path, "--env-file": env_file}
@@ -58,9 +58,35 @@ def shell(config: str, kind: str | None, db_path: str | None, env_file: str | No
             "Harlequin is not installed beside duckalog", "Run: pip install harlequin"
         )
     from duckalog.cli.prompt import converse
+    from duckalog.engine.inventory import words_of
 
+    words = words_of(plan, api.LOCK_TIMEOUT_S)  # of the file alone: DuckDB asks what is attached
     with api.connect_plan(plan) as connection:
-        converse(connection, plan)
+        converse(connection, plan, words)
+
+
+def _no_duckdb_shell(plan: Plan, *, has_program: bool, is_built: bool) -> EngineError:
+    """Return why the DuckDB shell does not open a catalog, and what does."""
+    if plan.is_in_memory:
+        return EngineError("a catalog in memory is only in Python", "Take --with prompt.")
+    if not has_program:
+        from importlib.metadata import version
+
+        return EngineError(
+            f"there is no DuckDB shell of version {version('duckdb')}, which Python has",
+            f"Run: pip install duckdb-cli=={version('duckdb')}; or take --with prompt.",
+        )
+    if not is_built:
+        from duckalog.engine.opening import to_build
+
+        return EngineError(
+            f"{shown_path(plan.database)}: the catalog is not built yet",
+            to_build(plan.file),
+        )
+    return EngineError(
+        "the DuckDB shell cannot make this session",
+        "It has to find every secret in a variable. Take --with prompt.",
+    )
 
 
 def _run_duckdb(program: str, database: str, script: str, environment: dict[str, str]) -> int:

@@ -66,11 +66,6 @@ def cut(text: str, width: int) -> str:
     return f"{set_cell_size(text, width - 1)}…"
 
 
-def shown_view(schema: str, name: str) -> str:
-    """Return a view's name as queries have it: without the schema that they look in first."""
-    return name if schema == "main" else f"{schema}.{name}"
-
-
 def coloured_problem(problem: Problem) -> str:
     """Return a problem, its place bold and what is wrong red; a pipe gets neither."""
     text = click.style(problem.message, fg="red")

@@ -24,8 +24,8 @@ def validate(config: str, connect: bool, env_file: str | None, as_json: bool) ->
     """Check CONFIG: its syntax, its names, its SQL; every problem is told at once."""
     from duckalog import api
 
-    is_seen = connect and not as_json and not is_logged()
-    with logged(), progress_bar(wanted=is_seen) as progress:
+    has_bar = connect and not as_json and not is_logged()
+    with logged(), progress_bar(wanted=has_bar) as progress:
         api.validate_config(config, env_file=env_file, connect=connect, progress=progress)
     if as_json:
         echo_json({"ok": True, "problems": []})

@@ -143,6 +143,7 @@ class Builder:
         self._add(anchored)
 
     def _value(self, event: Event) -> None:
+        """Take a plain value: as a key where a map waits for one, else as what stands there."""
         value = event.value
         if isinstance(value, str) and (unfit := unfit_text(value)):
             self.problems.append(self._fail(event.line, unfit))
@@ -166,6 +167,7 @@ class Builder:
         return frame.key is None and isinstance(frame.container, dict)
 
     def _key(self, key: Data, line: int) -> None:
+        """Take the key of the value to come; one that is no text, or stands twice, is dropped."""
         frame = self.frames[-1]
         if type(key) is int:
             key = str(key)
@@ -186,6 +188,7 @@ class Builder:
             frame.marks.keys[key] = line
 
     def _add(self, added: _Anchored) -> None:
+        """Put a value that is whole into the list or map around it."""
         value, marks = added.value, added.marks
         if not self.frames:
             self.root = (value, marks)

@@ -56,7 +56,9 @@ def yaml_events(text: str, file: str) -> Iterator[Event]:
         yaml_mark = error.problem_mark or error.context_mark
         line = yaml_mark.line + 1 if yaml_mark else 0
         what = " ".join(part for part in (error.context, error.problem) if part)
-        problem = Problem(Origin(file, line), f"this is not YAML: {what}")
+        problem = Problem(
+            Origin(file, line), f"this is not YAML: {what}", _way_out(text, yaml_mark)
+        )
     except yaml.YAMLError as error:
         line = text.count("\n", 0, getattr(error, "position", 0) or 0) + 1
         reason = getattr(error, "reason", None) or str(error).splitlines()[0]
@@ -66,7 +68,23 @@ def yaml_events(text: str, file: str) -> Iterator[Event]:
     raise ConfigError(problem)
 
 
+def _way_out(text: str, mark: Any) -> str:
+    """Return how to mend what libyaml refuses at a mark, for what people write most."""
+    lines = text.splitlines()
+    if mark is None or mark.line >= len(lines):
+        return ""
+    line = lines[mark.line]
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return "Indent with spaces: YAML takes no tabs."
+    if re.search(r"(?:^|[\s\[{,:])[*@`%&|>!]", line[: mark.column + 1]) or line.count(": ") > 1:
+        return (
+            "A text that begins with a special character, or has a colon in it, stands in quotes."
+        )
+    return ""
+
+
 def _yaml_scalar(event: Any, line: int, file: str) -> Event:
+    """Return the event of a plain value, read as its tag or its looks say."""
     value: str = event.value
     tag = event.tag
     if tag is None or tag == "!":

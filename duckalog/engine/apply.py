@@ -7,30 +7,26 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, takewhile
-from typing import NamedTuple
 
 import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import (
-    Column,
     Memory,
-    empty_schemas,
     folded,
     forget,
-    forget_schema,
     prepare,
     remember,
     remember_files,
-    remember_schema,
+    remember_schemas,
     unsettle,
 )
-from duckalog.changes import Action, Diff
+from duckalog.changes import Diff
+from duckalog.engine.calls import columns_of
 from duckalog.engine.execution import execute, execute_together, options_set, refused
 from duckalog.engine.pins import NO_PINS, Pins
 from duckalog.engine.probe import (
     Answer,
-    columns_of,
     no_such_column,
     stand_in,
     stubbed,
@@ -38,7 +34,9 @@ from duckalog.engine.probe import (
 )
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.reading import options_for
+from duckalog.engine.reasons import with_reasons
 from duckalog.engine.refusals import all_or_nothing, every_refusal
+from duckalog.engine.reports import ViewReport
 from duckalog.engine.silence import Silence
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import EngineError, Origin, Problem
@@ -47,33 +45,12 @@ from duckalog.sql import Statement, qualified
 from duckalog.statements import (
     comment_on_column,
     create_schema,
-    drop_schema,
     drop_view,
     reset_option,
 )
 from duckalog.version import __version__
 
 logger = logging.getLogger("duckalog.engine")
-
-
-class ViewReport(NamedTuple):
-    """What a build did with a view.
-
-    `drift` says how its columns differ from those of the last build, where its
-    definition did not change. One that was removed or failed has no columns.
-    `data_version` is told by builds that have an id: it differs where the
-    view's definition, its columns, or what it reads differ.
-    """
-
-    schema: str
-    name: str
-    action: Action
-    seconds: float = 0.0
-    columns: tuple[Column, ...] = ()
-    origin: Origin = Origin()
-    drift: tuple[str, ...] = ()
-    problem: Problem | None = None
-    data_version: str = ""
 
 
 def apply_catalog(
@@ -126,15 +103,6 @@ def apply_catalog(
     return application.reports(failed)
 
 
-def drop_empty_schemas(connection: DuckDBPyConnection) -> None:
-    """Drop the schemas that builds made and that nothing is in any more."""
-    for schema in empty_schemas(connection):
-        # DuckDB refuses where a macro, a sequence or a type of the user's is in it.
-        with contextlib.suppress(duckdb.Error), all_or_nothing(connection):
-            execute(connection, drop_schema(schema))
-            forget_schema(connection, schema)
-
-
 def leaves_as_is(memory: Memory, wanted: Diff) -> bool:
     """Say whether applying `wanted` would write nothing, be it that it is refused."""
     is_done = memory.is_prepared and not memory.gone and wanted.is_empty
@@ -179,6 +147,7 @@ class _Application:
         self.pins = pins
         self.progress = progress
         self.steps = [change.step for change in wanted.changes if not change.is_left_alone]
+        self.left_out: list[ViewStep] = []
         self.seconds: dict[str, float] = {}
 
     def run(self, *, is_in_vain: bool = False) -> dict[str, Problem]:
@@ -217,13 +186,14 @@ class _Application:
             if problem:
                 return problem
             start = time.perf_counter()
-            problem = self._refusal_of(step)
+            problem = self._refusal_of(step, in_detail=True)
             silence.hear(step, problem, time.perf_counter() - start)
             if step.key in late and problem is None:
                 execute(self.connection, stand_in(step, late[step.key]))
             return problem
 
-        return every_refusal(self.connection, self.steps, known, make)
+        refused = every_refusal(self.connection, self.steps, known, make)
+        return with_reasons(self.connection, refused, self.steps, self.memory, self.answers)
 
     def _read_by_others(self) -> dict[str, Answer]:
         """Return the answers of the views that others are made over, by the steps' keys.
@@ -255,10 +225,11 @@ class _Application:
     ) -> None:
         connection = self.connection
         prepare(connection)
-        for schema in dict.fromkeys(step.schema for step in self.steps):
+        schemas = list(dict.fromkeys(step.schema for step in self.steps))
+        for schema in schemas:
             execute(connection, create_schema(schema))
-            if schema.lower() not in (*self.memory.schemas, MAIN_SCHEMA):
-                remember_schema(connection, schema)
+        known = {*self.memory.schemas, MAIN_SCHEMA}
+        remember_schemas(connection, [one for one in schemas if one.lower() not in known])
         for schema, name in self.wanted.removed:
             execute(connection, drop_view(qualified(schema, name)))
         self._make(refused_views, most_together)
@@ -270,7 +241,8 @@ class _Application:
             if step.pin:
                 files, kinds = self.pins.sources[step.key].files, self.pins.kinds[step.key]
                 remember_files(connection, (step.schema, step.view), files, kinds)
-        unsettle(connection, ((step.schema, step.view) for step in self.readers))
+        behind = [*self.readers, *self.left_out]
+        unsettle(connection, ((step.schema, step.view) for step in behind))
 
     def _make(self, refused_views: dict[str, Problem], most_together: int) -> None:
         """Make the views, those that take no time together: each call of DuckDB has its cost."""
@@ -316,7 +288,7 @@ class _Application:
                 yield from step.statements
             yield from after
 
-    def _refusal_of(self, step: ViewStep) -> Problem | None:
+    def _refusal_of(self, step: ViewStep, *, in_detail: bool = False) -> Problem | None:
         """Return why DuckDB refuses a view, after trying to make it."""
         step = self.pins.steps.get(step.key, step)
         described = [name for name, one in step.columns.items() if one.description is not None]
@@ -325,10 +297,12 @@ class _Application:
             with stubbed(self.connection, step, self.answers):
                 for statement in step.statements[:first_of_columns]:
                     execute(self.connection, statement)
+                # They cannot be had later: DuckDB 2.0 aborts the transaction at any error.
+                names = self._column_names(step) if described and in_detail else None
                 for name, statement in zip(
                     described, step.statements[first_of_columns:], strict=True
                 ):
-                    problem = self._refusal_of_comment(step, name, statement)
+                    problem = self._refusal_of_comment(step, name, statement, names)
                     if problem:
                         return problem
         except duckdb.Error as error:
@@ -336,16 +310,23 @@ class _Application:
         return None
 
     def _refusal_of_comment(
-        self, step: ViewStep, name: str, statement: Statement
+        self, step: ViewStep, name: str, statement: Statement, names: Sequence[str] | None
     ) -> Problem | None:
-        """Return why DuckDB refuses the comment on a column, after trying to make it."""
+        """Return why DuckDB refuses the comment on a column, after trying to make it.
+
+        Raises _Refused where nobody asked for the `names` of the columns, and it is too late.
+        """
         column = step.columns[name]
         try:
             execute(self.connection, statement)
             return None
         except duckdb.Error as error:
             problem = refused(step, error, self.plan.redact)._replace(origin=column.origin)
-        names = self._column_names(step)
+        if names is None:
+            try:
+                names = self._column_names(step)
+            except duckdb.Error:
+                raise _Refused from None
         # DuckDB 1.4 and 1.5 tell case apart here, and only here.
         actual = next((one for one in names if one.lower() == name.lower()), name)
         if actual != name:
@@ -357,22 +338,15 @@ class _Application:
         return Problem(column.origin, message, remedy, step.view)
 
     def _column_names(self, step: ViewStep) -> list[str]:
-        """Return the names of a view's columns; none where they cannot be had."""
-        cursor = self.connection.cursor()  # DuckDB 2.0 has aborted the transaction
-        try:
-            for one in (self.connection, cursor):
-                with contextlib.suppress(duckdb.Error):
-                    return [column.name for column in columns_of(one, step.query)]
-        finally:
-            cursor.close()
-        return []
+        return [column.name for column in columns_of(self.connection, step.query)]
 
     def leave_out(self, failed: Mapping[str, Problem]) -> None:
-        """Take views that failed, and those that read them, out of what is made."""
+        """Leave views that failed, and those that read them, to a later build."""
         without = set(failed)
         for step in self.plan.views:
             if without.intersection(step.needs):
                 without.add(step.key)
+        self.left_out = [step for step in self.steps if step.key in without]
         self.steps = [step for step in self.steps if step.key not in without]
         self.seconds.clear()
 

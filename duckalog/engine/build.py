@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, get_args
 
@@ -24,32 +25,29 @@ from duckalog.bookkeeping import (
     remember_report,
     remembered_report,
 )
-from duckalog.changes import Diff, diff, drift
-from duckalog.engine.apply import ViewReport, apply_catalog, drop_empty_schemas, leaves_as_is
+from duckalog.changes import Action, Diff, diff, drift
+from duckalog.engine.apply import apply_catalog, leaves_as_is
 from duckalog.engine.execution import close, closing, execute
 from duckalog.engine.locks import Patience, builders_turn
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog, open_file
 from duckalog.engine.parallel import JOBS
-from duckalog.engine.pins import NO_PINS, Source
+from duckalog.engine.pins import NO_PINS, PinnedSource
+from duckalog.engine.place import check_place, check_writable
 from duckalog.engine.probe import asking_remote_files, probe
 from duckalog.engine.progress import Progress, untold
-from duckalog.engine.publish import (
-    Publish,
-    Published,
-    check_place,
-    file_to_build,
-    remove_leftovers,
-)
+from duckalog.engine.publish import Publish, Published, file_to_build, remove_leftovers
 from duckalog.engine.reach import reach, with_failures
 from duckalog.engine.reports import (
     BuildReport,
     DatabaseReport,
+    ViewReport,
     data_versions,
     database_reports,
     key_of,
     with_columns,
     with_version,
 )
+from duckalog.engine.schemas import drop_empty_schemas
 from duckalog.engine.scratch import scratch_catalog, stored_columns
 from duckalog.engine.session import apply_session, forget_tables, keeping_tables
 from duckalog.engine.source_state import states_of
@@ -107,7 +105,11 @@ def build(plan: Plan, options: BuildOptions = DEFAULTS) -> BuildReport:
         report = _earlier_report(path, plan, options)
         report = report or _publish(path, plan, options, patience, start)
     count = len(report.views)
-    logger.info("built %s: %d %s", plan.database, count, "view" if count == 1 else "views")
+    word = "view" if count == 1 else "views"
+    done = Counter(view.action for view in report.views)
+    told = ", ".join(f"{done[action]} {action}" for action in get_args(Action) if done[action])
+    shown = f" ({told})" if told else ""
+    logger.info("built %s: %d %s%s in %.2f s", plan.database, count, word, shown, report.seconds)
     return report
 
 
@@ -151,13 +153,13 @@ def _publish(
     with file_to_build(path, options.publish, patience, is_current) as file:
         if file.published != "none":
             with closing(file.connection) as connection:
-                if file.published != "new" and not memory.is_prepared:
+                is_known = file.published == "swap" and memory.is_prepared
+                if file.published != "new" and not is_known:
                     memory = read_memory(connection, plan.database)
                 with _saying_that_nothing_changed():
-                    done = _build(connection, chosen, memory, options, whole=plan)
+                    done = _build(connection, chosen, memory, options, whole=plan, place=file.path)
         is_written = any(
-            view.action != "failed" and (view.action != "unchanged" or view.seconds)
-            for view in done.views
+            view.action not in ("unchanged", "failed") or view.is_made_again for view in done.views
         )
         if is_written and file.published in ("new", "swap"):
             incomplete = _learn(open_file(file.path), tell)
@@ -263,30 +265,10 @@ def bind_all(
     return _build(connection, plan, memory, BuildOptions(refresh=True, progress=progress)).views
 
 
-def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
-    """Return what a build would do, from what the catalog remembers; nothing is written."""
-    from duckalog.engine.pin import sources_of, with_file_changes
-
-    memory = NOTHING
-    sources, problems = sources_of(plan, jobs=options.jobs)
-    states = states_of(plan) | {key: source.state for key, source in sources.items()}
-    with contextlib.ExitStack() as stack:
-        if not plan.is_in_memory and os.path.exists(plan.database):
-            opened = open_catalog(
-                plan.database, read_only=True, lock_timeout_s=options.lock_timeout_s
-            )
-            connection = stack.enter_context(closing(opened))
-            memory = read_memory(connection, plan.database)
-        found = _wanted(plan, memory, states, options)
-        found = found.with_failures(
-            {key: one.problem for key, one in sources.items() if one.problem}, problems
-        )
-        return with_file_changes(connection, memory, found, sources) if memory.remembered else found
-
-
-def _wanted(
+def wanted_of(
     plan: Plan, memory: Memory, states: Mapping[str, str | None], options: BuildOptions
 ) -> Diff:
+    """Return what a build is to do."""
     return diff(
         plan,
         memory,
@@ -321,7 +303,9 @@ def drift_of_sources(
 
 def open_session(plan: Plan, *, read_only: bool, lock_timeout_s: float) -> DuckDBPyConnection:
     """Return a connection to a built catalog, with the session half applied."""
-    connection = open_catalog(plan.database, read_only=read_only, lock_timeout_s=lock_timeout_s)
+    connection = open_catalog(
+        plan.database, read_only=read_only, lock_timeout_s=lock_timeout_s, config=plan.file
+    )
     with _closed_on_error(connection):
         apply_session(connection, plan)
     return connection
@@ -347,11 +331,13 @@ def _build(
     *,
     whole: Plan | None = None,
     is_look: bool = False,
+    place: str = "",
 ) -> _Done:
     """Return what was done with each view of a plan, which may be chosen from a whole one.
 
-    A look raises _ToBeBuilt before it would write. Iceberg catalogs keep what they told of
-    their tables: `forget_tables` is for a connection that is used afterwards.
+    A look raises _ToBeBuilt before it would write. `place` is where the file is that is
+    written, if it is one that stays. Iceberg catalogs keep what they told of their
+    tables: `forget_tables` is for a connection that is used afterwards.
     """
     whole = whole or plan
     # Without this, a view could silently read a variable of the program that builds it.
@@ -359,7 +345,7 @@ def _build(
     options.progress("session", 0, 0)
     asked_for = plan
     plan, seconds, lost, out_of_reach = reach(connection, keeping_tables(plan))
-    sources: dict[str, Source] = {}
+    sources: dict[str, PinnedSource] = {}
     if is_pinned := any(step.pin for step in plan.views):
         from duckalog.engine.pin import find_sources, pin_views  # most catalogs pin nothing
 
@@ -368,9 +354,12 @@ def _build(
         )
     states = states_of(plan) | {key: source.state for key, source in sources.items()}
     may_prune = options.prune and len(plan.views) == len(whole.views)
-    wanted = _wanted(plan, memory, states, options._replace(prune=may_prune))
-    if is_look and (lost or not leaves_as_is(memory, wanted)):
+    wanted = wanted_of(plan, memory, states, options._replace(prune=may_prune))
+    is_left = leaves_as_is(memory, wanted)
+    if is_look and (lost or not is_left):
         raise _ToBeBuilt
+    if place and not is_left:
+        check_writable(place)
     steps = [] if wanted.conflicts else wanted.steps
     with asking_remote_files(connection, plan, steps):
         answers = probe(connection, plan, steps, jobs=options.jobs, progress=options.progress)

@@ -1,4 +1,4 @@
-"""The call of a table function in raw SQL, by itself: what a view over it must not ask again."""
+"""What raw SQL reads of files by itself: stubs of it, so that a view over it asks nothing again."""
 
 from __future__ import annotations
 
@@ -6,9 +6,21 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column
+from duckalog.engine.execution import execute
+from duckalog.locations import is_remote
+from duckalog.sql import Statement, identifier
+from duckalog.statements import (
+    describe,
+    drop_stub_of_file,
+    drop_stub_of_function,
+    stub_of_calls,
+    stub_of_file,
+    stub_of_function,
+)
 from duckalog.values import execute_with
 
 _FUNCTIONS = frozenset(
@@ -17,45 +29,115 @@ _FUNCTIONS = frozenset(
     read_ndjson read_ndjson_auto read_parquet
     """.split()
 )
-_SHELL = "SELECT * FROM range(1)"
+_FROM_FUNCTION = "SELECT * FROM range(1)"
+_AS_TEXT = "SELECT CAST(1 AS VARCHAR)"
+
+Columns = tuple[Column, ...]
+
+
+class Stub(NamedTuple):
+    """What stands in for a table function, or a file, while a view is made over it."""
+
+    create: Statement
+    drop: Statement
 
 
 class Call(NamedTuple):
-    """A table function, the names of the options that are stated, and its columns."""
+    """A call of a table function: the options that are stated, and queries of it by itself.
+
+    `source` is one of the text of its first argument, `alone` of all that it returns.
+    """
 
     function: str
     options: tuple[str, ...]
-    columns: tuple[Column, ...] = ()
+    source: str
+    alone: str
 
 
-def only_call_in(cursor: DuckDBPyConnection, query: str) -> tuple[Call, str] | None:
-    """Return the one table function that a query calls, and the query of all that it returns.
+def columns_of(cursor: DuckDBPyConnection, query: str) -> Columns:
+    """Return the columns of a query, which is bound and not run."""
+    execute(cursor, describe(f"\n{query}"))  # DuckDB shows the line that it cannot bind
+    return tuple(Column(row[0], row[1]) for row in cursor.fetchall())
 
-    None where there are several, which a single stub could not stand for, or
-    where its arguments are not all stated.
-    """
+
+def stub_of(function: str, options: tuple[str, ...], columns: Columns) -> Stub:
+    """Return the stub of a table function that is called once."""
+    return Stub(stub_of_function(function, options, columns), drop_stub_of_function(function))
+
+
+def stubs_for(cursor: DuckDBPyConnection, query: str, columns: Columns) -> tuple[Stub, ...]:
+    """Return stubs with which a query has the same `columns`; none where there are no such."""
     tree = _tree_of(cursor, query)
-    found = list(_calls(tree)) if tree else []
-    if len(found) != 1:
-        return None
-    function = found[0].get("function", {})
-    name, arguments = str(function.get("function_name", "")).lower(), _arguments(function)
-    if name not in _FUNCTIONS or function.get("schema") or function.get("catalog"):
-        return None
+    stubs = [*_of_functions(cursor, tree), *_of_files(cursor, tree)] if tree else []
+    made: list[Stub] = []
+    try:
+        for stub in stubs:
+            execute(cursor, stub.create)
+            made.append(stub)
+        # It may read what is no column: the name of the file, say.
+        return tuple(stubs) if stubs and columns_of(cursor, query) == columns else ()
+    except duckdb.BinderException:
+        return ()
+    finally:
+        for stub in made:
+            execute(cursor, stub.drop)
+
+
+def calls_in(cursor: DuckDBPyConnection, tree: Any) -> dict[str, list[Call]]:
+    """Return the calls of each table function that a stub could stand for."""
+    found: dict[str, list[Call]] = {}
+    unfit = set()
+    for node in _nodes(tree, "TABLE_FUNCTION"):
+        function = node.get("function", {})
+        name = str(function.get("function_name", "")).lower()
+        call = _call(cursor, node, name) if name in _FUNCTIONS else None
+        if call is None or function.get("schema") or function.get("catalog"):
+            unfit.add(name)
+        else:
+            found.setdefault(name, []).append(call)
+    return {name: calls for name, calls in found.items() if name not in unfit}
+
+
+def files_in(tree: Any) -> list[str]:
+    """Return the remote files that a query reads by their names."""
+    nodes = _nodes(tree, "BASE_TABLE")
+    return [
+        name for node in nodes if is_remote(name := node["table_name"]) and not node["schema_name"]
+    ]
+
+
+def _of_functions(cursor: DuckDBPyConnection, tree: Any) -> Iterator[Stub]:
+    for name, calls in calls_in(cursor, tree).items():
+        columns = {call: columns_of(cursor, call.alone) for call in dict.fromkeys(calls)}
+        options = tuple(dict.fromkeys(one for call in calls for one in call.options))
+        if len(set(columns.values())) == 1:
+            yield stub_of(name, options, columns[calls[0]])
+            continue
+        by_source: dict[str, Columns] = {}
+        for call, of_call in columns.items():
+            ((source,),) = cursor.execute(call.source).fetchall()
+            if by_source.setdefault(source, of_call) != of_call:  # its options make the difference
+                break
+        else:
+            yield Stub(stub_of_calls(name, options, by_source), drop_stub_of_function(name))
+
+
+def _of_files(cursor: DuckDBPyConnection, tree: Any) -> Iterator[Stub]:
+    for name in dict.fromkeys(files_in(tree)):
+        columns = columns_of(cursor, f"SELECT * FROM {identifier(name)}")
+        yield Stub(stub_of_file(name, columns), drop_stub_of_file(name))
+
+
+def _call(cursor: DuckDBPyConnection, node: dict[str, Any], name: str) -> Call | None:
+    """Return a call; None where its arguments are not all stated."""
+    arguments = _arguments(node["function"])
     options = [_option(one) for one in arguments[1:]]
     if not arguments or _option(arguments[0]) or not all(options):
         return None
-    shell = _tree_of(cursor, _SHELL)
-    if shell is None:
-        return None
-    shell["statements"][0]["node"]["from_table"] = {
-        **found[0],
-        "alias": "",
-        "column_name_alias": [],
-    }
-    asked = execute_with(cursor, "SELECT json_deserialize_sql($1)", [json.dumps(shell)])
-    ((alone,),) = asked.fetchall()
-    return Call(name, tuple(options)), alone
+    alone, source = _tree_of(cursor, _FROM_FUNCTION), _tree_of(cursor, _AS_TEXT)
+    alone["statements"][0]["node"]["from_table"] = {**node, "alias": "", "column_name_alias": []}
+    source["statements"][0]["node"]["select_list"][0]["child"] = arguments[0]
+    return Call(name, tuple(options), _text_of(cursor, source), _text_of(cursor, alone))
 
 
 def _tree_of(cursor: DuckDBPyConnection, query: str) -> Any:
@@ -64,12 +146,19 @@ def _tree_of(cursor: DuckDBPyConnection, query: str) -> Any:
     return None if tree.get("error") else tree
 
 
-def _calls(tree: Any) -> Iterator[dict[str, Any]]:
+def _text_of(cursor: DuckDBPyConnection, tree: Any) -> str:
+    asked = execute_with(cursor, "SELECT json_deserialize_sql($1)", [json.dumps(tree)])
+    ((text,),) = asked.fetchall()
+    return str(text)
+
+
+def _nodes(tree: Any, kind: str) -> Iterator[dict[str, Any]]:
+    """Yield the nodes of a kind, in no order."""
     pending = [tree]
     while pending:
         node = pending.pop()
         if isinstance(node, dict):
-            if node.get("type") == "TABLE_FUNCTION":
+            if node.get("type") == kind:
                 yield node
             pending.extend(node.values())
         elif isinstance(node, list):

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import msgspec
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import columns_in, folded
 from duckalog.engine.build import build_in_memory
-from duckalog.engine.checking import SAMPLE_ROWS, BuiltColumns, Looking, not_run, verdicts_of
+from duckalog.engine.checking import SAMPLE_ROWS, BuiltColumns, CheckContext, not_run, verdicts_of
 from duckalog.engine.execution import abandon, close, closing, is_abandoned
-from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog
+from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog, to_build
 from duckalog.engine.session import PROBE_LIMIT_S, Outcome, prepare_cursor, try_session
 from duckalog.engine.verdicts import CheckReport, Verdict
-from duckalog.entry import MAIN_SCHEMA
-from duckalog.errors import ConfigError, EngineError, Origin, Problem, nearest, sentences
+from duckalog.errors import EngineError, Problem
 from duckalog.plan import DatabaseStep, Plan, ViewStep
 
 JOBS = 4
@@ -48,18 +46,20 @@ def check(plan: Plan, options: CheckOptions = DEFAULTS) -> CheckReport:
     catalog cannot be opened.
     """
     start = time.perf_counter()
-    views = plan.views if options.select is None else _chosen(plan, options.select)
+    views = plan.views if options.select is None else plan.views_called(options.select)
     if plan.is_in_memory:
         with closing(build_in_memory(plan)) as connection:
             outcomes = {step.key: Outcome() for step in plan.session}
             return _Catalog(connection, plan, views, options, outcomes).report(start)
-    needed = _all_needs(plan, views)
-    session = tuple(
-        step for step in plan.session if not isinstance(step, DatabaseStep) or step.key in needed
-    )
     if options.select is not None:
-        plan = msgspec.structs.replace(plan, session=session)
-    opened = open_catalog(plan.database, read_only=True, lock_timeout_s=options.lock_timeout_s)
+        read_by_checks = {key for view in views for check in view.checks for key in check.needs}
+        plan = plan.attaching(plan.needed_by(read_by_checks.union(view.key for view in views)))
+    opened = open_catalog(
+        plan.database,
+        read_only=True,
+        lock_timeout_s=options.lock_timeout_s,
+        config=plan.file,
+    )
     with closing(opened) as connection:
         # Before anything is attached, which DuckDB would ask, and before it binds a view: it
         # then takes the columns that the source has now for those that it stored (1.5, 2.0).
@@ -67,43 +67,6 @@ def check(plan: Plan, options: CheckOptions = DEFAULTS) -> CheckReport:
         limit_s = min(options.timeout_s, PROBE_LIMIT_S)
         outcomes = try_session(connection, plan, probe_limit_s=limit_s)
         return _Catalog(connection, plan, views, options, outcomes, built).report(start)
-
-
-def _chosen(plan: Plan, names: Sequence[str]) -> tuple[ViewStep, ...]:
-    """Return the views of these names, in build order."""
-    by_name = {view.name.lower(): view for view in plan.views}
-    by_name |= {view.view.lower(): view for view in plan.views if view.schema == MAIN_SCHEMA}
-    unknown = [name for name in names if name.lower() not in by_name]
-    if unknown:
-        raise ConfigError(
-            Problem(
-                Origin(plan.file),
-                f'no view is called "{name}"',
-                sentences(nearest(name, by_name), "write name, or schema.name."),
-            )
-            for name in unknown
-        )
-    keys = {by_name[name.lower()].key for name in names}
-    return tuple(view for view in plan.views if view.key in keys)
-
-
-def _all_needs(plan: Plan, views: Sequence[ViewStep]) -> set[str]:
-    """Return the keys of what views and their checks need."""
-    needed = {key for view in views for check in view.checks for key in check.needs}
-    return _through(plan, needed.union(*(view.needs for view in views)))
-
-
-def _through(plan: Plan, keys: Iterable[str]) -> set[str]:
-    """Return the keys of steps, and of all that these need through views."""
-    by_key = {view.key: view for view in plan.views}
-    needed: set[str] = set()
-    pending = list(keys)
-    while pending:
-        key = pending.pop()
-        if key not in needed:
-            needed.add(key)
-            pending += by_key[key].needs if key in by_key else ()
-    return needed
 
 
 class _Catalog:
@@ -124,20 +87,18 @@ class _Catalog:
         self.options = options
         self.outcomes = outcomes
         self.built = built
-        self.looking = Looking(options.sample, options.timeout_s, built)
+        self.context = CheckContext(options.sample, options.timeout_s, built)
         self.gone = self._views_without_source()
 
     def report(self, start: float) -> CheckReport:
         """Return the verdicts on databases and views."""
-        steps = self.plan.session
-        databases = [step for step in steps if isinstance(step, DatabaseStep)]
         problems = tuple(
             problem
-            for step in steps
+            for step in self.plan.session
             if not isinstance(step, DatabaseStep)
             for problem in self.outcomes[step.key].problems
         )
-        verdicts = [*map(self._reached, databases), *self._on_views()]
+        verdicts = [*map(self._reached, self.plan.databases), *self._on_views()]
         seconds = time.perf_counter() - start
         return CheckReport(self.plan.database, tuple(verdicts), problems, seconds)
 
@@ -166,8 +127,8 @@ class _Catalog:
         """Return the databases that cannot be reached, and views over them with which it is."""
         gone = {
             step.key: step.key
-            for step in self.plan.session
-            if isinstance(step, DatabaseStep) and not self.outcomes[step.key].is_well
+            for step in self.plan.databases
+            if not self.outcomes[step.key].is_well
         }
         for view in self.plan.views if gone else ():  # each after those that it reads
             lacking = next((gone[key] for key in view.needs if key in gone), None)
@@ -208,7 +169,8 @@ class _Catalog:
     def _on_view(self, cursor: DuckDBPyConnection, view: ViewStep) -> list[Verdict]:
         checks = view.checks
         if self.built is not None and folded((view.schema, view.view)) not in self.built:
-            return [not_run(check, "the view is not built yet", _BUILD) for check in checks]
+            remedy = to_build(self.plan.file)
+            return [not_run(check, "the view is not built yet", remedy) for check in checks]
         lacking = {
             check.name: next(
                 (self.gone[key] for key in (view.key, *check.needs) if key in self.gone), ""
@@ -218,7 +180,7 @@ class _Catalog:
         can_run = [check for check in checks if not lacking[check.name]]
         try:
             prepare_cursor(cursor, self.plan)
-            found = {one.name: one for one in verdicts_of(cursor, can_run, self.looking)}
+            found = {one.name: one for one in verdicts_of(cursor, can_run, self.context)}
         except EngineError as error:  # a setting, of which the report tells
             reason = str(error)
             found = {check.name: not_run(check, _NO_SESSION, cause=reason) for check in can_run}
@@ -228,7 +190,6 @@ class _Catalog:
         ]
 
 
-_BUILD = "Run: duckalog build"
 _NO_SESSION = "the session cannot be made"
 
 

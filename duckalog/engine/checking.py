@@ -20,7 +20,7 @@ from duckalog.engine.probe import no_such_column
 from duckalog.engine.verdicts import Sample, Status, Verdict
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import Problem
-from duckalog.plan import CheckStep
+from duckalog.plan import CheckStep, view_key
 from duckalog.sql import literal, search_path, select_all
 from duckalog.statements import describe, reset_option, set_option
 from duckalog.values import execute_with
@@ -37,11 +37,12 @@ Result = TypeVar("Result")
 BuiltColumns = Mapping[ViewName, tuple[Column, ...]]
 
 
-class Looking(NamedTuple):
-    """How to look: so many rows in a sample, each query within `limit_s` where that is given.
+class CheckContext(NamedTuple):
+    """What checks are run with.
 
-    `built` are the columns that the last build found; without them DuckDB is
-    asked what it stored, before it binds the view.
+    `sample` is how many failing rows come with a verdict, and `limit_s` how long a query
+    may take, if there is a limit. `built` are the columns that the last build found;
+    without them DuckDB is asked what it stored, before it binds the view.
     """
 
     sample: int = SAMPLE_ROWS
@@ -62,18 +63,18 @@ def run_check(
     columns. A check that takes longer than `timeout_s` is not run; where DuckDB
     does not let go of a source, the connection cannot be used after that.
     """
-    (verdict,) = verdicts_of(connection, [check], Looking(sample, timeout_s))
+    (verdict,) = verdicts_of(connection, [check], CheckContext(sample, timeout_s))
     return verdict
 
 
 def verdicts_of(
-    connection: DuckDBPyConnection, checks: Sequence[CheckStep], looking: Looking
+    connection: DuckDBPyConnection, checks: Sequence[CheckStep], context: CheckContext
 ) -> list[Verdict]:
     """Return the verdict of each check; they are of one view."""
     if not checks:
         return []
     with _names_found_as_in(connection, checks[0].schema):
-        return _OneView(connection, checks, looking).verdicts()
+        return _ViewChecks(connection, checks, context).verdicts()
 
 
 @contextlib.contextmanager
@@ -93,7 +94,7 @@ def _names_found_as_in(connection: DuckDBPyConnection, schema: str) -> Iterator[
 def verdict_on(check: CheckStep, status: Status) -> Verdict:
     """Return the bare verdict on a check of a view."""
     return Verdict(
-        subject=f"view:{check.schema}.{check.view}",
+        subject=view_key(check.schema, check.view),
         name=check.name,
         kind=check.kind,
         severity=check.severity,
@@ -119,13 +120,15 @@ class _Failed(Exception):
         self.is_late = is_late
 
 
-class _OneView:
+class _ViewChecks:
+    """The checks of one view, with the verdicts that are `found` so far by their names."""
+
     def __init__(
-        self, connection: DuckDBPyConnection, checks: Sequence[CheckStep], looking: Looking
+        self, connection: DuckDBPyConnection, checks: Sequence[CheckStep], context: CheckContext
     ) -> None:
         self.connection = connection
         self.checks = checks
-        self.looking = looking
+        self.context = context
         self.first = checks[0]
         self.found: dict[str, Verdict] = {}
 
@@ -158,8 +161,8 @@ class _OneView:
         if not any(isinstance(check.check, SchemaCheck) for check in self.checks):
             return ()
         key = folded((self.first.schema, self.first.view))
-        if self.looking.built is not None:
-            return self.looking.built.get(key, ())
+        if self.context.built is not None:
+            return self.context.built.get(key, ())
         rows = execute_with(
             self.connection,
             "SELECT column_name, data_type FROM duckdb_columns()"
@@ -180,13 +183,11 @@ class _OneView:
         """Return what an action returns; raises _Failed with DuckDB's words, secrets taken out."""
         if is_abandoned(self.connection):
             raise _Failed("the source still gives no answer to an earlier query", is_late=True)
-        limit = self.looking.limit_s
+        limit = self.context.limit_s
         try:
             return action() if limit is None else within(limit, self.connection, action)
         except TimeoutError as error:
             failure = _Failed(str(error), is_late=True)
-        except duckdb.InterruptException:
-            failure = _Failed(f"no answer within {limit:g} s", is_late=True)
         except duckdb.Error as error:
             failure = _Failed(self._shown(str(error)))
         raise failure
@@ -218,6 +219,7 @@ class _OneView:
         built: tuple[Column, ...],
         seconds: float,
     ) -> None:
+        """Find whether the view has the columns that are declared, and those of the last build."""
         try:
             wrong = _differences(self.connection, declared, columns)
         except _Failed as failure:
@@ -244,6 +246,7 @@ class _OneView:
         return list(groups.values())
 
     def _scan(self, group: list[CheckStep]) -> None:
+        """Find the verdicts of checks by one query; of each by its own where that is refused."""
         aggregates = [one for check in group for one in check.check.aggregates()]
         query = aggregate(dict.fromkeys(aggregates), group[0].check.scanned(group[0].relation))
         start = time.perf_counter()
@@ -306,13 +309,13 @@ class _OneView:
     def _sample(self, check: CheckStep) -> tuple[Sample | None, str]:
         """Return some failing rows, or why they are not shown."""
         query = check.check.failing(check.relation)
-        if not query or not self.looking.sample:
+        if not query or not self.context.sample:
             return None, ""
         if check.is_sensitive:
             return None, "the view is tagged sensitive"
         if check.sensitive_columns and check.kind == "sql":
             return None, "a column of the view is tagged sensitive"
-        sampled = sample_of(query, self.looking.sample, _READ_CHARACTERS)
+        sampled = sample_of(query, self.context.sample, _READ_CHARACTERS)
         try:
             columns, rows = self._within(lambda: _rows(self.connection, sampled))
         except _Failed as failure:

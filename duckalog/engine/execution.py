@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import duckdb
 
 from duckalog.engine.versions import READS_DELTA_VERSIONS
-from duckalog.errors import EngineError, Origin, Problem
+from duckalog.errors import EngineError, Origin, Problem, variable_hint
 from duckalog.plan import Step, ViewStep
 from duckalog.redaction import Redactor
 from duckalog.sql import Statement, literal
@@ -92,7 +92,7 @@ def refused(step: Step, error: BaseException, redact: Redactor) -> Problem:
         message = "DuckDB takes this setting only where it opens a database"
         remedy = "Take it away: a session has the catalog open already when it sets anything."
         return Problem(step.origin, message, remedy, name, text)
-    return Problem(step.origin, _REFUSALS[step.kind], name=name, cause=text)
+    return Problem(step.origin, _REFUSALS[step.kind], variable_hint(text), name, text)
 
 
 _ONLY_AT_OPENING = re.compile(r"while database is running|set at startup")
@@ -109,6 +109,9 @@ def _reads_delta_version(step: ViewStep) -> bool:
 _EXCERPT = re.compile(r"\n*^LINE \d+: .*(?:\n *\^)?", re.MULTILINE)
 """The line of the statement that DuckDB shows below an error, cut off in the middle of a value."""
 
+_GRACE_S = 1.0
+"""How long a call that is interrupted may take to end."""
+
 _abandoned: list[DuckDBPyConnection] = []
 """Connections that a hung call still holds."""
 
@@ -116,8 +119,8 @@ _abandoned: list[DuckDBPyConnection] = []
 def within(seconds: float, connection: DuckDBPyConnection, action: Callable[[], Result]) -> Result:
     """Return what `action` returns; raises TimeoutError when it takes longer than `seconds`.
 
-    A call that hangs in DuckDB cannot be ended from outside (1.5.5): it is
-    left behind, with its connection, on a thread that does not keep the process.
+    It is interrupted then. Where DuckDB does not hear that (1.5.5), the call is left
+    behind, with its connection, on a thread that does not keep the process.
     """
     outcome: list[Result] = []
     failure: list[BaseException] = []
@@ -135,12 +138,13 @@ def within(seconds: float, connection: DuckDBPyConnection, action: Callable[[], 
     except BaseException:  # Ctrl-C: the call cannot be waited for
         abandon(connection)
         raise
-    if thread.is_alive():
+    is_late = thread.is_alive()
+    if is_late:
         connection.interrupt()
-        thread.join(1.0)
+        thread.join(_GRACE_S)
     if thread.is_alive():
         abandon(connection)
-    elif failure:
+    elif failure and not (is_late and isinstance(failure[0], duckdb.InterruptException)):
         raise failure[0]
     if not outcome:
         raise TimeoutError(f"no answer within {seconds:g} s")
@@ -161,11 +165,6 @@ def close(connection: DuckDBPyConnection) -> None:
     """Close a connection, unless a hung call holds it."""
     if not is_abandoned(connection):
         connection.close()
-
-
-def is_anything_hung() -> bool:
-    """Say whether a call still hangs in DuckDB, so that a normal exit would wait for it."""
-    return bool(_abandoned)
 
 
 @contextlib.contextmanager

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
+from itertools import groupby
 from typing import NamedTuple
 
 from duckdb import DuckDBPyConnection
 
-from duckalog.bookkeeping import Built, folded, read_built
+from duckalog.bookkeeping import Built, ViewName, folded, read_built
+from duckalog.changes import NOT_ITS_QUERY, Diff, comment_changes
 from duckalog.engine.execution import closing
 from duckalog.engine.opening import open_catalog
-from duckalog.entry import MAIN_SCHEMA
-from duckalog.errors import EngineError, Problem, nearest, sentences
-from duckalog.errors import Origin as Place
+from duckalog.entry import BOOKKEEPING_SCHEMA, MAIN_SCHEMA
+from duckalog.environment import PLACEHOLDER
+from duckalog.errors import EngineError, Origin, Problem, nearest, sentences, shown_path
 from duckalog.plan import Plan, ViewStep
 
 
-class Column(NamedTuple):
-    """A column as the catalog has it, with its comment."""
+class CommentedColumn(NamedTuple):
+    """A column as a catalog has it, with its comment."""
 
     name: str
     type: str
@@ -34,7 +36,7 @@ class Listed(NamedTuple):
     schema: str
     name: str
     step: ViewStep | None
-    columns: tuple[Column, ...] | None = None
+    columns: tuple[CommentedColumn, ...] | None = None
     comment: str | None = None
     query: str = ""
     built: Built | None = None
@@ -48,7 +50,9 @@ class Listed(NamedTuple):
             return "made by hand"
         if self.step is None:
             return "left the config"
-        return "built" if self.step.fingerprint == self.built.fingerprint else "changed since"
+        is_same = self.step.fingerprint == self.built.fingerprint
+        # One whose variables are not set here cannot be told from what was built.
+        return "built" if is_same or PLACEHOLDER.search(self.step.query) else "changed since"
 
 
 def is_built(plan: Plan) -> bool:
@@ -80,19 +84,13 @@ def _standing(connection: DuckDBPyConnection, plan: Plan) -> list[Listed]:
         "SELECT schema_name, view_name, comment, sql FROM duckdb_views()"
         " WHERE NOT internal AND database_name = current_database() ORDER BY ALL"
     ).fetchall()
-    columns: dict[tuple[str, str], list[Column]] = {}
-    for schema, view, *column in connection.execute(
-        "SELECT schema_name, table_name, column_name, data_type, comment FROM duckdb_columns()"
-        " WHERE NOT internal AND database_name = current_database()"
-        " ORDER BY schema_oid, table_oid, column_index"
-    ).fetchall():
-        columns.setdefault((schema, view), []).append(Column(*column))
+    columns = commented_columns(connection)
     return [
         Listed(
             schema,
             view,
             None,
-            tuple(columns.get((schema, view), ())),
+            columns.get((schema, view), ()),
             comment,
             sql,
             built.get(folded((schema, view))),
@@ -101,7 +99,63 @@ def _standing(connection: DuckDBPyConnection, plan: Plan) -> list[Listed]:
     ]
 
 
-def find(views: list[Listed], name: tuple[str, ...], shown: str) -> Listed:
+def commented_columns(
+    connection: DuckDBPyConnection,
+) -> dict[ViewName, tuple[CommentedColumn, ...]]:
+    """Return the columns of each relation of a catalog; no other database may be attached."""
+    rows = connection.execute(
+        "SELECT schema_name, table_name, column_name, data_type, comment FROM duckdb_columns()"
+        " WHERE NOT internal AND database_name = current_database()"
+        " ORDER BY schema_oid, table_oid, column_index"
+    ).fetchall()
+    return {
+        relation: tuple(CommentedColumn(*column) for _, _, *column in found)
+        for relation, found in groupby(rows, key=lambda row: row[:2])
+    }
+
+
+def words_of(plan: Plan, lock_timeout_s: float) -> set[str]:
+    """Return what a query of the catalog may name: its schemas' relations, and their columns.
+
+    As `inventory` it asks no attached database.
+    """
+    words = {word for step in plan.views for word in (step.view, step.name)}
+    if is_built(plan):
+        opened = open_catalog(plan.database, read_only=True, lock_timeout_s=lock_timeout_s)
+        with closing(opened) as connection:
+            for (schema, relation), columns in commented_columns(connection).items():
+                if schema != BOOKKEEPING_SCHEMA:
+                    words |= {relation, f"{schema}.{relation}", *(one.name for one in columns)}
+    return words
+
+
+def with_comment_changes(connection: DuckDBPyConnection, found: Diff, plan: Plan) -> Diff:
+    """Return a diff that tells which comments of the views to be replaced are others now."""
+    replaced = {
+        folded((one.step.schema, one.step.view)) for one in found.changes if one.query_before
+    }
+    if not replaced:
+        return found
+    standing = {folded((one.schema, one.name)): one for one in _standing(connection, plan)}
+    changes = []
+    for change in found.changes:
+        key = folded((change.step.schema, change.step.view))
+        if key in replaced and key in standing:
+            view = standing[key]
+            columns = view.columns or ()
+            stored = {one.name.lower(): one.comment or "" for one in columns}
+            comments = comment_changes(
+                change.step, {"": view.comment or "", **stored}, [one.name for one in columns]
+            )
+            change = change._replace(comments=comments)
+            if change.reason == NOT_ITS_QUERY:
+                reason = "its comments changed" if comments else "its pin changed"
+                change = change._replace(reason=reason)
+        changes.append(change)
+    return found._replace(changes=tuple(changes))
+
+
+def find(views: list[Listed], name: tuple[str, ...], shown: str, plan: Plan) -> Listed:
     """Return the view of a name, `view` or `schema.view`; raises EngineError for an unknown one."""
     schema, view = name[-2:] if len(name) > 1 else (MAIN_SCHEMA, name[-1])
     wanted = folded((schema, view))
@@ -113,8 +167,12 @@ def find(views: list[Listed], name: tuple[str, ...], shown: str) -> Listed:
     names = [f"{one.schema}.{one.name}" for one in same or views]
     if same:
         raise EngineError(
-            Problem(Place(), f'several views are called "{shown}"', f"They are {', '.join(names)}.")
+            Problem(
+                Origin(plan.file),
+                f'several views are called "{shown}"',
+                f"They are {', '.join(names)}.",
+            )
         )
     known = [*names, *(one.name for one in views)]
-    remedy = sentences(nearest(shown, known), "to see them: duckalog ls")
-    raise EngineError(Problem(Place(), f'no view is called "{shown}"', remedy))
+    remedy = sentences(nearest(shown, known), f"to see them: duckalog ls {shown_path(plan.file)}")
+    raise EngineError(Problem(Origin(plan.file), f'no view is called "{shown}"', remedy))

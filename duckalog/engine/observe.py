@@ -16,6 +16,7 @@ from duckalog.engine.parallel import JOBS, in_parallel
 from duckalog.engine.session import PROBE_LIMIT_S, try_session
 from duckalog.entry import Source
 from duckalog.errors import EngineError
+from duckalog.locations import files_matching
 from duckalog.plan import DatabaseStep, Plan
 from duckalog.sql import literal
 from duckalog.values import execute_with
@@ -38,6 +39,8 @@ class SourceReport(NamedTuple):
 
 
 class _File(NamedTuple):
+    """A file, its bytes, and the time that it was last written."""
+
     name: str
     size: int
     modified: str
@@ -59,7 +62,7 @@ def observe(
     wanted = set(keys) if keys is not None else None
     sources = dict.fromkeys(one for view in plan.views for one in view.sources)
     chosen = [one for one in sources if wanted is None or one.key in wanted]
-    databases = {step.key: step for step in plan.session if isinstance(step, DatabaseStep)}
+    databases = {step.key: step for step in plan.databases}
     local: dict[Source, SourceReport] = {}
     for source in chosen:
         files = _local_files(source, databases.get(source.database))
@@ -80,7 +83,8 @@ def _local_files(source: Source, database: DatabaseStep | None) -> list[_File] |
     (uri,) = source.location
     if "://" in uri:
         return None
-    return list(_stated(pattern for one in _patterns(source.kind, uri) for pattern in _glob(one)))
+    patterns = _patterns(source.kind, uri)
+    return list(_stated(name for pattern in patterns for name in files_matching(pattern)))
 
 
 def _patterns(kind: str, uri: str) -> Iterator[str]:
@@ -91,10 +95,6 @@ def _patterns(kind: str, uri: str) -> Iterator[str]:
         yield f"{glob.escape(uri)}/metadata/*.json"
     else:
         yield uri
-
-
-def _glob(pattern: str) -> list[str]:
-    return sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else [pattern]
 
 
 def _stated(names: Iterable[str]) -> Iterator[_File]:
@@ -115,10 +115,11 @@ def _of_files(source: Source, files: list[_File]) -> SourceReport:
 def _ask(
     plan: Plan, sources: list[Source], jobs: int, limit_s: float
 ) -> dict[Source, SourceReport]:
+    """Return the state of sources that only a session can be asked about."""
     plan = plan.chosen({one.database for one in sources if one.database})
     with closing(duckdb.connect(":memory:")) as connection:
         outcomes = try_session(connection, plan, probe_limit_s=limit_s)
-        databases = {step.key for step in plan.session if isinstance(step, DatabaseStep)}
+        databases = {step.key for step in plan.databases}
         problems = {key: outcome.problems for key, outcome in outcomes.items() if outcome.problems}
         if problems.keys() - databases:  # what all sources are read through
             problems_of_all = (problem for of_it in problems.values() for problem in of_it)
@@ -130,8 +131,8 @@ def _ask(
                 return SourceReport(source, None, problem=problem)
             try:
                 return within(limit_s, cursor, lambda: _answer(cursor, source))
-            except (TimeoutError, duckdb.InterruptException):
-                problem = f"no answer within {limit_s:g} s"
+            except TimeoutError as error:
+                problem = str(error)
             except duckdb.Error as error:
                 problem = plan.redact(str(error)).strip()
             return SourceReport(source, None, problem=problem)

@@ -19,16 +19,20 @@ LOCK_TIMEOUT_S = 10.0
 _HOLDER = re.compile(r"Conflicting lock is held in (.*?\(PID \d+\))")
 
 
-def open_catalog(database: str, *, read_only: bool, lock_timeout_s: float) -> DuckDBPyConnection:
-    """Return a connection to a catalog that was built; raises EngineError where there is none.
+def open_catalog(
+    database: str, *, read_only: bool, lock_timeout_s: float, config: str = ""
+) -> DuckDBPyConnection:
+    """Return a connection to the catalog that `config` built; raises EngineError if there is none.
 
     Where this process has the catalog open as it was before a build swapped
     another in, DuckDB gives that one again: a warning tells it.
     """
     path = os.path.realpath(database)
     if not os.path.exists(path):
-        raise at_file(database, "the catalog is not built yet", "Run: duckalog build")
-    connection = open_file(path, Patience(lock_timeout_s), read_only=read_only)
+        raise at_file(database, "the catalog is not built yet", to_build(config))
+    patience = Patience(lock_timeout_s)
+    way_out = "Close it, or ask again once it is closed."
+    connection = open_file(path, patience, read_only=read_only, way_out=way_out)
     if is_replaced(path):
         logger.warning(
             "%s was replaced by a build, and this process still has the earlier one open:"
@@ -38,12 +42,26 @@ def open_catalog(database: str, *, read_only: bool, lock_timeout_s: float) -> Du
     return connection
 
 
+def to_build(config: str) -> str:
+    """Return what to do where the catalog of a config is not built."""
+    return f"Run: duckalog build {shown_path(config)}" if config else "Run: duckalog build"
+
+
+_WAIT_LONGER = "Close it, or wait longer for it: --lock-timeout SECONDS"
+
+
 def open_file(
-    path: str, patience: Patience | None = None, *, shown_as: str = "", read_only: bool = False
+    path: str,
+    patience: Patience | None = None,
+    *,
+    shown_as: str = "",
+    read_only: bool = False,
+    way_out: str = _WAIT_LONGER,
 ) -> DuckDBPyConnection:
     """Return a connection to a file, waiting for DuckDB's lock on it.
 
-    Errors tell of the file `shown_as`, where it is to stand when it is whole.
+    Errors tell of the file `shown_as`, where it is to stand when it is whole, and
+    the `way_out` where another process holds the lock.
     """
     check_file(path, shown_as)
     problem = None
@@ -58,7 +76,7 @@ def open_file(
             connection.close()
             problem = replaced(path)
             continue
-        problem = refusal(shown_as or path, text)
+        problem = refusal(shown_as or path, text, way_out)
         if not is_locked(text):
             break
     assert problem
@@ -69,14 +87,19 @@ _MAGIC, _MAGIC_AT = b"DUCK", 8
 
 
 def check_file(path: str, shown_as: str = "") -> None:
-    """Raise EngineError for a path that DuckDB does not take, or a file that is not its own.
+    """Raise EngineError for a path that DuckDB does not take, or what is no file of its own.
 
     Asked before it opens the file: others it opens too, as what they are (a SQLite
     database, a Parquet file), and reads its extensions for it.
     """
     if not is_utf8(path):
         raise at_file(shown_as or path, NOT_UTF8, "Rename it, or its folder.")
-    found = first_bytes(path, _MAGIC_AT + len(_MAGIC)) if os.path.isfile(path) else None
+    if os.path.exists(path) and not os.path.isfile(path):
+        what = "a folder" if os.path.isdir(path) else "a device or a pipe"
+        raise at_file(
+            shown_as or path, f"the catalog's path is {what}", "Write the path of a file."
+        )
+    found = first_bytes(path, _MAGIC_AT + len(_MAGIC))
     if found is not None and found[_MAGIC_AT:] != _MAGIC:
         message = "this file is not a DuckDB database"
         raise at_file(shown_as or path, message, "Move it away, or choose another path.")
@@ -98,16 +121,14 @@ def replaced(path: str) -> EngineError:
     return at_file(path, message, "Close its other connections first.")
 
 
-def refusal(file: str, text: str) -> EngineError:
+def refusal(file: str, text: str, way_out: str = _WAIT_LONGER) -> EngineError:
     """Return the error for a file that DuckDB refused to open."""
     first = text.splitlines()[0]
     if is_locked(text):
         found = _HOLDER.search(text)
         holder = f"It is {found[1]}.\n" if found else ""
         message = "another process has the catalog open"
-        return at_file(
-            file, message, f"{holder}Close it, or wait longer for it: --lock-timeout SECONDS"
-        )
+        return at_file(file, message, holder + way_out)
     if is_open_in_another_way(text):
         return at_file(
             file,

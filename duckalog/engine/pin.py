@@ -15,19 +15,20 @@ from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column, Memory, remembered_files
 from duckalog.changes import Diff, file_changes
+from duckalog.engine.calls import columns_of
 from duckalog.engine.execution import closing, options_set, refused
 from duckalog.engine.parallel import in_parallel
 from duckalog.engine.pin_files import files_of, pinned_files
 from duckalog.engine.pin_kinds import Inquiry, Kinds, inquiries, kinds_known, kinds_of
 from duckalog.engine.pin_tables import current_snapshot, current_version
-from duckalog.engine.pins import Pins, Source
-from duckalog.engine.probe import Answer, columns_of
+from duckalog.engine.pins import PinnedSource, Pins
+from duckalog.engine.probe import Answer
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.session import try_session
 from duckalog.engine.silence import ask_each
 from duckalog.entry import Scan
 from duckalog.errors import Problem
-from duckalog.plan import DatabaseStep, Plan, ViewStep
+from duckalog.plan import Plan, ViewStep
 from duckalog.statements import create_view
 from duckalog.views.pinned import PinnedDelta, PinnedFiles, PinnedIceberg, Unpinnable
 
@@ -39,20 +40,20 @@ def find_sources(
     *,
     jobs: int,
     progress: Progress = untold,
-) -> dict[str, Source]:
+) -> dict[str, PinnedSource]:
     """Return what the source of each pinned one of `steps` is now, by the step's key."""
     pinned = [step for step in steps if step.pin]
 
-    def ask(cursor: DuckDBPyConnection, step: ViewStep) -> Source:
+    def ask(cursor: DuckDBPyConnection, step: ViewStep) -> PinnedSource:
         return _find(cursor, step, plan)
 
-    def unasked(problem: Problem) -> Source:
-        return Source(problem=problem)
+    def unasked(problem: Problem) -> PinnedSource:
+        return PinnedSource(problem=problem)
 
     return ask_each(connection, plan, pinned, ask, unasked, jobs=jobs, progress=progress)
 
 
-def sources_of(plan: Plan, *, jobs: int) -> tuple[dict[str, Source], list[Problem]]:
+def sources_of(plan: Plan, *, jobs: int) -> tuple[dict[str, PinnedSource], list[Problem]]:
     """Return the same without a catalog, and all that failed.
 
     Only what the pinned views need is attached.
@@ -60,30 +61,25 @@ def sources_of(plan: Plan, *, jobs: int) -> tuple[dict[str, Source], list[Proble
     pinned = [step for step in plan.views if step.pin]
     if not pinned:
         return {}, []
-    needed = {need for step in pinned for need in step.needs}
-    needed |= {need for step in plan.session if step.key in needed for need in step.needs}
-    session = tuple(
-        step for step in plan.session if not isinstance(step, DatabaseStep) or step.key in needed
-    )
+    only_those = plan.attaching({need for step in pinned for need in step.needs})
     with closing(duckdb.connect(":memory:")) as connection:
-        only_those = msgspec.structs.replace(plan, session=session)
         outcomes = try_session(connection, only_those)
         problems = [one for outcome in outcomes.values() for one in outcome.problems]
         absent = {key for key, outcome in outcomes.items() if not outcome.is_well}
         # All views read through settings, secrets and extensions.
-        is_whole = all(isinstance(step, DatabaseStep) for step in session if step.key in absent)
+        is_whole = absent <= {step.key for step in only_those.databases}
         within = [step for step in pinned if is_whole and not absent.intersection(step.needs)]
         found = find_sources(connection, only_those, within, jobs=jobs)
     for step in pinned:
         if step.key not in found:
             problem = Problem(step.origin, "what it reads cannot be reached", "", step.view)
-            found[step.key] = Source(problem=problem)
+            found[step.key] = PinnedSource(problem=problem)
     problems += [source.problem for source in found.values() if source.problem]
     return found, sorted(problems, key=plan.place_of)
 
 
 def with_file_changes(
-    connection: DuckDBPyConnection, memory: Memory, found: Diff, sources: Mapping[str, Source]
+    connection: DuckDBPyConnection, memory: Memory, found: Diff, sources: Mapping[str, PinnedSource]
 ) -> Diff:
     """Return a diff that tells which files of pinned views came and went since their build."""
     changes = []
@@ -103,7 +99,7 @@ def pin_views(
     connection: DuckDBPyConnection,
     plan: Plan,
     steps: Sequence[ViewStep],
-    sources: Mapping[str, Source],
+    sources: Mapping[str, PinnedSource],
     memory: Memory,
     *,
     jobs: int,
@@ -171,26 +167,26 @@ def _options_for(
     return {"threads": max(jobs, threads)}
 
 
-def _find(cursor: DuckDBPyConnection, step: ViewStep, plan: Plan) -> Source:
+def _find(cursor: DuckDBPyConnection, step: ViewStep, plan: Plan) -> PinnedSource:
     pin = step.pin
     try:
         if isinstance(pin, PinnedFiles):
-            return Source(files_of(cursor, pin))
+            return PinnedSource(files_of(cursor, pin))
         if isinstance(pin, PinnedDelta):
-            return Source(version=current_version(cursor, pin))
+            return PinnedSource(version=current_version(cursor, pin))
         assert isinstance(pin, PinnedIceberg)
-        return Source(version=current_snapshot(cursor, pin))
+        return PinnedSource(version=current_snapshot(cursor, pin))
     except Unpinnable as error:
         problem = _unpinnable(step, error, plan)
     except duckdb.Error as error:
         problem = refused(step, error, plan.redact)
-    return Source(problem=problem)
+    return PinnedSource(problem=problem)
 
 
 def _pin(
     cursor: DuckDBPyConnection,
     step: ViewStep,
-    source: Source,
+    source: PinnedSource,
     kinds: Kinds | Problem,
     plan: Plan,
 ) -> tuple[ViewStep, Answer]:
@@ -213,7 +209,7 @@ def _pin(
 
 
 def _pinned(
-    cursor: DuckDBPyConnection, step: ViewStep, source: Source, kinds: Kinds
+    cursor: DuckDBPyConnection, step: ViewStep, source: PinnedSource, kinds: Kinds
 ) -> tuple[str, Scan | None, tuple[Column, ...]]:
     """Return the final query, and what stands in for its function while the view is made."""
     pin, scan = step.pin, step.scan

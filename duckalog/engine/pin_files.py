@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column, File
+from duckalog.engine.calls import columns_of
 from duckalog.engine.pin_kinds import Kinds, columns_of_kind, escaped
-from duckalog.engine.probe import columns_of
 from duckalog.engine.versions import DEFAULT_PARTITION_IS_NULL, NULL_PARTITION_IS_NULL
 from duckalog.entry import Scan
 from duckalog.locations import is_remote

@@ -16,7 +16,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column, File
-from duckalog.engine.probe import columns_of
+from duckalog.engine.calls import columns_of
 from duckalog.file_sql import schemas_of_files, text_list
 from duckalog.locations import is_remote
 from duckalog.views.pinned import PinnedFiles

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from duckalog.engine.pin_kinds import Kinds  # most catalogs pin nothing
 
 
-class Source(NamedTuple):
+class PinnedSource(NamedTuple):
     """What the source of a pinned view is now: its files, or the version of a table."""
 
     files: tuple[File, ...] = ()
@@ -40,7 +40,7 @@ class Pins(NamedTuple):
     """
 
     steps: dict[str, ViewStep]
-    sources: Mapping[str, Source]
+    sources: Mapping[str, PinnedSource]
     answers: dict[str, Answer]
     kinds: Mapping[str, Kinds]
 

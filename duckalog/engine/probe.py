@@ -18,7 +18,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column
-from duckalog.engine.calls import Call, only_call_in
+from duckalog.engine.calls import Stub, columns_of, stub_of, stubs_for
 from duckalog.engine.execution import (
     execute,
     options_set,
@@ -35,12 +35,9 @@ from duckalog.plan import DatabaseStep, ExtensionStep, Plan, ViewStep
 from duckalog.sql import Statement, search_path
 from duckalog.statements import (
     create_view,
-    describe,
-    drop_stub,
     no_rows_of,
     reset_option,
     set_option,
-    stub_of_function,
 )
 
 logger = logging.getLogger("duckalog.engine")
@@ -50,12 +47,12 @@ _LISTED = 30
 
 
 class Answer(NamedTuple):
-    """What a source said: its columns, or a problem; of raw SQL also what its `call` returns."""
+    """What a source said: its columns, or a problem; of raw SQL also `stubs` of what it reads."""
 
     columns: tuple[Column, ...]
     problem: Problem | None
     seconds: float
-    call: Call | None = None
+    stubs: tuple[Stub, ...] = ()
 
 
 def probe(
@@ -132,8 +129,8 @@ def _ask_sql(cursor: DuckDBPyConnection, step: ViewStep, plan: Plan) -> Answer |
         _look_where_the_view_does(cursor, step)
         columns = columns_of(cursor, step.query)
         if columns_of(cursor, no_rows_of(columns)) == columns:
-            call = _call_of(cursor, step.query, columns)
-            return Answer(columns, None, time.perf_counter() - start, call)
+            stubs = stubs_for(cursor, step.query, columns)
+            return Answer(columns, None, time.perf_counter() - start, stubs)
     except duckdb.IOException as error:
         return Answer((), refused(step, error, plan.redact), time.perf_counter() - start)
     except duckdb.Error:
@@ -147,28 +144,6 @@ def _look_where_the_view_does(cursor: DuckDBPyConnection, step: ViewStep) -> Non
     with contextlib.suppress(duckdb.CatalogException):  # nothing is in a schema that is not there
         schemas = dict.fromkeys(((step.schema,), (MAIN_SCHEMA,)))
         execute(cursor, set_option("search_path", search_path(*schemas)))
-
-
-def _call_of(cursor: DuckDBPyConnection, query: str, columns: tuple[Column, ...]) -> Call | None:
-    """Return the call of raw SQL that a stub can stand for: the query's columns are the same."""
-    found = only_call_in(cursor, query)
-    if found is None:
-        return None
-    call = found[0]._replace(columns=columns_of(cursor, found[1]))
-    execute(cursor, stub_of_function(*call))
-    try:
-        # It may read what is no column: the name of the file, say.
-        return call if columns_of(cursor, query) == columns else None
-    except duckdb.BinderException:
-        return None
-    finally:
-        execute(cursor, drop_stub(call.function))
-
-
-def columns_of(cursor: DuckDBPyConnection, query: str) -> tuple[Column, ...]:
-    """Return the columns of a query, which is bound and not run."""
-    execute(cursor, describe(f"\n{query}"))  # DuckDB shows the line that it cannot bind
-    return tuple(Column(row[0], row[1]) for row in cursor.fetchall())
 
 
 def no_such_column(name: str, names: Sequence[str]) -> tuple[str, str]:
@@ -197,12 +172,12 @@ def stubbed(
 def stubs(
     step: ViewStep, answers: Mapping[str, Answer]
 ) -> tuple[tuple[Statement, ...], tuple[Statement, ...]]:
-    """Return the statements around a view's that have its function answer from its probe."""
+    """Return the statements around a view's that have what it reads answer from its probe."""
     answer = answers.get(step.key)
-    call = answer.call if answer else None
+    found = answer.stubs if answer else ()
     if answer and step.scan:
-        call = Call(step.scan.function, step.scan.options, answer.columns)
-    return ((stub_of_function(*call),), (drop_stub(call.function),)) if call else ((), ())
+        found = (stub_of(step.scan.function, step.scan.options, answer.columns),)
+    return tuple(one.create for one in found), tuple(one.drop for one in found)
 
 
 def stand_in(step: ViewStep, answer: Answer) -> Statement:

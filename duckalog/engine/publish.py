@@ -35,6 +35,7 @@ from duckalog.engine.opening import (
     refusal,
     replaced,
 )
+from duckalog.engine.place import check_writable, has_log, log_of
 from duckalog.errors import EngineError
 
 logger = logging.getLogger("duckalog.engine")
@@ -66,8 +67,8 @@ def file_to_build(
 ) -> Iterator[FileToBuild]:
     """Yield the catalog opened; it takes its place when the block ends, if all went well.
 
-    The connection may be closed inside the block. A catalog that would have to
-    be swapped, and need not be built, is opened read-only. The builders' turn
+    The connection may be closed inside the block. A catalog that others have
+    open, and that need not be built, is opened read-only. The builders' turn
     must be held.
     """
     if not os.path.exists(path):
@@ -77,45 +78,44 @@ def file_to_build(
             _finish(building, path)
             _put_in_place(building, path)
         return
-    taken = _take(path, publish, patience)
-    if not isinstance(taken, CopyLock):
-        with closing(taken):
-            yield FileToBuild(path, "in-place", taken)
-        return
-    with contextlib.closing(taken) as earlier:
-        as_it_is = _opened_as_it_is(path, earlier)
-        if as_it_is:
-            with closing(as_it_is):
-                if is_current(as_it_is):
-                    yield FileToBuild(path, "none", as_it_is)
-                    return
-        with _beside(path) as building:
-            _copy(earlier, building, path)
-            with closing(open_file(building, shown_as=path)) as connection:
-                is_left = as_it_is is None and is_current(connection)
-                yield FileToBuild(building, "none" if is_left else "swap", connection)
-            if not is_left:
-                _finish(building, path)
-                _swap(building, path, earlier)
+    can_write = os.access(path, os.W_OK)
+    taken = _take(path, publish, patience) if can_write else _lock_to_look(path, patience)
+    if isinstance(taken, CopyLock):
+        with contextlib.closing(taken) as earlier:
+            as_it_is = _opened_as_it_is(path, earlier)
+            if as_it_is:
+                with closing(as_it_is):
+                    if is_current(as_it_is):
+                        yield FileToBuild(path, "none", as_it_is)
+                        return
+            if not can_write:
+                check_writable(path)
+            if publish != "in-place":
+                with _swapped_in(path, earlier, is_current, is_seen=bool(as_it_is)) as file:
+                    yield file
+                return
+        taken = _take(path, publish, patience, may_look=False)
+    assert isinstance(taken, DuckDBPyConnection)
+    with closing(taken):
+        yield FileToBuild(path, "in-place", taken)
 
 
-def check_place(path: str) -> None:
-    """Raise EngineError where no catalog can be built."""
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        raise at_file(
-            path, "the folder of the catalog does not exist", f"Make it: mkdir -p {folder}"
-        )
-    if os.path.isdir(path):
-        raise at_file(path, "the catalog's path is a folder", "Write the path of a file.")
-    if os.path.islink(path):
-        raise at_file(path, "the symbolic links go round in a circle", "Write the path of a file.")
-    if not os.path.exists(path) and has_log(path):
-        # DuckDB would replay it into the new catalog (1.4, 1.5).
-        message = "the log of a catalog that is gone lies where the new one is to be"
-        raise at_file(path, message, f"Move it away: {log_of(path)}")
-    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
-        raise at_file(path, "the catalog cannot be written", "Check the permissions.")
+@contextlib.contextmanager
+def _swapped_in(
+    path: str, earlier: CopyLock, is_current: IsCurrent, *, is_seen: bool
+) -> Iterator[FileToBuild]:
+    """Yield a copy of the catalog; the copy takes its place when the block ends.
+
+    It is looked at before, unless the catalog `is_seen` to need a build.
+    """
+    with _beside(path) as building:
+        _copy(earlier, building, path)
+        with closing(open_file(building, shown_as=path)) as connection:
+            is_left = not is_seen and is_current(connection)
+            yield FileToBuild(building, "none" if is_left else "swap", connection)
+        if not is_left:
+            _finish(building, path)
+            _swap(building, path, earlier)
 
 
 def remove_leftovers(path: str) -> None:
@@ -126,18 +126,14 @@ def remove_leftovers(path: str) -> None:
             shutil.rmtree(entry.path, ignore_errors=True)
 
 
-def log_of(path: str) -> str:
-    """Return where DuckDB keeps what is not in the catalog's file yet."""
-    return f"{path}.wal"
+def _take(
+    path: str, publish: Publish, patience: Patience, *, may_look: bool = True
+) -> DuckDBPyConnection | CopyLock:
+    """Return a connection that writes the catalog in place, or the lock to copy it.
 
-
-def has_log(path: str) -> bool:
-    """Say whether there is such a log, or a part of one (1.5)."""
-    return any(os.path.exists(log_of(path) + ending) for ending in ("", ".checkpoint", ".recovery"))
-
-
-def _take(path: str, publish: Publish, patience: Patience) -> DuckDBPyConnection | CopyLock:
-    """Return a connection that writes the catalog in place, or the lock to copy it."""
+    In place, the lock is there to look at the catalog with: none of its readers need
+    leave where nothing is to be done.
+    """
     check_file(path)
     problem = at_file(path, "another process has the catalog open")
     for _ in patience.attempts(path):
@@ -152,7 +148,25 @@ def _take(path: str, publish: Publish, patience: Patience) -> DuckDBPyConnection
             if isinstance(locked, CopyLock):
                 return locked
             reasons.append(locked)
+        elif may_look and CAN_LOCK and not is_written_here(path):
+            lock = CopyLock.take(path)
+            if lock:
+                return lock
         problem = _joined(reasons)
+    raise problem
+
+
+def _lock_to_look(path: str, patience: Patience) -> CopyLock:
+    """Return the lock on a catalog that cannot be written, where it can be read."""
+    check_file(path)
+    if not CAN_LOCK or not os.access(path, os.R_OK):
+        check_writable(path)
+    problem = at_file(path, "another process has the catalog open")
+    for _ in patience.attempts(path):
+        lock = CopyLock.take(path)
+        if lock:
+            return lock
+        problem = _why_not_copied(path)
     raise problem
 
 

@@ -36,14 +36,21 @@ _ROWS_RENDERED = 10_000
 """More rows than these DuckDB's own renderer never reads, and says so (1.4 to 2.0)."""
 _LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
 
+_NO_VALUE = re.compile(r"not provided for the following prepared statement parameters: ([\w, ]+)")
+_GONE = re.compile(r"No files found|HTTP 404")
+
 
 class Script(NamedTuple):
-    """SQL that a user asks: its text, the file it is from, and the values of its parameters."""
+    """SQL that a user asks: its text, the file it is from, and the values of its parameters.
+
+    `has_pins` says whether the catalog has pinned views, whose files may go.
+    """
 
     text: str
     origin: Origin
     values: Mapping[str, str]
     redact: Redactor
+    has_pins: bool = False
 
 
 class Question(NamedTuple):
@@ -131,13 +138,28 @@ def write(connection: DuckDBPyConnection, question: Question, file: str, kind: s
     is_query = _kind(last) in ("SELECT", "MULTI")
     queries = (question.text, rows_of(question.text)) if is_query else ()
     copies = [copy_to(query, file, COPIED[kind]).text for query in queries]
-    copy = next((one for one in copies if _parses(connection, one)), None)
-    if copy is None:
+    copies = [one for one in copies if _parses(connection, one)]
+    if not copies:
         message = f"DuckDB cannot write the rows of this statement as {kind}"
         remedy = "Write a SELECT, or show a table."
         raise EngineError(Problem(question.script.origin, message, remedy))
+
+    def copy() -> None:
+        try:
+            _execute(connection, copies[0], question)
+        except duckdb.BinderException:
+            # As JSON, columns of one name are refused, unless a query around it tells them apart.
+            if kind not in ("json", "jsonl"):
+                raise
+            try:
+                _execute(connection, copies[-1], question)
+                return
+            except duckdb.BinderException:
+                pass
+            raise
+
     with _refusals_told(question.script, question.line, lines_before=1):
-        _stoppable(connection, lambda: _execute(connection, copy, question))
+        _stoppable(connection, copy)
 
 
 def _parses(connection: DuckDBPyConnection, sql: str) -> bool:
@@ -202,6 +224,9 @@ def show(
 
     Returns what there is to be told of rows that DuckDB left out without a word.
     """
+    (*_, last) = connection.extract_statements(question.text)
+    if _kind(last) == "EXPLAIN":
+        return _show_plans(connection, question)
     text = question.text
     if question.values and COMPUTES_PARAMETERS_AT_ONCE:
         # DuckDB computes a relation with parameters at once, and whole (1.4, 1.5).
@@ -222,6 +247,20 @@ def show(
     if table.getvalue().count("\n") < _ROWS_RENDERED:
         return ""
     return _cut_short(connection, question)
+
+
+def _show_plans(connection: DuckDBPyConnection, question: Question) -> str:
+    """Print what EXPLAIN tells as it is drawn: in a table its lines would be one."""
+    plans: list[str] = []
+
+    def explain() -> None:
+        rows = connection.execute(question.text, question.values or None).fetchall()
+        plans.extend(str(drawn) for *_, drawn in rows)
+
+    with _refusals_told(question.script, question.line):
+        _stoppable(connection, explain)
+    print("\n".join(plans), end="")
+    return ""
 
 
 def _cut_short(connection: DuckDBPyConnection, question: Question) -> str:
@@ -273,4 +312,23 @@ def _refusals_told(script: Script, line: int, *, lines_before: int = 0) -> Itera
         text = script.redact(str(error)).strip()
     shift = line - 1 - lines_before
     text = _LINE.sub(lambda match: f"LINE {int(match[1]) + shift}:", text)
-    raise EngineError(Problem(script.origin, "DuckDB refused the query", cause=text))
+    remedy = _remedy(script, text)
+    raise EngineError(Problem(script.origin, "DuckDB refused the query", remedy, cause=text))
+
+
+def _remedy(script: Script, refusal: str) -> str:
+    """Return how to go on after a refusal, where duckalog has to do with it."""
+    if missing := _NO_VALUE.search(refusal):
+        names = missing[1].split(", ")
+        return f"Give a value: {' '.join(f'--param {name}=…' for name in names)}"
+    if "in read-only mode" in refusal:
+        return (
+            "The catalog is open for reading; query --write opens it for writing."
+            " An attachment has to say read_only: false."
+        )
+    if script.has_pins and _GONE.search(refusal):
+        return (
+            "A file of a pinned view may be gone since the build:"
+            " plan tells, and build takes the files that there are."
+        )
+    return ""

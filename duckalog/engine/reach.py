@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from duckdb import DuckDBPyConnection
 
-from duckalog.engine.apply import ViewReport
 from duckalog.engine.execution import is_abandoned
+from duckalog.engine.reports import ViewReport
 from duckalog.engine.session import try_session
 from duckalog.errors import EngineError, Problem
-from duckalog.plan import DatabaseStep, Plan
+from duckalog.plan import Plan
 
 
 class Reach(NamedTuple):
@@ -35,7 +35,7 @@ def reach(connection: DuckDBPyConnection, plan: Plan) -> Reach:
     """
     outcomes = try_session(connection, plan)
     seconds = {key: outcome.seconds for key, outcome in outcomes.items()}
-    databases = {step.key: step for step in plan.session if isinstance(step, DatabaseStep)}
+    databases = {step.key for step in plan.databases}
     found = {key: outcome.problems for key, outcome in outcomes.items() if outcome.problems}
     # Nothing can be done any more with a connection in which a call hangs.
     spared = () if is_abandoned(connection) else databases

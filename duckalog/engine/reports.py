@@ -13,11 +13,10 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from duckalog.bookkeeping import Column, Memory, ViewName, folded
-from duckalog.changes import drift
-from duckalog.engine.apply import ViewReport
+from duckalog.changes import Action, drift
 from duckalog.engine.publish import Published
 from duckalog.errors import Origin, Problem
-from duckalog.plan import DatabaseStep, Plan
+from duckalog.plan import DatabaseStep, Plan, view_key
 from duckalog.sql import literal
 
 logger = logging.getLogger("duckalog.engine")
@@ -34,6 +33,31 @@ _ASKED = {
         "SELECT sqlite_version(), count(*) FROM sqlite_master WHERE type IN ('table', 'view')",
     ),
 }
+
+
+class ViewReport(NamedTuple):
+    """What a build did with a view.
+
+    `drift` says how its columns differ from those of the last build, where its
+    definition did not change. One that was removed or failed has no columns.
+    `data_version` is told by builds that have an id: it differs where the
+    view's definition, its columns, or what it reads differ.
+    """
+
+    schema: str
+    name: str
+    action: Action
+    seconds: float = 0.0
+    columns: tuple[Column, ...] = ()
+    origin: Origin = Origin()
+    drift: tuple[str, ...] = ()
+    problem: Problem | None = None
+    data_version: str = ""
+
+    @property
+    def is_made_again(self) -> bool:
+        """Say whether an unchanged view was written anew, for what its source has now."""
+        return self.action == "unchanged" and self.seconds > 0
 
 
 class DatabaseReport(NamedTuple):
@@ -69,6 +93,12 @@ class BuildReport(NamedTuple):
     databases: tuple[DatabaseReport, ...] = ()
     invalidated: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """Return how many views each action befell, in a few words."""
+        actions = dict.fromkeys(view.action for view in self.views)
+        told = ", ".join(f"{self.count(action)} {action}" for action in actions) or "no views"
+        return f"{self.database}: {told} ({self.seconds:.1f} s)"
+
     def count(self, action: str) -> int:
         """Return how many views an action befell."""
         return sum(view.action == action for view in self.views)
@@ -92,17 +122,16 @@ def database_reports(
     Those whose keys are in `asked` are asked about themselves, but for those with `problems`.
     """
     found = []
-    for step in plan.session:
-        if isinstance(step, DatabaseStep):
-            problem = problems.get(step.key)
-            is_asked = step.key in asked and not problem
-            version, tables = _about(connection, step) if is_asked else ("", None)
-            report = DatabaseReport(step.key, step.database_type, seconds[step.key])
-            found.append(
-                report._replace(
-                    server_version=version, tables=tables, origin=step.origin, problem=problem
-                )
+    for step in plan.databases:
+        problem = problems.get(step.key)
+        is_asked = step.key in asked and not problem
+        version, tables = _about(connection, step) if is_asked else ("", None)
+        report = DatabaseReport(step.key, step.database_type, seconds[step.key])
+        found.append(
+            report._replace(
+                server_version=version, tables=tables, origin=step.origin, problem=problem
             )
+        )
     return tuple(found)
 
 
@@ -148,7 +177,7 @@ def data_versions(
 
 def key_of(view: ViewReport) -> str:
     """Return the key of a view's step."""
-    return f"view:{view.schema}.{view.name}"
+    return view_key(view.schema, view.name)
 
 
 def with_version(view: ViewReport, versions: Mapping[str, str]) -> ViewReport:

@@ -33,7 +33,7 @@ def scratch_catalog(plan: Plan) -> Iterator[tuple[DuckDBPyConnection, Memory]]:
         return
     with tempfile.TemporaryDirectory(prefix="duckalog-", ignore_cleanup_errors=True) as folder:
         file = os.path.join(folder, os.path.basename(os.path.realpath(plan.database)))
-        memory = _copy(plan, file) if os.path.exists(plan.database) else NOTHING
+        memory = _copy(plan, file) if os.path.isfile(plan.database) else NOTHING
         with closing(duckdb.connect(file)) as connection:
             yield connection, memory
 

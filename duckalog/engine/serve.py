@@ -16,7 +16,7 @@ from duckalog.engine.execution import closing
 from duckalog.engine.session import have_extension
 from duckalog.errors import EngineError, Origin, Problem
 from duckalog.plan import ExtensionStep
-from duckalog.redaction import Redactor
+from duckalog.redaction import HIDDEN, Redactor
 from duckalog.sql import literal
 from duckalog.statements import call, install, load
 
@@ -52,7 +52,8 @@ def served(
         try:
             connection.execute(call("quack_serve", literal(address), options).text).fetchall()
         except duckdb.Error as error:
-            refusal = str(error).replace(token, "**********").strip()
+            # DuckDB may show the statement, in which quotes are doubled: a redactor knows.
+            refusal = Redactor({token: HIDDEN})(str(error)).strip()
         else:
             refusal = ""
         if refusal:

@@ -13,7 +13,7 @@ import duckdb
 import msgspec
 from duckdb import DuckDBPyConnection
 
-from duckalog.engine.execution import close, execute, is_abandoned, refused, run, within
+from duckalog.engine.execution import abandon, close, execute, is_abandoned, refused, run, within
 from duckalog.engine.versions import KEEPS_ICEBERG_TABLES
 from duckalog.entry import shown_text
 from duckalog.errors import EngineError, Problem
@@ -141,9 +141,14 @@ def _apply(
             prepare_cursor(cursor, plan, failed)
             _attach(cursor, step, plan.redact, probe_limit_s)
         finally:
+            if is_abandoned(cursor):
+                abandon(connection)  # closing it would close, and so wait for, its cursors
             close(cursor)
     elif isinstance(step, DatabaseStep):
         _attach(connection, step, plan.redact, probe_limit_s)
+    elif step.kind == "secret":  # DuckDB asks for a token of OAuth 2 at once
+        with impatient(connection):
+            run(connection, step, plan.redact)
     else:
         run(connection, step, plan.redact)
 

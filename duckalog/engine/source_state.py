@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
 
-from duckalog.locations import is_remote
-from duckalog.plan import DatabaseStep, Plan, ViewStep
+from duckalog.locations import files_matching, is_remote
+from duckalog.plan import Plan, ViewStep
 
 REMOTE = "remote"
 """The state of sources that only the network knows: they count as unchanged."""
@@ -20,7 +19,7 @@ def states_of(plan: Plan) -> dict[str, str | None]:
     For local files, and for local databases that the view reads, it is a hash
     of names, sizes and times; None where only DuckDB knows what a view reads.
     """
-    databases = {step.key: step.file for step in plan.session if isinstance(step, DatabaseStep)}
+    databases = {step.key: step.file for step in plan.databases}
     known: dict[str, str] = {}
     return {step.key: _state(step, databases, known) for step in plan.views}
 
@@ -30,19 +29,15 @@ def _state(step: ViewStep, databases: dict[str, str | None], known: dict[str, st
         return None
     files = [file for need in step.needs if (file := databases.get(need))]
     local = (one for one in step.stated_files if not is_remote(one))
-    files += (one for pattern in local for one in _matching(pattern))
+    files += (one for pattern in local for one in files_matching(pattern))
     if step.scan:
-        files += (one for pattern in step.scan.files for one in _matching(pattern))
+        files += (one for pattern in step.scan.files for one in files_matching(pattern))
         if step.scan.is_remote and not step.scan.files:
             return REMOTE
     digest = hashlib.sha256()
     for line in _lines(files, known):
         digest.update(line.encode())
     return digest.hexdigest()
-
-
-def _matching(pattern: str) -> Iterable[str]:
-    return sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else [pattern]
 
 
 def _lines(files: Iterable[str], known: dict[str, str]) -> Iterator[str]:

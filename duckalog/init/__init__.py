@@ -9,7 +9,7 @@ from duckalog.init.draft import Draft, StartingConfig
 
 __all__ = ["starting_config"]
 
-SCHEMA_FILE = "duckalog.schema.json"
+SCHEMA_FILE = "catalog.schema.json"
 """The JSON schema beside a config, which editors then check it with."""
 
 _FROM_NOTHING = """\
@@ -17,6 +17,8 @@ _FROM_NOTHING = """\
 #   duckalog validate {name}    checks it
 #   duckalog build {name}       makes the catalog
 #   duckalog.connect("{name}")  opens it from Python, attachments and secrets applied
+#   duckalog schema --output {schema}  lets editors complete and check it, with the line
+#   # yaml-language-server: $schema={schema}  at the top
 version: 1
 duckdb:
   database: {database}
@@ -53,7 +55,7 @@ def starting_config(
 ) -> StartingConfig:
     """Return a config to be written to `config_path`, made of nothing or of `source`.
 
-    A source is a DuckDB file, a folder or an `s3://` prefix; `attach` says as
+    A source is a DuckDB file, a data file, a folder or an `s3://` prefix; `attach` says as
     `alias=place` what a file's views read. Raises ConfigError or EngineError.
     """
     path = os.path.abspath(config_path)
@@ -64,7 +66,7 @@ def starting_config(
     stem = os.path.splitext(name)[0] or "catalog"
     database = os.path.join(folder, f"{stem}.duckdb")
     if source is None:
-        text = _FROM_NOTHING.format(name=name, database=f'"{stem}.duckdb"')
+        text = _FROM_NOTHING.format(name=name, database=f'"{stem}.duckdb"', schema=SCHEMA_FILE)
         return StartingConfig(head + text, 1, ())
     draft = _draft_of(source, attach, database)
     from duckalog.init.rendering import rendered
@@ -73,9 +75,10 @@ def starting_config(
 
 
 def _draft_of(source: str, attach: Iterable[str], database: str) -> Draft:
+    from duckalog.init.datasets import format_of
     from duckalog.locations import is_remote
 
-    if is_remote(source) or os.path.isdir(source):
+    if is_remote(source) or os.path.isdir(source) or (format_of(source) and os.path.exists(source)):
         from duckalog.init.data_files import draft_of_files
 
         return draft_of_files(source, database)

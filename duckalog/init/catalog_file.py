@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from duckalog.bookkeeping import ViewName, folded
 from duckalog.config import catalog_name
 from duckalog.engine.execution import at_file, closing, execute
+from duckalog.engine.inventory import CommentedColumn, commented_columns
 from duckalog.engine.opening import open_catalog
-from duckalog.entry import BOOKKEEPING_SCHEMA
+from duckalog.entry import BOOKKEEPING_SCHEMA, MAIN_SCHEMA
+from duckalog.errors import shown_view
 from duckalog.sql import enum, literal, qualified, split_name
 from duckalog.statements import attach, copy_schema, drop_view, export_database
 
@@ -20,14 +22,6 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 LOCK_TIMEOUT_S = 10.0
-
-
-class StoredColumn(NamedTuple):
-    """A column of a view as the file has it."""
-
-    name: str
-    type: str
-    comment: str | None
 
 
 class StoredView(NamedTuple):
@@ -38,7 +32,7 @@ class StoredView(NamedTuple):
     query: str | None
     aliases: tuple[str, ...]
     comment: str | None
-    columns: tuple[StoredColumn, ...]
+    columns: tuple[CommentedColumn, ...]
 
     @property
     def key(self) -> ViewName:
@@ -48,7 +42,7 @@ class StoredView(NamedTuple):
     @property
     def shown(self) -> str:
         """The name as people say it."""
-        return self.name if self.schema == "main" else f"{self.schema}.{self.name}"
+        return shown_view(self.schema, self.name)
 
 
 class StoredObject(NamedTuple):
@@ -63,8 +57,7 @@ class StoredObject(NamedTuple):
     @property
     def shown(self) -> str:
         """The kind and the name as people say it."""
-        name = self.name if self.schema == "main" else f"{self.schema}.{self.name}"
-        return f'{self.kind} "{name}"'
+        return f'{self.kind} "{shown_view(self.schema, self.name)}"'
 
 
 class StoredCatalog(NamedTuple):
@@ -110,14 +103,9 @@ _OWN = "NOT internal AND database_name = current_database()"
 
 
 def _read(connection: DuckDBPyConnection, file: str) -> StoredCatalog:
-    columns: dict[ViewName, list[StoredColumn]] = {}
-    for schema, relation, *column in connection.execute(
-        f"SELECT schema_name, table_name, column_name, data_type, comment FROM duckdb_columns()"
-        f" WHERE {_OWN} ORDER BY schema_oid, table_oid, column_index"
-    ).fetchall():
-        columns.setdefault((schema, relation), []).append(StoredColumn(*column))
+    columns = commented_columns(connection)
     views = [
-        _view(schema, name, sql, comment, tuple(columns.get((schema, name), ())))
+        _view(schema, name, sql, comment, columns.get((schema, name), ()))
         for schema, name, sql, comment in connection.execute(
             f"SELECT schema_name, view_name, sql, comment FROM duckdb_views() WHERE {_OWN}"
             " AND NOT temporary ORDER BY view_oid"
@@ -131,7 +119,7 @@ def _read(connection: DuckDBPyConnection, file: str) -> StoredCatalog:
     return StoredCatalog(
         file=file,
         name=catalog_name(file),
-        schemas=tuple(name for (name,) in schemas if name not in ("main", BOOKKEEPING_SCHEMA)),
+        schemas=tuple(name for (name,) in schemas if name not in (MAIN_SCHEMA, BOOKKEEPING_SCHEMA)),
         views=tuple(views),
         objects=tuple(objects),
     )
@@ -207,7 +195,7 @@ def _definitions(stored: StoredCatalog) -> dict[tuple[str, str, str], str]:
         name = _NAME.match(text, kind.end()) if kind else None
         if kind and name:
             parts = split_name(name.group())
-            schema, own = parts if len(parts) == 2 else ("main", parts[-1])
+            schema, own = parts if len(parts) == 2 else (MAIN_SCHEMA, parts[-1])
             key = (kind[1].lower(), *folded((schema, own)))
             found[key] = text[name.end() :].strip("; \n")
     return found
@@ -236,7 +224,7 @@ _AS = re.compile(r"\s*(?:WITH\s*\([^()]*\)\s*)?AS\s*", re.IGNORECASE)
 
 
 def _view(
-    schema: str, name: str, sql: str, comment: str | None, columns: tuple[StoredColumn, ...]
+    schema: str, name: str, sql: str, comment: str | None, columns: tuple[CommentedColumn, ...]
 ) -> StoredView:
     """Return a view, its query being what DuckDB wrote behind the names."""
     query, aliases = None, ()

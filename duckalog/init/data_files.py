@@ -13,12 +13,12 @@ from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import ConfigError, EngineError, Origin, Problem
 from duckalog.init.credentials import credential_in
 from duckalog.init.databases import free_database, tables_of
-from duckalog.init.datasets import Dataset, Found, grouped
-from duckalog.init.draft import Data, Draft, Entry, Note
+from duckalog.init.datasets import Dataset, Found, format_of, grouped
+from duckalog.init.draft import Data, Draft, DraftEntry, Note
 from duckalog.init.given import kind_of_file
 from duckalog.init.object_stores import secrets_for
 from duckalog.init.rendering import Place
-from duckalog.init.trial import Outcome, connected, tried
+from duckalog.init.trial import TrialResult, connected, tried
 from duckalog.locations import is_remote
 from duckalog.sql import joined_name, literal
 
@@ -38,9 +38,14 @@ def draft_of_files(place: str, database: str) -> Draft:
 
 
 class _Collection:
+    """The data files below a place, and what becomes of them in a config."""
+
     def __init__(self, place: str, database: str) -> None:
         self.is_remote = is_remote(place)
         self.root = place.rstrip("/") if self.is_remote else os.path.abspath(place)
+        self.only_file = ""
+        if format_of(place) and not os.path.isdir(place):
+            self.root, _, self.only_file = self.root.replace(os.sep, "/").rpartition("/")
         self.shown = place
         self.database = database
         self.secrets = secrets_for([f"{self.root}/"]) if self.is_remote else []
@@ -53,6 +58,8 @@ class _Collection:
             kinds = "Parquet, CSV, JSON, Delta, Iceberg, DuckDB or SQLite"
             raise self._error("there is no data here", f"Looked for {kinds}.")
         datasets = self._readable(found)
+        if self.only_file and not datasets:
+            raise self._error(f'"{self.only_file}" cannot be read', cause=self.notes[0].reason)
         views = self._views(datasets)
         attachments, tables = self._databases(
             found, {str(one.data["name"]).lower() for one in views}
@@ -73,6 +80,10 @@ class _Collection:
     def _files(self) -> list[str]:
         """Return the paths of the files below the root, relative to it."""
         if self.is_remote:
+            self._check_scheme()
+        if self.only_file:
+            return [self.only_file]
+        if self.is_remote:
             found = self._remote_files()
         else:
             found = [
@@ -89,20 +100,17 @@ class _Collection:
         """Say whether a file is not the catalog that is to be built."""
         return os.path.join(self.root, path) != self.database
 
-    def _remote_files(self) -> list[str]:
+    def _check_scheme(self) -> None:
         scheme = self.root.partition("://")[0].lower()
         if scheme not in LISTED or credential_in(self.root) or "?" in self.root:
             message = "the files of this place cannot be listed"
             remedy = f"Write one of {', '.join(LISTED)}://bucket/prefix, without a credential."
             raise ConfigError(message, remedy)
+
+    def _remote_files(self) -> list[str]:
         start = f"{self.root}/"
-        listing = Draft(
-            database=MEMORY,
-            secrets=self.secrets,
-            views=[
-                Entry({"name": "files", "sql": f"SELECT file FROM glob({literal(start + '**')})"})
-            ],
-        )
+        view = {"name": "files", "sql": f"SELECT file FROM glob({literal(start + '**')})"}
+        listing = Draft(database=MEMORY, secrets=self.secrets, views=[DraftEntry(view)])
         reasons: list[str] = []
         try:
             with connected(listing) as connection:
@@ -141,7 +149,7 @@ class _Collection:
                 continue
             columns = outcome.columns.get(key, ())
             last = outcome.columns.get((MAIN_SCHEMA, f"last_{number}"), columns)
-            if _names(last) != _names(columns):
+            if _names_of(last) != _names_of(columns):
                 one = one._replace(options={**one.options, "union_by_name": True})
             is_loose = bool(one.stem) and bool(columns)
             alike.setdefault(
@@ -151,14 +159,14 @@ class _Collection:
             kept.append(group[0] if len(group) == 1 else found.merged(group))
         return kept
 
-    def _tried(self, datasets: Sequence[Dataset]) -> Outcome:
+    def _tried(self, datasets: Sequence[Dataset]) -> TrialResult:
         """Return the columns of each dataset, and of the last file of those with several."""
         views = []
         for number, one in enumerate(datasets):
-            views.append(Entry({"name": f"first_{number}", **self._source(one)}))
+            views.append(DraftEntry({"name": f"first_{number}", **self._source(one)}))
             if len(one.paths) > 1 and one.source in ("parquet", "csv", "json"):
                 last = one._replace(patterns=(glob.escape(one.paths[-1]),))
-                views.append(Entry({"name": f"last_{number}", **self._source(last)}))
+                views.append(DraftEntry({"name": f"last_{number}", **self._source(last)}))
         outcome = tried(Draft(database=self.database, secrets=self.secrets, views=views))
         if outcome.refusal:
             self.notes.append(Note("unchecked", "the datasets", outcome.refusal))
@@ -167,8 +175,8 @@ class _Collection:
     def _shown(self, one: Dataset) -> str:
         return f'dataset "{self._place(one.patterns[0])}"'
 
-    def _views(self, datasets: Sequence[Dataset]) -> list[Entry]:
-        names = _Names()
+    def _views(self, datasets: Sequence[Dataset]) -> list[DraftEntry]:
+        names = _FreeNames()
         views = []
         for one in datasets:
             parents = [part for part in one.folder.split("/") if part]
@@ -177,17 +185,17 @@ class _Collection:
             if one.source == "iceberg" and one.patterns[0].endswith(".json"):
                 reason = "it has no version hint: the view stays at the metadata file named in it"
                 self.notes.append(Note("changed", f'view "{name}"', reason))
-            views.append(Entry({"name": name, **self._source(one)}))
+            views.append(DraftEntry({"name": name, **self._source(one)}))
         return views
 
     def _databases(
         self, found: Found, taken: set[str]
-    ) -> tuple[dict[str, list[Entry]], list[Entry]]:
+    ) -> tuple[dict[str, list[DraftEntry]], list[DraftEntry]]:
         """Return the databases among the files as attachments, and views of their tables."""
-        aliases, names = _Names(), _Names(taken)
+        aliases, names = _FreeNames(), _FreeNames(taken)
         aliases.taken |= {*OWN_DATABASES, MAIN_SCHEMA, catalog_name(self.database).lower()}
-        attachments: dict[str, list[Entry]] = {}
-        views: list[Entry] = []
+        attachments: dict[str, list[DraftEntry]] = {}
+        views: list[DraftEntry] = []
         for path in found.databases:
             place = self._place(path)
             if self.is_remote:
@@ -201,20 +209,37 @@ class _Collection:
                 self.notes.append(Note("left out", f'database "{place}"', reason))
                 continue
             alias = aliases.free(os.path.splitext(os.path.basename(path))[0], [])
-            attachments.setdefault(kind, []).append(Entry({"alias": alias, "path": place}))
+            attachments.setdefault(kind, []).append(DraftEntry({"alias": alias, "path": place}))
             for schema, table in tables:
                 parents = [] if schema == MAIN_SCHEMA else [schema]
                 data: Data = {"name": names.free(table, [alias, *parents])}
                 data |= {"source": kind, "database": alias, "table": joined_name([*parents, table])}
-                views.append(Entry(data))
-        return attachments, views
+                views.append(DraftEntry(data))
+        return attachments, self._bound(attachments, views)
+
+    def _bound(
+        self, attachments: dict[str, list[DraftEntry]], views: list[DraftEntry]
+    ) -> list[DraftEntry]:
+        """Return the views of databases that bind: what these have may read what is not there."""
+        if not views:
+            return []
+        outcome = tried(Draft(database=self.database, attachments=attachments, views=views))
+        failed = {name: reason for (_, name), reason in outcome.failures.items()}
+        bound = []
+        for view in views:
+            if reason := failed.get(str(view.data["name"]).lower()):
+                subject = f'"{view.data["table"]}" of database "{view.data["database"]}"'
+                self.notes.append(Note("left out", subject, reason))
+            else:
+                bound.append(view)
+        return bound
 
 
-def _names(columns: Iterable[Column]) -> list[str]:
+def _names_of(columns: Iterable[Column]) -> list[str]:
     return [column.name for column in columns]
 
 
-class _Names:
+class _FreeNames:
     """Names that are readable, need no quotes where that can be, and are given once."""
 
     def __init__(self, taken: Iterable[str] = ()) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from duckalog.bookkeeping import ViewName, read_memory
 from duckalog.config import catalog_name
 from duckalog.engine.execution import at_file, closing
+from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import EngineError
 from duckalog.init.catalog_file import read_catalog_file
 
@@ -58,4 +59,4 @@ def _of_sqlite(file: str) -> list[ViewName]:
         reason = str(error)
     if reason:
         raise at_file(file, f"SQLite cannot read it: {reason}")
-    return [("main", name) for (name,) in rows]
+    return [(MAIN_SCHEMA, name) for (name,) in rows]

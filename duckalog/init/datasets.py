@@ -5,7 +5,8 @@ In this order: a folder with a `_delta_log` is a Delta table, one with
 `key=value`, or like a number or date, all files of one format are one dataset.
 In any other folder, files of one format whose names differ only in numbers,
 dates and ids are one; those of one folder that turn out to have the same
-columns are merged afterwards.
+columns are merged afterwards. A folder's only file that has a number or an id for a
+name is the first of such.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from bisect import bisect_left
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -87,7 +89,7 @@ def grouped(files: Iterable[str]) -> Found:
         beside.setdefault(os.path.dirname(path), []).append(path)
         if path.lower().rpartition(".")[2] in _DATABASES:
             databases.append(path)
-        source = _format_of(path)
+        source = format_of(path)
         if source:
             folder, is_tree = _root_of(path)
             skeleton = "" if is_tree else _skeleton(_stem(path))
@@ -128,7 +130,8 @@ def _is_hidden(path: str) -> bool:
     return any(part.startswith((".", "_")) and "=" not in part for part in path.split("/"))
 
 
-def _format_of(path: str) -> str | None:
+def format_of(path: str) -> str | None:
+    """Return the source that reads a file of data, by its ending; None for other files."""
     parts = os.path.basename(path).lower().split(".")
     if len(parts) > 2 and parts[-1] in _COMPRESSED:
         parts.pop()
@@ -157,7 +160,10 @@ def _dataset(
     paths = tuple(members)
     if skeleton:
         stem = _common([_stem(path) for path in paths])
-        return Dataset(source, folder, stem, paths, _patterns(folder, paths, siblings))
+        if _says_nothing(skeleton) and [*filter(format_of, siblings)] == [*paths]:
+            stem = ""  # the folder's only file, as Spark writes it: others like it may follow
+        matching = _patterns(folder, paths, siblings, is_first=not stem)
+        return Dataset(source, folder, stem, paths, matching)
     inner = [path[len(folder) :].lstrip("/").split("/")[:-1] for path in paths]
     is_hive = all(any(_HIVE.fullmatch(one) for one in parts) for parts in inner)
     options: Data = {"hive_partitioning": True} if is_hive else {}
@@ -178,9 +184,14 @@ def _ending(path: str) -> str:
     return os.path.basename(path)[len(_stem(path)) :]
 
 
-def _patterns(folder: str, paths: Sequence[str], siblings: Sequence[str]) -> tuple[str, ...]:
-    """Return what matches some files of a folder and none of their siblings."""
-    if len(paths) == 1:
+def _patterns(
+    folder: str, paths: Sequence[str], siblings: Sequence[str], *, is_first: bool = False
+) -> tuple[str, ...]:
+    """Return what matches some files of a folder and none of their siblings.
+
+    One file is matched by itself, unless it `is_first` of several to come.
+    """
+    if len(paths) == 1 and not is_first:
         return (glob.escape(paths[0]),)
     prefix = f"{glob.escape(folder)}/" if folder else ""
     endings = {_ending(path) for path in paths}
@@ -188,14 +199,25 @@ def _patterns(folder: str, paths: Sequence[str], siblings: Sequence[str]) -> tup
         ending = endings.pop()
         common = re.split(r"\d", _start([_stem(path) for path in paths]))[0]
         for start in (common, "") if len(common) > MIN_WORD else ("",):
-            matched = [
-                path
-                for path in siblings
-                if os.path.basename(path).startswith(start) and _ending(path) == ending
-            ]
-            if sorted(matched) == sorted(paths):
+            begin = f"{folder}/{start}" if folder else start
+            matched = _beginning_with(begin, siblings, ending, most=len(paths))
+            if matched == sorted(paths):
                 return (f"{prefix}{glob.escape(start)}*{glob.escape(ending)}",)
     return tuple(glob.escape(path) for path in paths)
+
+
+def _beginning_with(begin: str, paths: Sequence[str], ending: str, *, most: int) -> list[str]:
+    """Return those of sorted paths that begin and end so, at the most one more than `most`.
+
+    A folder may have very many files, and each of its datasets asks.
+    """
+    found: list[str] = []
+    for at in range(bisect_left(paths, begin), len(paths)):
+        if len(found) > most or not paths[at].startswith(begin):
+            break
+        if _ending(paths[at]) == ending:
+            found.append(paths[at])
+    return found
 
 
 MIN_WORD = 2
@@ -205,6 +227,11 @@ MIN_WORD = 2
 def _skeleton(stem: str) -> str:
     """Return a name with its numbers, dates and ids made alike."""
     return _NUMBER.sub("#", _ID.sub("#", stem))
+
+
+def _says_nothing(skeleton: str) -> bool:
+    """Say whether a file's name has a number or an id, and no word of its own."""
+    return "#" in skeleton and not _SAYS_NOTHING.sub("", skeleton)
 
 
 def _common(stems: Sequence[str]) -> str:

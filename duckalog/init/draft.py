@@ -32,7 +32,7 @@ class StartingConfig(NamedTuple):
     notes: tuple[Note, ...]
 
 
-class Entry(NamedTuple):
+class DraftEntry(NamedTuple):
     """A map of the config, with a comment above it where `comment` is not empty."""
 
     data: Data
@@ -49,8 +49,8 @@ class Draft(msgspec.Struct, kw_only=True):
     database: str
     settings: Data = {}
     pragmas: list[str] = []
-    secrets: list[Entry] = []
-    attachments: dict[str, list[Entry]] = {}
-    views: list[Entry] = []
+    secrets: list[DraftEntry] = []
+    attachments: dict[str, list[DraftEntry]] = {}
+    views: list[DraftEntry] = []
     notes: list[Note] = []
     variables: dict[str, str] = {}

@@ -21,12 +21,17 @@ _FORMS = (
 
 
 class Given(NamedTuple):
-    """An attachment that the user told of; `variables` fill its placeholders for a trial."""
+    """An attachment that the user told of; `variables` fill its placeholders for a trial.
+
+    `left_out` is how many parameters of its DSN have no place in a config: their names
+    may be parts of a password whose quotes were forgotten.
+    """
 
     alias: str
     kind: str
     data: dict[str, Any]
     variables: dict[str, str]
+    left_out: int = 0
 
 
 def given_attachment(text: str) -> Given:
@@ -108,4 +113,4 @@ def _postgres(alias: str, parameters: dict[str, str]) -> Given:
     options = {key: value for key, value in stated.items() if key in OPTIONS}
     if options:
         data["options"] = options
-    return Given(alias, "postgres", data, variables)
+    return Given(alias, "postgres", data, variables, len(stated.keys() - OPTIONS))

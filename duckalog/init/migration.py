@@ -15,14 +15,14 @@ from duckalog.entry import MAIN_SCHEMA
 from duckalog.init.catalog_file import StoredCatalog, StoredView, read_catalog_file
 from duckalog.init.credentials import credential_in, credential_in_sql
 from duckalog.init.databases import free_database
-from duckalog.init.draft import Data, Draft, Entry, Note
+from duckalog.init.draft import Data, Draft, DraftEntry, Note
 from duckalog.init.given import Given
-from duckalog.init.names import Names, Reach
+from duckalog.init.names import Names, QueryNeeds
 from duckalog.init.object_stores import secrets_for
 from duckalog.init.recognition import Recognizer
 from duckalog.init.rendering import Place, Query
 from duckalog.init.session_objects import notes_of_objects, session_objects
-from duckalog.init.trial import Outcome, tried
+from duckalog.init.trial import TrialResult, tried
 from duckalog.locations import is_remote
 from duckalog.references import Reading, mentions_of, readings_of
 from duckalog.sql import select_renamed
@@ -36,7 +36,7 @@ class Carried(NamedTuple):
 
     view: StoredView
     data: Data
-    reach: Reach
+    needs: QueryNeeds
     is_remote: bool
 
 
@@ -49,13 +49,21 @@ def draft_of_catalog(file: str, given: Iterable[Given], database: str) -> Draft:
 
 
 class _Migration:
+    """The views of a DuckDB file on their way into a config; `left_out` says why some stay."""
+
     def __init__(self, stored: StoredCatalog, given: list[Given], database: str) -> None:
         self.stored = stored
         self.given = {one.alias.lower(): one for one in given}
-        self.notes: list[Note] = []
+        self.notes = [
+            Note("changed", f'attachment "{one.alias}"', _of_dsn(one.left_out))
+            for one in given
+            if one.left_out
+        ]
         self.left_out: dict[ViewName, str] = {}
         self.paths: dict[ViewName, Counter[str]] = {}
         self.schemas = {view.schema.lower() for view in stored.views}
+        self.own = {view.key for view in stored.views}
+        self.own |= {folded((one.schema, one.name)) for one in stored.objects}
         self.alias = self._free_name(stored.name, taken=self.given.keys() - {stored.name.lower()})
         known = {self.alias.lower(), stored.name.lower(), *self.given, *self.schemas}
         self.database = free_database(database, known)
@@ -81,7 +89,7 @@ class _Migration:
             for key, reason in self.left_out.items()
         ]
         self.notes += self._unknown_databases(carried)
-        is_attached = any(one.reach.tables for one in carried)
+        is_attached = any(one.needs.tables for one in carried)
         self.notes += notes_of_objects(self.stored, self.alias if is_attached else None)
         draft.notes = self.notes
         return draft
@@ -111,15 +119,15 @@ class _Migration:
                 if rewritten is None:
                     self.left_out[view.key] = "a name in it cannot be found in its text"
                     continue
-                text, reach = rewritten
+                text, needs = rewritten
                 source = None if view.aliases else recognizer.source_of(text)
-                is_far = bool(reading.urls) or self._reads_a_server(reach)
-                found.append(Carried(view, self._data(view, text, source), reach, is_far))
+                is_far = bool(reading.urls) or self._reads_a_server(needs)
+                found.append(Carried(view, self._data(view, text, source), needs, is_far))
         self._leave_out_circles(found)
         return self._without_left_out(found)
 
-    def _reads_a_server(self, reach: Reach) -> bool:
-        known = (self.given.get(one.lower()) for one in reach.databases)
+    def _reads_a_server(self, needs: QueryNeeds) -> bool:
+        known = (self.given.get(one.lower()) for one in needs.databases)
         return any(one is not None and one.kind == "postgres" for one in known)
 
     def _with_absolute_paths(self, view: StoredView, reading: Reading) -> str | None:
@@ -127,13 +135,13 @@ class _Migration:
         if reading.refusal:
             self.left_out[view.key] = reading.refusal
             return None
-        own = {one.key for one in self.stored.views}
-        own |= {folded((one.schema, one.name)) for one in self.stored.objects}
         paths = {
             path.position: os.path.abspath(path.text)
             for path in reading.paths
             if not (is_remote(path.text) or path.text.startswith(("/", "~")) or not path.text)
-            and not own & {folded((view.schema, path.text)), folded((MAIN_SCHEMA, path.text))}
+            and self.own.isdisjoint(
+                (folded((view.schema, path.text)), folded((MAIN_SCHEMA, path.text)))
+            )
         }
         stated = [paths.get(path.position, path.text) for path in reading.paths]
         self.paths[view.key] = Counter(filter(os.path.isabs, stated))
@@ -158,6 +166,7 @@ class _Migration:
         return False
 
     def _data(self, view: StoredView, query: str, source: Data | None) -> Data:
+        """Return a view's keys: those of its source where it has one, else its SQL."""
         data: Data = {"name": view.name}
         if view.comment is not None and self._is_fit(view.shown, view.comment):
             data["description"] = view.comment
@@ -199,7 +208,7 @@ class _Migration:
     def _leave_out_circles(self, found: list[Carried]) -> None:
         by_key = {one.view.key: one for one in found}
         graph = {
-            key: [one for one in item.reach.views if one in by_key] for key, item in by_key.items()
+            key: [one for one in item.needs.views if one in by_key] for key, item in by_key.items()
         }
         while True:
             try:
@@ -215,7 +224,7 @@ class _Migration:
         shown = {view.key: view.shown for view in self.stored.views}
         while True:
             for one in found:
-                missing = sorted(one.reach.views & self.left_out.keys())
+                missing = sorted(one.needs.views & self.left_out.keys())
                 if missing and one.view.key not in self.left_out:
                     self.left_out[one.view.key] = (
                         f'it reads "{shown[missing[0]]}", which is left out'
@@ -226,21 +235,22 @@ class _Migration:
             found = kept
 
     def _drafted(self, carried: list[Carried], pragmas: list[str]) -> Draft:
-        attachments: dict[str, list[Entry]] = {}
+        """Return the draft with the views that are carried over, and what they need."""
+        attachments: dict[str, list[DraftEntry]] = {}
         variables: dict[str, str] = {}
-        needed = {one.lower(): one for item in carried for one in item.reach.databases}
+        needed = {one.lower(): one for item in carried for one in item.needs.databases}
         for one in self.given.values():
-            attachments.setdefault(one.kind, []).append(Entry(one.data))
+            attachments.setdefault(one.kind, []).append(DraftEntry(one.data))
             variables |= one.variables
-        if any(item.reach.tables for item in carried):
+        if any(item.needs.tables for item in carried):
             comment = "The file that this config was made from: its tables stay there."
             data: Data = {"alias": self.alias, "path": Place(self.stored.file)}
-            attachments.setdefault("duckdb", []).append(Entry(data, comment))
+            attachments.setdefault("duckdb", []).append(DraftEntry(data, comment))
         for key, alias in sorted(needed.items()):
             if key not in self.given:
                 comment = f'TO DO: where "{alias}" is, and under its type: the file does not tell.'
                 data = {"alias": alias, "path": Place(f"{PLACEHOLDER_PATH}/{alias}.duckdb")}
-                attachments.setdefault("duckdb", []).append(Entry(data, comment))
+                attachments.setdefault("duckdb", []).append(DraftEntry(data, comment))
         urls = [str(url) for item in carried for url in _urls(item)]
         return Draft(
             title=f"Made from {os.path.basename(self.stored.file)} by duckalog init.",
@@ -248,7 +258,7 @@ class _Migration:
             pragmas=pragmas,
             secrets=secrets_for(urls),
             attachments=attachments,
-            views=[Entry(item.data) for item in carried],
+            views=[DraftEntry(item.data) for item in carried],
             variables=variables,
         )
 
@@ -262,7 +272,7 @@ class _Migration:
             yield Note("to do", f'attachment "{alias}"', reason)
 
     def _unknown(self, one: Carried) -> set[str]:
-        return {name for name in one.reach.databases if name.lower() not in self.given}
+        return {name for name in one.needs.databases if name.lower() not in self.given}
 
     def _waiting(self, carried: list[Carried]) -> dict[ViewName, str]:
         """Return the views that read a database of unknown place, with its alias."""
@@ -274,11 +284,12 @@ class _Migration:
         while found != len(waiting):
             found = len(waiting)
             for one in carried:
-                for key in one.reach.views & waiting.keys():
+                for key in one.needs.views & waiting.keys():
                     waiting.setdefault(one.view.key, waiting[key])
         return waiting
 
     def _without_placeholders(self, draft: Draft, carried: list[Carried]) -> Draft:
+        """Return the draft without databases of unknown place, and what reads them."""
         waiting = self._waiting(carried)
         known = {kind: list(entries) for kind, entries in draft.attachments.items()}
         known["duckdb"] = [
@@ -286,7 +297,7 @@ class _Migration:
             for entry in known.get("duckdb", [])
             if not str(entry.data["path"]).startswith(PLACEHOLDER_PATH)
         ]
-        views = [Entry(one.data) for one in carried if one.view.key not in waiting]
+        views = [DraftEntry(one.data) for one in carried if one.view.key not in waiting]
         return Draft(
             database=draft.database,
             pragmas=draft.pragmas,
@@ -296,7 +307,7 @@ class _Migration:
             variables=draft.variables,
         )
 
-    def _after_trial(self, carried: list[Carried], outcome: Outcome) -> list[Carried]:
+    def _after_trial(self, carried: list[Carried], outcome: TrialResult) -> list[Carried]:
         """Return the views to write, after telling what became of them."""
         if outcome.refusal:
             self.notes.append(Note("unchecked", "the views", outcome.refusal))
@@ -304,7 +315,7 @@ class _Migration:
         failed = outcome.failures
         for one in carried:
             key = one.view.key
-            if key in failed and not one.is_remote and not one.reach.views & failed.keys():
+            if key in failed and not one.is_remote and not one.needs.views & failed.keys():
                 self.left_out[key] = f"it does not bind: {failed[key]}"
         kept = self._without_left_out(carried)
         for one in kept:
@@ -323,6 +334,12 @@ class _Migration:
             shown = ", ".join(f"{name} {kind}" for name, kind in after)
             reason = f"its source changed since it was made: now {shown}"
             self.notes.append(Note("changed", f'view "{view.shown}"', reason))
+
+
+def _of_dsn(left_out: int) -> str:
+    if left_out == 1:
+        return "1 parameter of its DSN has no place in a config"
+    return f"{left_out} parameters of its DSN have no place in a config"
 
 
 def _urls(item: Carried) -> Iterable[str]:

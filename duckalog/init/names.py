@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from typing import NamedTuple
 
 from duckalog.bookkeeping import ViewName, folded
@@ -14,8 +14,8 @@ from duckalog.sql import qualified_plainly
 _BUILT_IN = ("information_schema", "pg_catalog", "system", "temp", "memory")
 
 
-class Reach(NamedTuple):
-    """What a query leans on: views and tables of its own file, and other databases."""
+class QueryNeeds(NamedTuple):
+    """What a query needs: views, tables and macros of its own file, and other databases."""
 
     views: frozenset[ViewName] = frozenset()
     tables: frozenset[ViewName] = frozenset()
@@ -36,11 +36,12 @@ class Names:
             if one.kind in objects:
                 objects[one.kind][folded((one.schema, one.name))] = (one.schema, one.name)
         self.tables, self.macros = objects["table"], objects["macro"]
+        self.relations = {**self.tables, **self.views}
         self.schemas = {MAIN_SCHEMA, *(name.lower() for name in stored.schemas)}
 
     def rewritten(
         self, query: str, schema: str, mentions: list[Mention]
-    ) -> tuple[str, Reach] | None:
+    ) -> tuple[str, QueryNeeds] | None:
         """Return a view's query as another catalog needs it, and what it leans on.
 
         None where a name that has to change cannot be found in the text.
@@ -51,45 +52,34 @@ class Names:
         macros: set[ViewName] = set()
         changes: dict[tuple[int, int], str] = {}
         for mention in mentions:
+            renamed: Name = ()
             if mention.kind == "column":
                 if self._is_of_itself(mention.name):
-                    if not mention.end:
-                        return None
-                    changes[mention.start, mention.end] = qualified_plainly(
-                        mention.name[1:], self.keywords
-                    )
-                continue
-            found = self._found(mention, schema)
-            if isinstance(found, str):
+                    renamed = mention.name[1:]
+            elif isinstance(found := self._found(mention, schema), str):
                 databases.add(found)
-                continue
-            if found is None:
-                continue
-            replaced = None
-            if mention.kind == "function":
+            elif found and mention.kind == "function":
                 macros.add(folded(found))
-                replaced = (
-                    qualified_plainly(found[1:], self.keywords) if len(mention.name) > 1 else None
-                )
-            elif folded(found) in self.views:
+                if len(mention.name) > 1:
+                    renamed = found[1:]
+            elif found and folded(found) in self.views:
                 views.add(folded(found))
-                replaced = (
-                    qualified_plainly(found, self.keywords)
-                    if self._names_itself(mention.name)
-                    else None
-                )
-            else:
+                if self._names_itself(mention.name):
+                    renamed = found
+            elif found:
                 tables.add(folded(found))
-                replaced = qualified_plainly((self.alias, *found), self.keywords)
-            if replaced is not None:
-                if not mention.end:
-                    return None
-                changes[mention.start, mention.end] = replaced
+                renamed = (self.alias, *found)
+            if renamed and not mention.end:
+                return None
+            if renamed:
+                changes[mention.start, mention.end] = qualified_plainly(renamed, self.keywords)
         raw = query.encode()
         for (start, end), replaced in sorted(changes.items(), reverse=True):
             raw = raw[:start] + replaced.encode() + raw[end:]
-        reach = Reach(frozenset(views), frozenset(tables), frozenset(databases), frozenset(macros))
-        return raw.decode(), reach
+        needs = QueryNeeds(
+            frozenset(views), frozenset(tables), frozenset(databases), frozenset(macros)
+        )
+        return raw.decode(), needs
 
     def _is_of_itself(self, name: Name) -> bool:
         """Say whether a column's name begins with the file's, and a relation in it."""
@@ -105,10 +95,7 @@ class Names:
     def _found(self, mention: Mention, schema: str) -> ViewName | str | None:
         """Return the relation or macro of the file that is meant, another database, or None."""
         name = mention.name
-        if mention.kind == "function":
-            known: Mapping[ViewName, ViewName] = self.macros
-        else:
-            known = {**self.tables, **self.views}
+        known = self.macros if mention.kind == "function" else self.relations
         if len(name) == 1:
             own = known.get(folded((schema, name[0])))
             return own or known.get(folded((MAIN_SCHEMA, name[0])))

@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from duckalog.init.draft import Data, Entry
+from duckalog.init.draft import Data, DraftEntry
 from duckalog.init.rendering import Template
 
 _TYPES = {"s3": "s3", "s3a": "s3", "s3n": "s3", "gs": "gcs", "gcs": "gcs", "r2": "r2"}
 _COMMENT = "Read from the environment when a session starts, and stored nowhere."
 
 
-def secrets_for(urls: Iterable[str]) -> list[Entry]:
+def secrets_for(urls: Iterable[str]) -> list[DraftEntry]:
     """Return a secret for each bucket that URLs name."""
     buckets: dict[tuple[str, str], None] = {}
     for url in urls:
@@ -21,7 +21,7 @@ def secrets_for(urls: Iterable[str]) -> list[Entry]:
         kind = _TYPES.get(scheme.lower()) if separator else None
         if kind:
             buckets.setdefault((kind, f"{scheme}://{rest.partition('/')[0]}"))
-    return [Entry(_secret(kind, scope), _COMMENT) for kind, scope in buckets]
+    return [DraftEntry(_secret(kind, scope), _COMMENT) for kind, scope in buckets]
 
 
 def _secret(kind: str, scope: str) -> Data:

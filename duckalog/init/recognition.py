@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from duckalog.init.draft import Data
 from duckalog.sql import joined_name
+from duckalog.values import execute_with
 from duckalog.views import VIEW_TYPES
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ SOURCES = {
     "read_json": "json",
     "delta_scan": "delta",
     "iceberg_scan": "iceberg",
-}
-_RENAMED = {
-    "snapshot_from_id": "snapshot_id",
 }
 
 
@@ -59,8 +57,10 @@ class Recognizer:
         return {"source": kind, "database": alias, "table": joined_name(table)}
 
     def _tree(self, query: str) -> dict[str, Any] | None:
-        ((text,),) = self.connection.execute(
-            "SELECT json_serialize_sql($1::VARCHAR, skip_null := true, skip_empty := true)", [query]
+        ((text,),) = execute_with(
+            self.connection,
+            "SELECT json_serialize_sql($1, skip_null := true, skip_empty := true)",
+            [query],
         ).fetchall()
         tree = json.loads(text)
         if tree["error"] or len(tree["statements"]) != 1:
@@ -98,7 +98,8 @@ def _of_function(function: Mapping[str, Any]) -> Data | None:
     for name, expression in arguments[1:]:
         if not name:
             return None
-        options[_RENAMED.get(name, name) if source == "iceberg" else name] = _value(expression)
+        is_snapshot = source == "iceberg" and name == "snapshot_from_id"
+        options["snapshot_id" if is_snapshot else name] = _value(expression)
     if not uri or (isinstance(uri, list) and source in ("delta", "iceberg")):
         return None
     if isinstance(uri, list) and not all(isinstance(one, str) for one in uri):
@@ -119,6 +120,13 @@ def _arguments(function: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield name, expression
 
 
+_LITERALS: dict[str, Callable[[str], Any]] = {
+    "STRING": str,
+    "INTEGER": lambda text: int(text.replace("_", "")),
+    "BOOLEAN": lambda text: text == "true",
+}
+"""How DuckDB 2.0's literals are read, by their kinds."""
+
 _NUMBERS = frozenset(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"))
 
 
@@ -126,7 +134,10 @@ def _value(expression: Mapping[str, Any]) -> Any:
     """Return the value that an expression states; raises _Unknown where it has to be computed."""
     kind = expression.get("class")
     if kind == "CONSTANT" and "literal" in expression:
-        return _read[expression["literal"]["kind"]](expression["literal"]["text"])
+        literal = expression["literal"]
+        if literal["kind"] not in _LITERALS:
+            raise _Unknown
+        return _LITERALS[literal["kind"]](literal["text"])
     if kind == "CONSTANT":
         value, name = expression["value"], expression["value"]["type"]["id"]
         if value["is_null"] or (name not in _NUMBERS and name not in ("VARCHAR", "BOOLEAN")):
@@ -139,20 +150,6 @@ def _value(expression: Mapping[str, Any]) -> Any:
     if kind == "FUNCTION" and expression["function_name"] == "struct_pack":
         return {name: _value(one) for name, one in _arguments(expression)}
     raise _Unknown
-
-
-def _unknown(_: str) -> Any:
-    raise _Unknown
-
-
-class _Readers(dict[str, Callable[[str], Any]]):
-    def __missing__(self, key: str) -> Callable[[str], Any]:
-        return _unknown
-
-
-_read = _Readers(
-    STRING=str, INTEGER=lambda text: int(text.replace("_", "")), BOOLEAN=lambda text: text == "true"
-)
 
 
 def _compared(node: Any) -> Any:

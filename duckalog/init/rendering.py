@@ -12,7 +12,7 @@ import yaml
 
 from duckalog.config import VERSION
 from duckalog.environment import escaped
-from duckalog.init.draft import Draft, Entry
+from duckalog.init.draft import Draft, DraftEntry
 from duckalog.init.layout import laid_out
 from duckalog.locations import is_remote
 from duckalog.sql import literal
@@ -78,7 +78,7 @@ def rendered(draft: Draft, folder: str, *, head: str = "") -> str:
     return "".join(lines)
 
 
-def _items(entries: list[Entry], folder: str, indent: int) -> Iterator[str]:
+def _items(entries: list[DraftEntry], folder: str, indent: int) -> Iterator[str]:
     for entry in entries:
         if entry.comment:
             yield _indented(_commented(entry.comment), indent)

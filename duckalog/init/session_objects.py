@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from duckalog.bookkeeping import folded
 from duckalog.engine.execution import closing, execute
@@ -20,11 +20,8 @@ def session_objects(stored: StoredCatalog) -> tuple[list[str], list[Note]]:
     DuckDB binds a macro when it makes it, before any database is attached: one
     that reads a table cannot be made so.
     """
-    import duckdb
-
-    statements: list[str] = []
     notes: list[Note] = []
-    pending: list[tuple[StoredObject, Statement]] = []
+    to_make: dict[StoredObject, Statement] = {}
     seen: set[tuple[str, str]] = set()
     for one in stored.objects:
         if one.kind not in ("type", "macro"):
@@ -38,28 +35,38 @@ def session_objects(stored: StoredCatalog) -> tuple[list[str], list[Note]]:
             notes.append(Note("left out", one.shown, "another schema has one of the same name"))
         else:
             seen.add((one.kind, name))
-            pending.append((one, create_temporary(one.kind, one.name, one.sql)))
+            to_make[one] = create_temporary(one.kind, one.name, one.sql)
+    statements, reasons = _made(to_make)
+    notes += [
+        Note("left out", one.shown, f"a session cannot have it: {reason}")
+        for one, reason in reasons.items()
+    ]
+    return statements, notes
+
+
+def _made(pending: Mapping[StoredObject, Statement]) -> tuple[list[str], dict[StoredObject, str]]:
+    """Return statements in an order in which they can be run, and why the others cannot."""
+    import duckdb
+
+    statements: list[str] = []
     reasons: dict[StoredObject, str] = {}
     with closing(
         duckdb.connect(":memory:", config={"python_enable_replacements": False})
     ) as connection:
         while pending:
-            left = []
-            for one, statement in pending:
+            refused: dict[StoredObject, Statement] = {}
+            reasons = {}
+            for one, statement in pending.items():
                 try:
                     execute(connection, statement)
                     statements.append(statement.text)
                 except duckdb.Error as error:
                     reasons[one] = str(error).splitlines()[0]
-                    left.append((one, statement))
-            if len(left) == len(pending):
+                    refused[one] = statement
+            if len(refused) == len(pending):
                 break
-            pending = left
-    notes += [
-        Note("left out", one.shown, f"a session cannot have it: {reasons[one]}")
-        for one, _ in pending
-    ]
-    return statements, notes
+            pending = refused
+    return statements, reasons
 
 
 def notes_of_objects(stored: StoredCatalog, alias: str | None) -> Iterator[Note]:

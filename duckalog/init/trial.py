@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
-class Outcome(NamedTuple):
+class TrialResult(NamedTuple):
     """What building a draft gave: each view's columns, or why it failed.
 
     `refusal` says why nothing could be built.
@@ -34,13 +34,13 @@ class Outcome(NamedTuple):
     refusal: str = ""
 
 
-def tried(draft: Draft) -> Outcome:
+def tried(draft: Draft) -> TrialResult:
     """Return what building a draft gives; raises ConfigError where it is no config at all."""
     with _planned(draft) as steps:
         try:
             report = build(steps, BuildOptions(keep_going=True))
         except EngineError as error:
-            return Outcome(refusal="; ".join(_reason(problem) for problem in error.problems))
+            return TrialResult(refusal="; ".join(_reason(problem) for problem in error.problems))
     columns: dict[ViewName, tuple[Column, ...]] = {}
     failures: dict[ViewName, str] = {}
     for view in report.views:
@@ -49,7 +49,7 @@ def tried(draft: Draft) -> Outcome:
             failures[key] = _reason(view.problem)
         else:
             columns[key] = view.columns
-    return Outcome(columns, failures)
+    return TrialResult(columns, failures)
 
 
 @contextlib.contextmanager

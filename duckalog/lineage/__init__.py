@@ -23,7 +23,7 @@ from duckalog.lineage.model import (
     ViewLineage,
 )
 from duckalog.lineage.stub_catalog import Bound, Column, StubCatalog
-from duckalog.plan import DatabaseStep, Plan, ViewStep
+from duckalog.plan import Plan, ViewStep
 from duckalog.references import Name, Reading, readings_of
 from duckalog.sql import qualified, select_all
 
@@ -98,10 +98,10 @@ def lineage_of(plan: Plan, known: KnownColumns) -> Lineage:
     Views that are raw SQL need none of their own. Nothing is opened.
     """
     with StubCatalog(plan) as stubs:
-        work = _Work(plan, known, stubs)
+        derivation = _Derivation(plan, known, stubs)
         for step in plan.views:
-            work.prepare(step)
-        found = dict(work.traced())
+            derivation.prepare(step)
+        found = dict(derivation.traced())
     return Lineage(tuple(found[step.key] for step in plan.views))
 
 
@@ -115,9 +115,7 @@ class _Databases:
     """Tells which names of a query are tables of attached databases."""
 
     def __init__(self, plan: Plan) -> None:
-        self._steps = {
-            step.name.lower(): step for step in plan.session if isinstance(step, DatabaseStep)
-        }
+        self._steps = {step.name.lower(): step for step in plan.databases}
         self._schemas = {step.schema.lower() for step in plan.views}
         self._known: dict[tuple[str, ...], Relation] = {}
 
@@ -133,7 +131,9 @@ class _Databases:
             yield name, self._known.setdefault(folded, Relation("table", parts))
 
 
-class _Work:
+class _Derivation:
+    """Derives the lineage of a plan's views: stubs of all that they read first, then the traces."""
+
     def __init__(self, plan: Plan, known: KnownColumns, stubs: StubCatalog) -> None:
         self.plan = plan
         self.known = dict(known)
@@ -222,6 +222,7 @@ class _Work:
             yield step.key, self._traced(step, bound, found)
 
     def _traced(self, step: ViewStep, bound: Bound, columns: Sequence[Column]) -> ViewLineage:
+        """Return the lineage of a view, read off the plan of its query."""
         relation = relation_of_view(step)
         unknown = self.plan.redact(bound.refusal)
         if bound.plan is not None:

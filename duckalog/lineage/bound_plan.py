@@ -65,6 +65,8 @@ _TOP = _Scope()
 
 
 class _Tracer:
+    """Follows columns up through the operators of a plan, a method for each kind of operator."""
+
     def __init__(self, tables: Mapping[TableName, Relation]) -> None:
         self.tables = tables
         self.influences: set[Field] = set()

@@ -15,12 +15,11 @@ from duckalog.entry import Check, View
 from duckalog.errors import Origin, Problem
 from duckalog.plan.needs import Needs
 from duckalog.plan.paths import folder_of, has_search_path, located, names_of_views, paths_of_files
-from duckalog.plan.steps import CheckStep
+from duckalog.plan.steps import CheckStep, view_key
 from duckalog.references import Reading
 
 SENSITIVE = "sensitive"
 """The tag of views and columns whose values are never shown."""
-
 
 _ANSWERS = AnswersCheck(type="answers")
 
@@ -103,13 +102,14 @@ class CheckQueries:
     def _step(
         self, view: View, check: Check, name: str, needs: Needs, sensitive: frozenset[str]
     ) -> CheckStep:
+        """Return the step of a declared check."""
         stated, reading = self.read_checks.get(id(check), (check, Reading()))
         relations = reading.relations
         if isinstance(stated, RelationshipsCheck):
             other = stated.names_relation
             relations = frozenset((other,))
             stated = msgspec.structs.replace(stated, target=needs.relation(view.schema, other))
-        own = f"view:{view.schema}.{view.name}"
+        own = view_key(view.schema, view.name)
         return CheckStep(
             schema=view.schema,
             view=view.name,

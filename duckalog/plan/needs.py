@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from duckalog.config import Config, catalog_name
 from duckalog.entry import MAIN_SCHEMA, Source, View
+from duckalog.plan.steps import view_key
 from duckalog.references import Name, Reading
 from duckalog.sql import qualified
 
@@ -16,9 +17,10 @@ class Needs:
     def __init__(self, config: Config) -> None:
         self.own = catalog_name(config.database).lower()
         self.views = {
-            (view.schema.lower(), view.name.lower()): view_key(view) for view in config.views
+            (view.schema.lower(), view.name.lower()): view_key(view.schema, view.name)
+            for view in config.views
         }
-        self.named = {view_key(view): view for view in config.views}
+        self.named = {view_key(view.schema, view.name): view for view in config.views}
         self.databases = {
             one.alias.lower(): f"attachment:{one.alias}" for one in config.attachments
         }
@@ -82,8 +84,3 @@ class Needs:
         if parts[0] == self.own:
             return self.views.get((parts[1], parts[2]))
         return self.databases.get(parts[0])
-
-
-def view_key(view: View) -> str:
-    """Return the key of a view's step."""
-    return f"view:{view.schema}.{view.name}"

@@ -14,7 +14,7 @@ import msgspec
 from duckalog.config import Config
 from duckalog.decode import Unfit
 from duckalog.entry import MAIN_SCHEMA, Check, View
-from duckalog.errors import Problem, shown_path
+from duckalog.errors import Origin, Problem, without_credentials
 from duckalog.locations import absolute_path, is_remote
 from duckalog.references import Reading, StatedPath
 from duckalog.user_sql import replace_quoted
@@ -55,10 +55,15 @@ def stated_files(
     return tuple(one if is_remote(one) else _from(folder, one) for one in dict.fromkeys(files))
 
 
+def place_of_query(config: Config, view: SelectView) -> Origin:
+    """Return where the SQL of a view is stated, or the file that holds it."""
+    return config.at(view, "sql_file" if view.sql_file else "sql")
+
+
 def folder_of(stated: View | Check) -> str:
     """Return the folder of the file that states a view's or a check's SQL."""
     file = getattr(stated, "sql_file", None) or stated.origin.file
-    return os.path.dirname(shown_path(file) if is_remote(file) else file)
+    return os.path.dirname(without_credentials(file) if is_remote(file) else file)
 
 
 def has_search_path(config: Config) -> bool:
@@ -89,8 +94,7 @@ def _absolute(
     try:
         query = located(view.query(), paths, folder_of(view))
     except Unfit as error:
-        key = "sql_file" if view.sql_file else "sql"
-        return Problem(config.at(view, key), str(error), error.remedy)
+        return Problem(place_of_query(config, view), str(error), error.remedy)
     return msgspec.structs.replace(view, sql=query) if query != view.query() else view
 
 

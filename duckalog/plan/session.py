@@ -87,6 +87,7 @@ def session_steps(config: Config, readings: Iterable[tuple[Origin, Reading]]) ->
 
 
 def _steps(config: Config, readings: Iterable[tuple[Origin, Reading]]) -> Iterator[Step]:
+    """Yield the steps with their statements as they are."""
     settings = [(step.name.lower() in _OF_INSTALLING, step) for step in _setting_steps(config)]
     yield from (step for is_of_installing, step in settings if is_of_installing)
     yield from _extension_steps(config, readings)

@@ -164,6 +164,11 @@ class ViewStep(Step, frozen=True, kw_only=True):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+def view_key(schema: str, name: str) -> str:
+    """Return the key of a view's step."""
+    return f"view:{schema}.{name}"
+
+
 def relation_of(schema: str, name: str) -> str:
     """Return the quoted name of a relation of the catalog; `main` goes without saying."""
     return qualified(name) if schema == MAIN_SCHEMA else qualified(schema, name)

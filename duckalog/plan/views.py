@@ -7,12 +7,8 @@ from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from duckalog.config import Config
-from duckalog.entry import (
-    MAIN_SCHEMA,
-    Source,
-    View,
-)
-from duckalog.errors import ConfigError, Problem
+from duckalog.entry import Source, View
+from duckalog.errors import ConfigError, Problem, shown_view
 from duckalog.plan.checks import CheckQueries
 from duckalog.plan.needs import Needs
 from duckalog.plan.paths import names_of_views, stated_files
@@ -50,6 +46,7 @@ def _view_step(
     files: tuple[str, ...] | None,
     checks: tuple[CheckStep, ...],
 ) -> ViewStep:
+    """Return the step of a view, with what is found out about it."""
     relation = relation_of(view.schema, view.name)
     query = view.query()
     statements = [create_view(relation, query)]
@@ -113,10 +110,6 @@ def _in_order(steps: Sequence[ViewStep]) -> list[ViewStep]:
     return ordered
 
 
-def _shown(step: ViewStep) -> str:
-    return step.view if step.schema == MAIN_SCHEMA else step.name
-
-
 def _circles(steps: Sequence[ViewStep]) -> list[Problem]:
     """Return a problem for each circle; the views of one that is found are left out of the next."""
     by_key = {step.key: step for step in steps}
@@ -127,13 +120,15 @@ def _circles(steps: Sequence[ViewStep]) -> list[Problem]:
             TopologicalSorter(graph).prepare()
         except CycleError as error:
             circle = list(reversed(error.args[1]))
-            names = [_shown(by_key[key]) for key in circle]
-            first = by_key[circle[0]]
+            members = [by_key[key] for key in circle]
+            names = [shown_view(step.schema, step.view) for step in members]
+            first = members[0]
             message = f"views read each other in a circle: {' → '.join(names)}"
             if len(names) == 2:
                 message = "the view reads itself"
             others = ", ".join(
-                f"{_shown(by_key[key])} at {by_key[key].origin.location}" for key in circle[1:-1]
+                f"{name} at {step.origin.location}"
+                for name, step in zip(names[1:-1], members[1:-1], strict=True)
             )
             remedy = f"The others: {others}." if others else ""
             problems.append(Problem(first.origin, message, remedy, first.view))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from duckalog.decode import chosen_by
 from duckalog.document import Data
 from duckalog.entry import View
-from duckalog.errors import NOWHERE, Problem
+from duckalog.errors import NOWHERE, Problem, sentences
 from duckalog.views.attached import DuckdbView, DucklakeView, PostgresView, SqliteView
 from duckalog.views.delta import DeltaView
 from duckalog.views.files import CsvView, JsonView, ParquetView
@@ -27,6 +27,7 @@ VIEW_TYPES: dict[str, type[View]] = {
 }
 
 SQL_KEYS = ("sql", "sql_file")
+_OTHER_WORDS = {"type": "source", "kind": "source", "format": "source", "query": "sql"}
 _SOURCE_KEYS = ("source", "uri", "database", "table", "catalog", "options")
 
 
@@ -42,9 +43,10 @@ def view_type(data: Mapping[str, Data]) -> type[View] | Problem:
             return _problem(message, "A view is either SQL or a source.", other)
         return SelectView
     if data.get("source") is None:
-        return _problem(
-            'a view needs "source", "sql" or "sql_file"', f"Sources: {', '.join(VIEW_TYPES)}"
-        )
+        meant = next((key for key in data if key in _OTHER_WORDS), "")
+        hint = f'"{meant}" is called "{_OTHER_WORDS[meant]}" here.' if meant else ""
+        sources = f"Sources: {', '.join(VIEW_TYPES)}"
+        return _problem('a view needs "source", "sql" or "sql_file"', sentences(hint, sources))
     return chosen_by("source", VIEW_TYPES, "source", data)
 
 

@@ -1,28 +1,22 @@
-"""Environment variables in a document: `${env:NAME}` and `${env:NAME:default}`.
-
-The only file that reads the environment: after parsing, before validation.
-What it filled in is remembered, so that everything shown later can be redacted.
-"""
+"""Values of the environment put into a document, and which of them are to be hidden later."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from duckalog.document import Data, Document, unfit_text
-from duckalog.errors import (
-    ConfigError,
-    KeyPath,
-    Origin,
-    Problem,
-    Problems,
-    nearest,
-    sentences,
-    shown,
+from duckalog.environment.credentials import Secret
+from duckalog.environment.placeholders import (
+    ASSIGNED,
+    PLACEHOLDER,
+    Filled,
+    malformed_in,
+    variables_in,
 )
+from duckalog.errors import KeyPath, Origin, Problem, Problems, nearest, sentences, shown
 from duckalog.redaction import (
     HIDDEN,
     SHORTEST_IN_SQL,
@@ -31,17 +25,10 @@ from duckalog.redaction import (
     looks_secret,
     worth_hiding,
 )
-from duckalog.sql import environment_expression
 from duckalog.user_sql import replace_in_sql
 
-PLACEHOLDER = re.compile(
-    r"(?P<escape>\$\$\{\s*(?i:env)\b)"
-    r"|\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^}$]*(?:\$(?!\{)[^}$]*)*))?\}"
-)
-_ASSIGNED = re.compile(r"\b(\w+)=\$\{env:(\w+)")
 _LOGIN = re.compile(r"://[^/\s'\"]*@")
-_LOOKS_LIKE_ONE = re.compile(r"\$\{\s*env\b[^}]*\}?", re.IGNORECASE)
-_START = re.compile(r"\$\{\s*env\b", re.IGNORECASE)
+
 SQL_TEXTS: tuple[tuple[str, ...], ...] = (
     ("duckdb", "pragmas"),
     ("views", "sql"),
@@ -67,46 +54,6 @@ LOCATIONS: tuple[tuple[str, ...], ...] = (
 """Key paths whose values are places and not credentials; all other values are taken for secret."""
 
 _SECRETS = (("duckdb", "secrets"),)
-
-
-class Filled(str):
-    """A text with environment variables filled in; `template` is how the file has it."""
-
-    __slots__ = ("template",)
-    template: str
-
-    def __new__(cls, value: str, template: str) -> Filled:
-        filled = super().__new__(cls, value)
-        filled.template = template
-        return filled
-
-    def __repr__(self) -> str:
-        return repr(self.template)
-
-
-class Secret:
-    """A value that is never shown: `reveal()` is the only way to it."""
-
-    __slots__ = ("_value", "template")
-
-    def __init__(self, value: str, template: str = "") -> None:
-        self._value = value
-        self.template = template
-
-    def reveal(self) -> str:
-        """Return the value itself."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return f"Secret({self.template or HIDDEN})"
-
-    __str__ = __repr__
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._value == other._value
-
-    def __hash__(self) -> int:
-        return hash((Secret, self._value))
 
 
 class Use(NamedTuple):
@@ -149,50 +96,14 @@ class _Template(NamedTuple):
 def _template(template: str) -> _Template:
     """Return what a text says of all its variables, which may be many."""
     assigned: dict[str, list[str]] = {}
-    for key, name in _ASSIGNED.findall(template):
+    for key, name in ASSIGNED.findall(template):
         assigned.setdefault(name, []).append(key)
     logins = frozenset(name for login in _LOGIN.findall(template) for name in variables_in(login))
     return _Template(assigned, logins, re.findall(r"\w+", template))
 
 
-def is_filled(text: str) -> bool:
-    """Say whether a text comes from the environment, or still has to."""
-    return isinstance(text, Filled) or bool(PLACEHOLDER.search(text))
-
-
-def is_unfilled(value: object) -> bool:
-    """Say whether a value is a text that still has to be filled."""
-    is_text = isinstance(value, str) and not isinstance(value, Filled)
-    return is_text and bool(PLACEHOLDER.search(str(value)))
-
-
-def read_environment(env_file: str | os.PathLike[str] | None = None) -> Mapping[str, str]:
-    """Return the process's environment, and below it the variables of `env_file`.
-
-    Nothing is written to the process's environment. Raises ConfigError where
-    the file cannot be read.
-    """
-    if env_file is None:
-        return os.environ
-    from dotenv.parser import parse_stream
-
-    file = os.path.abspath(os.fspath(env_file))
-    try:
-        with open(file, encoding="utf-8-sig") as stream:
-            bindings = list(parse_stream(stream))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-    else:
-        broken = [binding.original.line for binding in bindings if binding.error]
-        if not broken:
-            stated = {one.key: one.value or "" for one in bindings if one.key is not None}
-            return {**stated, **os.environ}
-        remedy = "Write NAME=value, the value in quotes if it has spaces or quotes."
-        raise ConfigError(
-            Problem(Origin(file, line), "this line is not NAME=value", remedy) for line in broken
-        )
-    # Outside of the handler: Python's own error holds the whole text.
-    raise ConfigError(Problem(Origin(file), f"the env file cannot be read: {reason}"))
+class Lenient(dict[str, str]):
+    """An environment for those who only look: a text whose variables are not set stays unfilled."""
 
 
 def fill(
@@ -218,6 +129,8 @@ def fill_text(
 
 
 class _Filler:
+    """Fills texts, and collects the uses of variables and what is wrong."""
+
     def __init__(
         self, locate: Callable[[KeyPath], Origin], environment: Mapping[str, str] | None
     ) -> None:
@@ -238,7 +151,7 @@ class _Filler:
         return data
 
     def text(self, text: str, path: KeyPath, *, is_sql: bool) -> str:
-        malformed = _malformed(text)
+        malformed = malformed_in(text)
         if malformed:
             message = f'"{shown(malformed)}" is not a placeholder'
             remedy = "Write ${env:NAME}, or ${env:NAME:default}; $${env:NAME} is the text itself."
@@ -246,12 +159,13 @@ class _Filler:
             return text
         if self.environment is None or not PLACEHOLDER.search(text):
             return text
+        if isinstance(self.environment, Lenient) and self._is_lacking(text):
+            return text
 
-        told = len(self.problems)
-        first = len(self.uses)
+        problems_before, uses_before = len(self.problems), len(self.uses)
         values = iter([self._value(match, path, text) for match in PLACEHOLDER.finditer(text)])
-        self.uses[first:] = dict.fromkeys(self.uses[first:])
-        if len(self.problems) > told:
+        self.uses[uses_before:] = dict.fromkeys(self.uses[uses_before:])
+        if len(self.problems) > problems_before:
             return text
         if not is_sql:
             return Filled(PLACEHOLDER.sub(lambda _match: next(values), text), text)
@@ -260,6 +174,14 @@ class _Filler:
         except ValueError as error:
             self.problems.append(Problem(self.locate(path), str(error)))
             return text
+
+    def _is_lacking(self, text: str) -> bool:
+        """Say whether a variable of a text is not set and has no default."""
+        assert self.environment is not None
+        return any(
+            match["name"] and match["default"] is None and match["name"] not in self.environment
+            for match in PLACEHOLDER.finditer(text)
+        )
 
     def _value(self, match: re.Match[str], path: KeyPath, template: str) -> str:
         if match["escape"]:
@@ -282,79 +204,6 @@ class _Filler:
         return value
 
 
-def escaped(text: str) -> str:
-    """Return how a config states `text`, where that would look like a placeholder."""
-    return _START.sub(lambda match: f"${match.group()}", text)
-
-
-def shell_expression(template: str) -> str:
-    """Return the SQL expression that a DuckDB shell evaluates to the filled `template`."""
-    pieces: list[tuple[str, bool]] = []
-    defaults: dict[str, str] = {}
-    position = 0
-    before = ""
-    for match in PLACEHOLDER.finditer(template):
-        before += template[position : match.start()]
-        position = match.end()
-        if match["escape"]:
-            before += match.group()[1:]
-            continue
-        if before:
-            pieces.append((before, False))
-            before = ""
-        pieces.append((match["name"], True))
-        if match["default"] and not names_a_credential(template):
-            defaults[match["name"]] = match["default"]
-    if before + template[position:]:
-        pieces.append((before + template[position:], False))
-    return environment_expression(pieces, defaults)
-
-
-def names_a_credential(template: str) -> bool:
-    """Say whether a text's variables, or what it assigns them to, are named like credentials."""
-    assigned = (name for pair in _ASSIGNED.findall(template) for name in pair)
-    return any(map(looks_secret, (*variables_in(template), *assigned)))
-
-
-_URL_PASSWORD = re.compile(r"://[^/\s'\":@]*:([^/\s'\"@]+)@")
-_URL_PARAMETER = re.compile(r"[?&]([^=&\s'\"]+)=([^&\s'\"]+)")
-
-
-def credentials_in_urls(text: str) -> list[str]:
-    """Return the passwords, signatures and tokens that a text states in clear, inside URLs."""
-    if "://" not in text:
-        return []
-    found = _URL_PASSWORD.findall(text)
-    found += [
-        value
-        for name, value in _URL_PARAMETER.findall(text)
-        if looks_secret(name.replace("-", "_"))
-    ]
-    return [value for value in found if not PLACEHOLDER.search(value)]
-
-
-def with_hidden_credentials(data: Data) -> Data:
-    """Return data in which texts with such URLs are Filled, so that nothing shows them."""
-    if isinstance(data, str):
-        credentials = credentials_in_urls(data)
-        if not credentials:
-            return data
-        template = data.template if isinstance(data, Filled) else data
-        for credential in credentials:
-            template = template.replace(credential, HIDDEN)
-        return Filled(data, template)
-    if isinstance(data, list):
-        return [with_hidden_credentials(item) for item in data]
-    if isinstance(data, dict):
-        return {key: with_hidden_credentials(item) for key, item in data.items()}
-    return data
-
-
-def variables_in(template: str) -> tuple[str, ...]:
-    """Return the names of the environment variables that a text mentions, in order."""
-    return tuple(m["name"] for m in PLACEHOLDER.finditer(template) if not m["escape"])
-
-
 def redactor_for(uses: Iterable[Use], secrets: Iterable[Secret]) -> Redactor:
     """Return the redactor for the values that were filled in and those stated as secret."""
     stated = [(secret.reveal(), secret.template or HIDDEN) for secret in secrets]
@@ -367,15 +216,6 @@ def redactor_for(uses: Iterable[Use], secrets: Iterable[Secret]) -> Redactor:
 
 def _placeholders(uses: Iterable[Use]) -> list[tuple[str, str]]:
     return [(use.value, f"${{env:{use.name}}}") for use in uses]
-
-
-def _malformed(text: str) -> str:
-    """Return the first thing in a text that is nearly a placeholder, or an empty string."""
-    for found in _LOOKS_LIKE_ONE.finditer(text):
-        is_escaped = text.startswith("$", found.start() - 1)
-        if not is_escaped and not PLACEHOLDER.match(text, found.start()):
-            return found.group()
-    return ""
 
 
 def _has_placeholder(data: Data) -> bool:
