@@ -462,6 +462,24 @@ class TestReplicaFaults:
             link.behave("pass")
             wait_until(lambda: client.query_scalar(WHERE) == pair.replica.port)
 
+    def test_a_replica_is_read_though_the_primary_is_away(
+        self,
+        make_client: MakeClient,
+        pair: Pair,
+        proxy: Callable[[str, int], Proxy],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        link = proxy(pair.primary.host, pair.primary.port)
+        client = make_client(
+            pair.primary, port=link.port, replicas=[CONNINFO.format(pair.replica)], pool=SMALL
+        )
+        with caplog.at_level(logging.CRITICAL, "psycopg.pool"):
+            link.behave("refuse")
+            # Whether they are volatile was not asked before.
+            assert client.query_scalar(WHERE) == pair.replica.port
+            assert client.query_scalar("SELECT pg_client_encoding()") == "UTF8"
+            link.behave("pass")
+
     def test_a_replica_that_is_down_at_the_start_is_none_for_now(
         self, make_client: MakeClient, pair: Pair, proxy: Callable[[str, int], Proxy]
     ) -> None:
