@@ -33,6 +33,11 @@ def limit_of(timeout_s: float | None, default: float | None) -> float | None:
     return None if limit is None or math.isinf(limit) else limit
 
 
+def at_most(limit_s: float | None, most_s: float) -> float:
+    """Return a limit in seconds that is no longer than that."""
+    return most_s if limit_s is None else min(limit_s, most_s)
+
+
 def checked(params: Params) -> Params | None:
     """Return parameters as the driver takes them; raises TypeError where they are no sequence."""
     if type(params) in (list, tuple):  # at once: an abstract class is asked slowly

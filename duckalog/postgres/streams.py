@@ -16,9 +16,9 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Composable, Identifier
 
-from duckalog.postgres.connection import AnyConnection
+from duckalog.postgres.connection import CHECK_LIMIT_S, AnyConnection
 from duckalog.postgres.errors import MaskError, PgError, QueryError, TransactionError
-from duckalog.postgres.execution import Loads, Params, checked, failure, limited
+from duckalog.postgres.execution import Loads, Params, at_most, checked, failure, limited
 from duckalog.postgres.execution import run_own as run
 from duckalog.postgres.faces import Blocking, Both, F, Scope, finished, settled
 from duckalog.postgres.hooks import Operation, OperationKind
@@ -119,11 +119,14 @@ class RowCursor(Scope[F], Generic[F, R]):
             return
         self._source._has_portal(self, False)
         self._connection = self._cursor = None
+        if error is not None:  # nobody waits for rows any more
+            self._limit_s = at_most(self._limit_s, CHECK_LIMIT_S)
         try:
             # Sends nothing where the transaction has failed, or the connection is lost.
             async with limited(connection, self._limit_s):
                 await settled(cursor.close())
         except PgError as failed:
+            await settled(cursor.close())  # sends nothing now, and is closed
             if error is None:
                 error = failed
                 raise

@@ -12,9 +12,9 @@ from typing import Any
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier
 
-from duckalog.postgres.connection import AnyConnection
+from duckalog.postgres.connection import CHECK_LIMIT_S, AnyConnection
 from duckalog.postgres.errors import ConnectionLost, PgError, TransactionError
-from duckalog.postgres.execution import limit_of, run
+from duckalog.postgres.execution import at_most, limit_of, run
 from duckalog.postgres.faces import Both, F
 from duckalog.postgres.hooks import Operation, OperationKind
 from duckalog.postgres.observing import place
@@ -204,7 +204,10 @@ class Transaction(Operations[F]):
         self.warn_if_long()
         self._connection = None
         try:
-            await run(connection, sql, (), limit_of(None, self.query_timeout_s))
+            limit_s = limit_of(None, self.query_timeout_s)
+            if sql == "ROLLBACK":  # a server that is there has nothing to do for it
+                limit_s = at_most(limit_s, CHECK_LIMIT_S)
+            await run(connection, sql, (), limit_s)
         except BaseException as error:
             self._error = self._error or error
             raise

@@ -540,6 +540,33 @@ class TestCancelling:
 
         asyncio.run(main())
 
+    def test_a_transaction_and_a_stream_are_left_soon_where_nobody_answers(
+        self, postgres: Postgres, link: Proxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("duckalog.postgres.connection.CANCEL_GRACE_S", 0.2)
+        monkeypatch.setattr("duckalog.postgres.transactions.CHECK_LIMIT_S", 0.2)
+        monkeypatch.setattr("duckalog.postgres.streams.CHECK_LIMIT_S", 0.2)
+
+        async def main() -> None:
+            arguments = {**stated(postgres), "port": link.port, "query_timeout_s": None}
+            async with AsyncPgClient("", **arguments) as client:
+                for made in (client.transaction, lambda: client.query_stream("SELECT 1")):
+
+                    async def block(made: Any = made) -> None:
+                        async with made():
+                            link.behave("black hole")
+                            await asyncio.sleep(60)
+
+                    started = time.monotonic()
+                    with pytest.raises(asyncio.TimeoutError):
+                        await asyncio.wait_for(block(), 0.3)
+                    assert time.monotonic() - started < 3
+                    link.behave("reset")
+                    link.behave("pass")
+                    assert await client.query_scalar("SELECT 1") == 1
+
+        asyncio.run(main())
+
     def test_a_check_is_cancelled_at_once_and_breaks_no_connection(
         self, postgres: Postgres, link: Proxy
     ) -> None:
