@@ -38,14 +38,15 @@ def chosen_keys(specs: Sequence[AssetSpec], words: str) -> set[AssetKey]:
     """Return the keys of the specs that words choose; each spec stands after those it needs."""
     found: set[AssetKey] = set()
     for word, keys in _matching(specs, words):
-        part = set(keys)
+        needed, needing = set(keys), set(keys)
         if word.startswith("+"):
             for spec in reversed(specs):
-                part |= {dep.asset_key for dep in spec.deps} if spec.key in part else set()
+                needed |= {dep.asset_key for dep in spec.deps} if spec.key in needed else set()
         if word.endswith("+"):
             for spec in specs:
-                part |= {spec.key} if any(dep.asset_key in part for dep in spec.deps) else set()
-        found |= part
+                if any(dep.asset_key in needing for dep in spec.deps):
+                    needing.add(spec.key)
+        found |= needed | needing
     return found
 
 
@@ -63,11 +64,11 @@ def _chosen(assets: Sequence[AssetsDefinition], words: str) -> AssetSelection:
     found: AssetSelection = AssetSelection.assets()
     for word, keys in _matching(specs, words):
         part: AssetSelection = AssetSelection.assets(*keys)
-        if word.startswith("+"):
-            part = part | (part.upstream() & own)
-        if word.endswith("+"):
-            part = part | (part.downstream() & own)
         found = found | part
+        if word.startswith("+"):
+            found = found | (part.upstream() & own)
+        if word.endswith("+"):
+            found = found | (part.downstream() & own)
     return found
 
 

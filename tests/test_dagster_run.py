@@ -451,6 +451,28 @@ class TestTheDecorator:
         assert told["shop/orders"]["dagster/row_count"] == 2
         assert ours.op.name == "our_shop"
 
+    def test_rows_that_cannot_be_counted_are_not_told(
+        self, write_config: WriteConfig, run: Run
+    ) -> None:
+        config = write_config(
+            "version: 1\n"
+            "duckdb: {database: s.duckdb}\n"
+            "views:\n"
+            "  - {name: broken, sql: SELECT 1 AS i WHERE error('hush') IS NULL}\n"
+            "  - {name: whole, sql: SELECT 1 AS i}\n"
+        )
+
+        @duckalog_assets(config=config)
+        def ours(context: AssetExecutionContext, duckalog: DuckalogResource) -> Iterator[Any]:
+            yield from duckalog.build(context).fetch_row_count()
+
+        defs = Definitions(
+            assets=[ours], resources={"duckalog": DuckalogResource(config=str(config))}
+        )
+        told = materialized(run(defs))
+        assert "dagster/row_count" not in told["s/broken"]
+        assert told["s/whole"]["dagster/row_count"] == 1
+
     def test_an_op_over_specs_states_their_translator(self, shop: Path, run: Run) -> None:
         class Ours(DuckalogTranslator):
             def get_asset_spec(self, data: DuckalogTranslatorData) -> AssetSpec:

@@ -432,6 +432,22 @@ class TestChoosing:
         defs = build_duckalog_definitions(config, select=select, exclude=exclude)
         Definitions.validate_loadable(defs)
 
+    def test_what_is_needed_and_what_needs_it_is_nothing_beside_it(
+        self, write_config: WriteConfig
+    ) -> None:
+        config = write_config(
+            "version: 1\nduckdb: {database: s.duckdb}\nviews:\n"
+            "  - {name: first, sql: SELECT 1 AS i}\n"
+            "  - {name: beside, sql: FROM first}\n"
+            "  - {name: middle, sql: FROM first}\n"
+            "  - {name: last, sql: FROM middle}\n"
+        )
+        assets = build_duckalog_assets(config)
+        found = build_duckalog_asset_selection(assets, "+middle+").resolve(assets)
+        assert {key.path[-1] for key in found} == {"first", "middle", "last"}
+        (chosen,) = build_duckalog_assets(config, select="+middle+")
+        assert chosen.keys == found
+
     def test_parts_that_are_chosen_go_together(self, write_config: WriteConfig) -> None:
         config = write_config(
             "version: 1\nduckdb: {database: s.duckdb}\nviews:\n"

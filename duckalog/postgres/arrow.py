@@ -234,13 +234,15 @@ class ArrowCursor(RowCursor[F, Any]):
 
         def batches() -> Iterator[Any]:
             try:
+                yield schema_of(columns_of(self._cursor))
                 while found := finished(self._fetch()):
                     yield from found
             finally:
                 if not was_open:
                     finished(self._leave(None))
 
-        return pa.RecordBatchReader.from_batches(schema_of(columns_of(self._cursor)), batches())
+        begun = batches()  # so that it gives the connection back also where nobody reads
+        return pa.RecordBatchReader.from_batches(next(begun), begun)
 
 
 class Arrow(Queries[F]):

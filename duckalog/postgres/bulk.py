@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from enum import Enum
 from typing import Any, NamedTuple
 
+import psycopg
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.sql import SQL, Composable, Identifier
 
@@ -19,7 +20,7 @@ from duckalog.postgres.copying import (
     rows_of,
     writable,
 )
-from duckalog.postgres.errors import QueryError
+from duckalog.postgres.errors import QueryError, translated
 from duckalog.postgres.execution import limited, run_own
 from duckalog.postgres.faces import Both, F, entered, settled
 from duckalog.postgres.hooks import OperationKind
@@ -387,6 +388,9 @@ def _texts(transformer: Any, rows: Iterable[Sequence[Any]], width: int) -> list[
             if isinstance(value, str) or value is None:
                 array.append(value)
             else:
-                dumped = transformer.get_dumper(value, PyFormat.TEXT).dump(value)
+                try:
+                    dumped = transformer.get_dumper(value, PyFormat.TEXT).dump(value)
+                except psycopg.Error as error:
+                    raise translated(error, is_lost=False) from None
                 array.append(None if dumped is None else bytes(dumped).decode())
     return arrays

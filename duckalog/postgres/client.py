@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakSet
+from weakref import WeakSet, WeakValueDictionary
 
 from duckalog.postgres.config import PgConfig, RetryConfig
 from duckalog.postgres.connection import AnyConnection
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 C = TypeVar("C", bound="_Client[Any]")
+logger = logging.getLogger("duckalog.postgres")
 
 
 class _Client(Operations[F]):
@@ -51,7 +55,8 @@ class _Client(Operations[F]):
         self._routed: Routed[F] | None = None
         self._watches: list[Background] = []
         self._databases: dict[str, Any] = {}
-        self._transactions: WeakSet[Transaction[F]] = WeakSet()
+        self._transactions: WeakValueDictionary[int, Transaction[F]] = WeakValueDictionary()
+        self._streams: WeakValueDictionary[int, NotificationStream[F]] = WeakValueDictionary()
 
     @classmethod
     def from_env(cls: type[C], environment: Mapping[str, str] | None = None, **stated: Any) -> C:
@@ -72,15 +77,28 @@ class _Client(Operations[F]):
             await routed.close()  # somebody else opened it meanwhile
             return
         self._routed = routed
+        _OPEN.add(self)
         self.config.observing.opened(self)
         self._watches = [self.face.spawn("duckalog.postgres watch", self._watched)]
         if routed.pools:
             self._watches.append(self.face.spawn("duckalog.postgres lag", self._lag_watched))
 
+    def _forked(self) -> None:
+        """Be closed in a process that was forked: its parent goes on with the connections."""
+        if self._routed is not None:
+            _OF_PARENTS.append(self._routed)
+        self._routed = None
+        self._watches, self._databases, self._streams = [], {}, WeakValueDictionary()
+
     async def _leave(self, error: BaseException | None) -> None:  # noqa: ARG002
+        await self.face.whole(self._closed())
+
+    async def _closed(self) -> None:
         watches, self._watches = self._watches, []
         for watch in watches:
             await watch.stop()
+        for stream in _living(self._streams):
+            await stream._leave(None)
         databases, self._databases = self._databases, {}
         for other in databases.values():
             await other._leave(None)
@@ -91,16 +109,24 @@ class _Client(Operations[F]):
 
     async def _watched(self, pause: Pause) -> None:
         """Ask the servers on idle connections, and warn of long transactions, again and again."""
-        while await pause(self.config.pool.health_check_interval_s):
-            for transaction in list(self._transactions):
-                transaction.warn_if_long()
-            for pool in self._servers().all_pools:
-                await pool.check()
+        try:
+            seconds = self.config.pool.health_check_interval_s
+            await _repeated(pause, seconds, self._looked_after)
+        except asyncio.CancelledError:
+            # The event loop ends, and would not: psycopg's pools do not hear of it.
+            await self._closed()
+            raise
+
+    async def _looked_after(self) -> None:
+        for transaction in _living(self._transactions):
+            transaction.warn_if_long()
+        for pool in self._servers().all_pools:
+            await pool.check()
 
     async def _lag_watched(self, pause: Pause) -> None:
         """Ask the servers where they are, again and again."""
-        while await pause(self.config.lag_check_interval_s):
-            await self._servers().refresh()
+        seconds = self.config.lag_check_interval_s
+        await _repeated(pause, seconds, lambda: self._servers().refresh())
 
     def _servers(self) -> Routed[F]:
         if self._routed is None:
@@ -136,7 +162,8 @@ class _Client(Operations[F]):
         return await self._servers().primary.acquire()
 
     async def _release(self, connection: AnyConnection) -> None:
-        self._servers().wrote()
+        if self._routed is not None:  # else the client was closed meanwhile
+            self._routed.wrote()
         await connection.home.release(connection)
 
     @asynccontextmanager
@@ -176,7 +203,7 @@ class _Client(Operations[F]):
     def _transaction(self, options: TransactionOptions, attempt: int = 1) -> Transaction[F]:
         servers = self._servers()
         made = Transaction(servers.primary, self.query_timeout_s, options, servers.wrote, attempt)
-        self._transactions.add(made)
+        self._transactions[id(made)] = made
         return made
 
     @Both
@@ -218,9 +245,13 @@ class _Client(Operations[F]):
     @Both
     async def database(self: C, name: str) -> C:
         """Return a client of another database of the same servers; it closes with this one."""
+        servers = self._servers()
         if name not in self._databases:
             other = type(self)(self.config.with_database(name))
             await other._enter()
+            if self._routed is not servers:
+                await other._leave(None)
+                raise ClosedError("the client was closed meanwhile")
             if self._databases.setdefault(name, other) is not other:
                 await other._leave(None)  # somebody else opened one meanwhile
         found: C = self._databases[name]
@@ -285,6 +316,7 @@ class _Client(Operations[F]):
     async def listen(self, *channels: str) -> NotificationStream[F]:
         """Return the notifications of these channels, to iterate over and to close."""
         stream = NotificationStream(self._servers().primary, channels)
+        self._streams[id(stream)] = stream
         await stream._enter()
         return stream
 
@@ -307,6 +339,34 @@ async def _entered(transaction: Transaction[F]) -> AsyncIterator[Transaction[F]]
         await transaction._leave(error)
         raise
     await transaction._leave(None)
+
+
+async def _repeated(pause: Pause, seconds: float, look: Callable[[], Awaitable[None]]) -> None:
+    """Look after something again and again, whatever comes of it."""
+    while await pause(seconds):
+        try:
+            await look()
+        except Exception:
+            logger.exception("a check of the servers failed; the next one comes")
+
+
+def _living(noted: WeakValueDictionary[int, T]) -> list[T]:
+    """Return what there is still; other threads may note more meanwhile."""
+    return [one for known in noted.valuerefs() if (one := known()) is not None]
+
+
+_OPEN: WeakSet[_Client[Any]] = WeakSet()
+_OF_PARENTS: list[Routed[Any]] = []
+"""Kept, so that nothing is said to the servers on their connections."""
+
+
+def _forget_parents() -> None:
+    for client in list(_OPEN):
+        client._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents)
 
 
 class PgClient(_Client[Blocking]):

@@ -21,6 +21,7 @@ from duckalog.postgres.parameters import (
     check_option,
     check_parameters,
     check_tls,
+    hosts_of,
     parsed,
     problem,
     raise_all,
@@ -275,14 +276,23 @@ class PgConfig:
             "port": ",".join(ports),
             "target_session_attrs": "read-write",
         }
+        addresses = [one for config in (self, *self.replicas) for one in config.addresses]
+        if any(addresses):
+            found["hostaddr"] = ",".join(addresses)
         return self._with(parameters={**self.parameters, **found})
 
     @property
     def servers(self) -> list[tuple[str, str]]:
         """The hosts, each with its port."""
-        hosts = self.parameters.get("host", "").split(",")
+        hosts = hosts_of(self.parameters)
         ports = self.parameters.get("port", str(DEFAULT_PORT)).split(",")
         return list(zip(hosts, ports * len(hosts) if len(ports) == 1 else ports, strict=True))
+
+    @property
+    def addresses(self) -> list[str]:
+        """The hosts' IP addresses, empty where the host is looked up."""
+        stated = self.parameters.get("hostaddr")
+        return stated.split(",") if stated else [""] * len(self.servers)
 
     def with_pool(self, **changes: Any) -> PgConfig:
         """Return the same config with other fields of its pool."""

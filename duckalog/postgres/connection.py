@@ -63,6 +63,8 @@ class Limited:
     """Looks at the connection's socket."""
     acquired_at: float = 0.0
     """When the pool last gave it to somebody."""
+    has_stale_plans: bool = False
+    """Whether a statement that the driver has prepared has another result by now."""
     released_at: float = 0.0
     """When the connection was last known to be sound."""
 
@@ -141,6 +143,8 @@ class BlockingConnection(Limited, psycopg.Connection[Any]):
         if until is None:
             return super().wait(gen, interval, timeout)
         left = max(0.0, until - time.monotonic())
+        if timeout is not None:
+            left = min(left, timeout)
         try:
             return super().wait(gen, interval, left)
         except psycopg.OperationalError as error:
@@ -174,7 +178,10 @@ class AwaitingConnection(Limited, psycopg.AsyncConnection[Any]):
     ) -> RV:
         """Return what a conversation with the server comes to."""
         until = self.end_of_wait()
-        left = timeout if until is None else max(0.0, until - time.monotonic())
+        left = timeout
+        if until is not None:
+            left = max(0.0, until - time.monotonic())
+            left = left if timeout is None else min(left, timeout)
         kept: list[RV] = []
 
         async def wait_again(grace: float) -> None:

@@ -21,6 +21,7 @@ DuckalogError
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from duckalog.errors import DuckalogError
@@ -141,13 +142,20 @@ def kind_of(sqlstate: str | None) -> type[QueryError]:
     return QueryError
 
 
+def is_stale(error: Any) -> bool:
+    """Say whether a statement that the driver had prepared has another result by now."""
+    # The message is in the server's language, and the SQLSTATE has other meanings.
+    return bool(error.sqlstate == "0A000" and error.diag.source_function == "RevalidateCachedQuery")
+
+
 def refusal(error: Any) -> QueryError:
     """Return a psycopg error that has a SQLSTATE as one of ours."""
     found = error.diag
     return kind_of(error.sqlstate)(
         f"PostgreSQL refused the statement: {found.message_primary or error} ({error.sqlstate})",
         error.sqlstate,
-        found.message_hint or "",
+        found.message_hint
+        or ("The table was changed: run the transaction again." if is_stale(error) else ""),
         detail=found.message_detail,
         hint=found.message_hint,
         constraint=found.constraint_name,
@@ -175,4 +183,14 @@ def translated(error: Any, *, is_lost: bool) -> PgError:
         return refusal(error)
     if str(error).startswith("COPY cannot be used"):
         return QueryError("COPY is not run like other statements", None, "Use copy_in or copy_out.")
+    unknown = re.match(r"cannot adapt type '(\w+)'", str(error))
+    if unknown:
+        message = f"PostgreSQL has no type for a value of Python's type {unknown[1]}"
+        return QueryError(message, None, _INSTEAD.get(unknown[1], "Pass a text, say."))
     return QueryError(f"the statement could not be sent: {error}")
+
+
+_INSTEAD = {
+    "dict": "Wrap it: Jsonb of psycopg.types.json for jsonb, Json for json.",
+    "set": "Pass a list, which is an array.",
+}

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from duckalog.postgres.connection import AnyConnection
-from duckalog.postgres.errors import PgError, QueryTimeout, translated
+from duckalog.postgres.errors import PgError, QueryTimeout, is_stale, translated
 from duckalog.postgres.hooks import OperationKind
 from duckalog.postgres.masking import Masking
 from duckalog.postgres.rows import Outcome, columns_of
@@ -21,6 +22,7 @@ Params = Sequence[Any]
 Loads = Callable[[Any], None]
 """Tells a cursor which values to make of a result's."""
 STATEMENT = OperationKind.STATEMENT
+FORGET_PLANS = "DEALLOCATE ALL"
 
 
 def limit_of(timeout_s: float | None, default: float | None) -> float | None:
@@ -29,6 +31,11 @@ def limit_of(timeout_s: float | None, default: float | None) -> float | None:
     if limit is not None and not limit > 0:
         raise ValueError("timeout_s: expected more than 0; math.inf lifts the limit")
     return None if limit is None or math.isinf(limit) else limit
+
+
+def at_most(limit_s: float | None, most_s: float) -> float:
+    """Return a limit in seconds that is no longer than that."""
+    return most_s if limit_s is None else min(limit_s, most_s)
 
 
 def checked(params: Params) -> Params | None:
@@ -62,7 +69,9 @@ def failure(error: psycopg.Error, connection: AnyConnection, limit_s: float | No
     if connection.is_over_limit and limit_s is not None:
         ended = "the server did not answer, and the connection was closed"
         how = ended if connection.closed else "it was cancelled"
-        return QueryTimeout(f"the statement took longer than {limit_s:g} s: {how}", error.sqlstate)
+        remedy = "Whether the statement took effect is not known." if connection.closed else ""
+        message = f"the statement took longer than {limit_s:g} s: {how}"
+        return QueryTimeout(message, error.sqlstate, remedy)
     return translated(error, is_lost=connection.closed)
 
 
@@ -99,6 +108,8 @@ async def run_own(
     loads: Loads | None = None,
 ) -> Outcome:
     """Return what a statement of the client's own came to, of which no hook hears."""
+    if connection.has_stale_plans:
+        await _forget_plans(connection, limit_s)
     connection.limit(limit_s)
     until = connection.until
     is_async = connection.is_async  # not settled(): here a small query's microseconds are
@@ -119,7 +130,13 @@ async def run_own(
             if masking is not None:
                 columns, rows = await masking.masked(connection, cursor, rows)
     except psycopg.Error as error:
-        raise unloaded(error, cursor) or failure(error, connection, limit_s) from None
+        if not is_stale(error):
+            raise unloaded(error, cursor) or failure(error, connection, limit_s) from None
+        connection.has_stale_plans = True
+        if connection.pgconn.transaction_status != TransactionStatus.IDLE:
+            raise failure(error, connection, limit_s) from None
+        # It was not begun: a table was changed, by a migration say.
+        return await run_own(connection, sql, params, limit_s, prepare, masking, loads)
     finally:
         if connection.until is until:  # else it is of a statement that waits for this one
             connection.until = None
@@ -127,6 +144,13 @@ async def run_own(
     if loads is None:
         keep(connection, cursor)
     return outcome
+
+
+async def _forget_plans(connection: AnyConnection, limit_s: float | None) -> None:
+    """Have the driver prepare statements anew; in a transaction that has failed it cannot."""
+    if connection.pgconn.transaction_status != TransactionStatus.INERROR:
+        connection.has_stale_plans = False
+        await run_own(connection, FORGET_PLANS, (), limit_s, False)
 
 
 def spare_cursor(connection: AnyConnection) -> Any:

@@ -11,10 +11,10 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
 from functools import partial
-from types import MethodType, TracebackType
+from types import MethodType, TracebackType, coroutine
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 P = ParamSpec("P")
@@ -37,6 +37,11 @@ class Blocking:
         return function()
 
     @staticmethod
+    async def whole(body: Coroutine[Any, Any, T], *, is_short: bool = False) -> T:  # noqa: ARG004
+        """Return what a body returns."""
+        return await body
+
+    @staticmethod
     def spawn(name: str, body: Callable[[Pause], Coroutine[Any, Any, None]]) -> Background:
         """Run a body in a thread; it ends when its pause says so."""
         return _Thread(name, body)
@@ -56,6 +61,22 @@ class Awaiting:
     async def in_thread(function: Callable[[], T]) -> T:
         """Return what a function that may block returns, without blocking the event loop."""
         return await asyncio.to_thread(function)
+
+    @staticmethod
+    async def whole(body: Coroutine[Any, Any, T], *, is_short: bool = False) -> T:
+        """Return what a body returns, which goes on to its end where its caller is cancelled.
+
+        A short one may not ask which task it is in. It is begun at once: making
+        a task for it would take longer than it does.
+        """
+        if is_short:
+            try:
+                waited_for = body.send(None)
+            except StopIteration as end:
+                value: T = end.value
+                return value
+            body = _rest(body, waited_for)
+        return await asyncio.shield(asyncio.ensure_future(body))
 
     @staticmethod
     def spawn(name: str, body: Callable[[Pause], Coroutine[Any, Any, None]]) -> Background:
@@ -118,6 +139,26 @@ def finished(body: Coroutine[Any, Any, T]) -> T:
         return value
     body.close()
     raise RuntimeError("a function given to the blocking client is asynchronous")
+
+
+async def _rest(body: Coroutine[Any, Any, T], waited_for: Any) -> T:
+    """Return what a body returns that waits already."""
+    return await _going_on(body, waited_for)
+
+
+@coroutine
+def _going_on(body: Coroutine[Any, Any, T], waited_for: Any) -> Generator[Any, Any, T]:
+    try:
+        while True:
+            try:
+                found = yield waited_for
+            except BaseException as error:
+                waited_for = body.throw(error)
+            else:
+                waited_for = body.send(found)
+    except StopIteration as end:
+        value: T = end.value
+        return value
 
 
 async def settled(value: Awaitable[T] | T) -> T:

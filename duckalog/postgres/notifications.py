@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
@@ -14,10 +16,12 @@ from psycopg.sql import SQL, Identifier
 
 from duckalog.postgres.config import RetryConfig
 from duckalog.postgres.connection import AnyConnection, answers
-from duckalog.postgres.errors import ClosedError, PgError
+from duckalog.postgres.errors import ClosedError, ConnectionLost, PgError
 from duckalog.postgres.execution import run
 from duckalog.postgres.faces import Blocking, Both, F, Scope, finished, settled
 from duckalog.postgres.pool import Pool
+
+logger = logging.getLogger("duckalog.postgres")
 
 SLICE_S = 0.25
 """How long one wait holds the connection, which other threads may need."""
@@ -56,6 +60,7 @@ class NotificationStream(Scope[F]):
         self._found: deque[Notification | Gap] = deque()
         self._changes = 0
         self._is_closed = False
+        self._lost_at: float | None = None
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -66,7 +71,13 @@ class NotificationStream(Scope[F]):
         if self._is_closed:
             raise ClosedError("the stream is closed", "Listen again.")
         if self._connection is None:
-            self._connection = await self._connected()
+            connection = await self._pool.connect()
+            try:
+                await self._agree(connection, LISTEN_LIMIT_S)
+            except BaseException:
+                connection.pgconn.finish()
+                raise
+            self._connection = connection
 
     async def _leave(self, error: BaseException | None) -> None:  # noqa: ARG002
         self._is_closed = True
@@ -74,39 +85,58 @@ class NotificationStream(Scope[F]):
         if connection is not None:
             await settled(connection.close())
 
-    async def _connected(self) -> AnyConnection:
-        connection = await self._pool.connect()
-        try:
-            for channel in self._channels:
-                await _listen(connection, "LISTEN {}", channel)
-        except BaseException:
-            connection.pgconn.finish()
-            raise
-        return connection
+    async def _agree(self, connection: AnyConnection, limit_s: float) -> None:
+        """Listen on the channels, those too that come and go meanwhile."""
+        heard: list[str] = []
+        while heard != (wanted := list(self._channels)):
+            for channel in wanted:
+                if channel not in heard:
+                    await _listen(connection, "LISTEN {}", channel, limit_s)
+            for channel in heard:
+                if channel not in wanted:
+                    await _listen(connection, "UNLISTEN {}", channel, limit_s)
+            heard = wanted
 
-    async def _reconnected(self) -> None:
-        """Connect and listen again, however long it takes."""
-        lost_at = time.monotonic()
-        retry = self._pool.config.retry
+    async def _reconnected(self, deadline: float) -> None:
+        """Connect and listen again, however often it takes until then."""
+        lost = self._connection
+        if self._lost_at is None:
+            self._lost_at = time.monotonic()
         for number in itertools.count():
-            if self._is_closed:
+            left = deadline - time.monotonic()
+            if self._is_closed or left <= 0 or self._connection is not lost:
                 return
             try:
-                connection = await self._connected()
-            except (PgError, psycopg.Error):
-                await self.face.sleep(_delay(retry, number))
-                continue
-            if self._is_closed:  # by another thread or task, meanwhile
-                await settled(connection.close())
+                await self._replaced(lost, left)
+            except Exception as error:  # a provider of credentials may raise anything
+                if not number:
+                    logger.warning("notifications are missed, there is no connection: %s", error)
+                left = deadline - time.monotonic()
+                await self.face.sleep(max(0.0, min(_delay(self._pool.config.retry, number), left)))
+
+    async def _replaced(self, lost: AnyConnection, left: float) -> None:
+        connection = await self._pool.connect(left)
+        try:
+            if self._is_closed or self._connection is not lost:  # by another thread or task
+                connection.pgconn.finish()
                 return
+            # From here on `add_channel` finds it.
             self._connection = connection
-            self._found.append(Gap(time.monotonic() - lost_at))
-            return
+            await self._agree(connection, min(LISTEN_LIMIT_S, max(left, 1.0)))
+        except BaseException:
+            self._connection = lost
+            connection.pgconn.finish()
+            raise
+        now = time.monotonic()
+        since, self._lost_at = self._lost_at or now, None
+        self._found.append(Gap(now - since))
 
     async def _next(self, timeout_s: float | None) -> Notification | Gap | None:
         deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
         heard_at = time.monotonic()
-        while not self._found and not self._is_closed:
+        while not self._is_closed:
+            with contextlib.suppress(IndexError):
+                return self._found.popleft()
             left = deadline - time.monotonic()
             if left <= 0:
                 return None
@@ -123,7 +153,7 @@ class NotificationStream(Scope[F]):
                     break
                 if self._connection is not None:
                     self._connection.pgconn.finish()
-                await self._reconnected()
+                await self._reconnected(deadline)
         return self._found.popleft() if self._found else None
 
     async def _heard(self, seconds: float) -> None:
@@ -141,8 +171,10 @@ class NotificationStream(Scope[F]):
     async def _change(self, statement: str, channel: str) -> None:
         self._changes += 1
         try:
+            # One that is lost is made again, and listens on the channels that there are then.
             if self._connection is not None and not self._connection.closed:
-                await _listen(self._connection, statement, channel)
+                with contextlib.suppress(ConnectionLost):
+                    await _listen(self._connection, statement, channel)
         finally:
             self._changes -= 1
 
@@ -150,7 +182,11 @@ class NotificationStream(Scope[F]):
     async def add_channel(self, channel: str) -> None:
         """Listen on another channel, too."""
         self._channels[channel] = None
-        await self._change("LISTEN {}", channel)
+        try:
+            await self._change("LISTEN {}", channel)
+        except PgError:
+            self._channels.pop(channel, None)
+            raise
 
     @Both
     async def remove_channel(self, channel: str) -> None:
@@ -160,7 +196,10 @@ class NotificationStream(Scope[F]):
 
     @Both
     async def next(self, timeout_s: float | None = None) -> Notification | Gap | None:
-        """Return what comes next; None where nothing came in time, or the stream was closed."""
+        """Return what comes next; None where nothing came in time, or the stream was closed.
+
+        An attempt to connect again that is under way may take two seconds longer.
+        """
         return await self._next(timeout_s)
 
     @Both
@@ -177,8 +216,10 @@ class NotificationStream(Scope[F]):
             yield one
 
 
-async def _listen(connection: AnyConnection, statement: Any, channel: str) -> None:
-    await run(connection, SQL(statement).format(Identifier(channel)), (), LISTEN_LIMIT_S)
+async def _listen(
+    connection: AnyConnection, statement: Any, channel: str, limit_s: float = LISTEN_LIMIT_S
+) -> None:
+    await run(connection, SQL(statement).format(Identifier(channel)), (), limit_s)
 
 
 def _delay(retry: RetryConfig, number: int) -> float:

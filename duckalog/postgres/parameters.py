@@ -36,6 +36,9 @@ def parsed(conninfo: str, problems: Problems, name: str = "conninfo") -> dict[st
         # What libpq quotes may be a piece of the password.
         reason = str(error).partition('"')[0].strip().rstrip(":")
         remedy = "Write postgresql://user:password@host:port/database, or key=value with blanks."
+        driver = re.match(r"postgres\w*(\+\w+)://", conninfo)
+        if driver:  # as in SQLAlchemy's
+            reason, remedy = "the URL names a driver", f"Leave {driver[1]} out."
         problem(problems, name, f"libpq cannot read it: {reason}", remedy)
         return {}
 
@@ -66,6 +69,12 @@ _HOST_AND_PORT = re.compile(r"([^\s:/=@?,]+|/[^\s:=@?,]*)(?::(\d+))?\Z")
 _OF_ONE_SERVER = ("host", "hostaddr", "port", "target_session_attrs", "load_balance_hosts")
 
 
+def hosts_of(parameters: Mapping[str, Any]) -> list[str]:
+    """Return the hosts' names, empty where there are only addresses."""
+    addresses = str(parameters.get("hostaddr") or "").split(",")
+    return str(parameters.get("host") or "," * (len(addresses) - 1)).split(",")
+
+
 def check_option(problems: Problems, name: str) -> None:
     """Note what is wrong with the name of a further parameter of libpq's."""
     if name in SECRETS:
@@ -88,7 +97,7 @@ def check_parameters(problems: Problems, parameters: Mapping[str, Any], prefix: 
     for port in ports:
         if port and not (port.isdigit() and 1 <= int(port) <= MAX_PORT):
             problem(problems, f"{prefix}port", f"expected a port from 1 to {MAX_PORT}, got {port}")
-    hosts = str(parameters.get("host", "")).split(",")
+    hosts = hosts_of(parameters)
     if len(ports) not in (1, len(hosts)):
         problem(problems, f"{prefix}port", f"there are {len(ports)} ports for {len(hosts)} hosts")
     encoding = str(parameters.get("client_encoding", "utf8"))

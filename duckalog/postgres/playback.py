@@ -44,7 +44,7 @@ class ReplayedConnection(Faced[Any]):
     connection = None
     adapters = psycopg.adapters
     is_async: ClassVar[bool]
-    is_over_limit = False
+    is_over_limit = has_stale_plans = False
     until: float | None = None
     server = within = None
 

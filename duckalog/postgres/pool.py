@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Coroutine
@@ -11,6 +12,7 @@ from typing import Any, Generic
 
 import psycopg
 import psycopg_pool
+from psycopg.pq import TransactionStatus
 
 from duckalog.postgres.config import PgConfig
 from duckalog.postgres.connection import (
@@ -155,9 +157,12 @@ class Pool(Generic[F]):
         """Return the parameters that lead to each server, where each has credentials of its own."""
         parameters = dict(self.config.parameters)
         servers = self.config.servers
-        if self._credentials is None or len(servers) == 1 or "hostaddr" in parameters:
+        if self._credentials is None or len(servers) == 1:
             return [parameters]
-        return [{**parameters, "host": host, "port": port} for host, port in servers]
+        return [
+            {**parameters, "host": host, "port": port, "hostaddr": address}
+            for (host, port), address in zip(servers, self.config.addresses, strict=True)
+        ]
 
     def _looked_at(self, connection: AnyConnection) -> None:
         """Make a new connection ready; raises where its server is too old."""
@@ -208,10 +213,17 @@ class Pool(Generic[F]):
         await settled(connection.close())
         await self.open_later()
 
-    async def connect(self) -> AnyConnection:
-        """Return a connection that is not the pool's; raises ConnectError."""
+    async def connect(self, limit_s: float | None = None) -> AnyConnection:
+        """Return a connection that is not the pool's; raises ConnectError.
+
+        `limit_s` is a limit below the config's own; it is two seconds at least, as libpq has it.
+        """
+        stated = dict(self._pool.kwargs)
+        own_s = float(self.config.parameters["connect_timeout"]) or math.inf
+        if limit_s is not None and limit_s < own_s:
+            stated["connect_timeout"] = math.ceil(limit_s)
         try:
-            return await settled(self._pool.connection_class.connect(**self._pool.kwargs))
+            return await settled(self._pool.connection_class.connect(**stated))
         except psycopg.Error as error:
             reason = str(error).strip()
             raise ConnectError(f"no connection to {self.config.place}: {reason}") from None
@@ -303,7 +315,9 @@ class Pool(Generic[F]):
         self._given.discard(connection)
         returned = self._pool.putconn(connection)
         if self.face.is_async:
-            await returned
+            # Whole: psycopg's pool loses a connection whose return is cancelled.
+            is_idle = connection.pgconn.transaction_status == TransactionStatus.IDLE
+            await self.face.whole(returned, is_short=is_idle)
 
     async def resize(self, min_size: int, max_size: int) -> None:
         """Change the sizes while the pool is in use."""
@@ -322,7 +336,8 @@ class Pool(Generic[F]):
     async def check(self) -> None:
         """Ask the server on every idle connection, and replace those that are dead."""
         self._patience_s = CHECK_LIMIT_S
-        await settled(self._pool.check())
+        # Whole: psycopg's pool takes who is cancelled for a connection that is broken.
+        await self.face.whole(settled(self._pool.check()))
 
     async def must_answer(self, connection: AnyConnection) -> None:
         """Raise psycopg.OperationalError where the server does not answer on a connection."""
@@ -381,6 +396,5 @@ class _AwaitingPool(psycopg_pool.AsyncConnectionPool[Any]):
 
 def is_passing(failure: ConnectError) -> bool:
     """Say whether another attempt may succeed: nobody listens yet, or the server is busy."""
-    text = str(failure)
     permanent = ("authentication failed", "does not exist", "certificate", "no pg_hba", "SSL")
-    return not any(one in text for one in permanent)
+    return not any(one in str(failure) for one in permanent)

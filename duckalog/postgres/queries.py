@@ -56,6 +56,13 @@ class Queries(Scope[F]):
     async def _release(self, connection: AnyConnection) -> None:
         raise NotImplementedError
 
+    def _has_portal(self, cursor: Any, is_open: bool) -> None:
+        """Take note of a cursor that has a portal on a connection of `_acquire`'s, or no more."""
+
+    def _has(self, connection: AnyConnection) -> bool:  # noqa: ARG002
+        """Say whether a connection of `_acquire`'s is still one's own."""
+        return True
+
     def _limit(self, timeout_s: float | None) -> float | None:
         return limit_of(timeout_s, self.query_timeout_s)
 

@@ -11,6 +11,8 @@ from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 
 from duckalog.postgres.answers import said_of_bytes
+from duckalog.postgres.errors import is_stale
+from duckalog.postgres.execution import FORGET_PLANS
 from duckalog.postgres.faces import Both, Faced, entered, settled
 from duckalog.postgres.intent import VOLATILE
 from duckalog.postgres.masking import ORIGINS
@@ -31,7 +33,7 @@ from duckalog.redaction import HIDDEN
 
 T = TypeVar("T")
 
-OWN = frozenset(["", CURRENT, ORIGINS, REPLAYED, VOLATILE])
+OWN = frozenset(["", CURRENT, FORGET_PLANS, ORIGINS, REPLAYED, VOLATILE])
 """What the client asks for itself; a replay does without."""
 
 PIECE = 1 << 16
@@ -101,7 +103,8 @@ class RecordingCursor(_Watched):
         try:
             await settled(self._cursor.execute(sql, params, prepare=prepare))
         except psycopg.Error as error:
-            if connection._batch is None and text_of(sql) not in OWN:
+            is_done_again = is_stale(error) and before == TransactionStatus.IDLE
+            if connection._batch is None and text_of(sql) not in OWN and not is_done_again:
                 said = {**tape.refused(error, connection), **self._becomes(before)}
                 self._answered(tape.asked(QUERY, sql, params), said)
             raise

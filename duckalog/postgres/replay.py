@@ -91,7 +91,7 @@ class ReplayedPool(Pool[Any]):
         """Take a connection back."""
         self._lent.discard(connection)
 
-    async def connect(self) -> NoReturn:
+    async def connect(self, limit_s: float | None = None) -> NoReturn:  # noqa: ARG002
         """Raise SimulationError: only notifications need a connection of their own."""
         raise SimulationError(
             "notifications are not simulated",

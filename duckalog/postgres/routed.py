@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from duckalog.postgres.config import PgConfig
@@ -163,13 +164,28 @@ class Routed(Generic[F]):
         if not intent.is_read:
             return False
         unknown = [name for name in intent.functions if name not in self._volatile]
-        if unknown:
-            outcome = await self.on(
-                self.primary, lambda one: run(one, VOLATILE, [unknown], self._limit_s)
-            )
+        volatile = await self._volatile_among(unknown) if unknown else ()
+        return not any(self._volatile.get(name, name in volatile) for name in intent.functions)
+
+    async def _volatile_among(self, names: list[str]) -> set[str]:
+        """Return which functions are volatile; where the primary is away, a replica knows, too."""
+
+        async def ask(pool: Pool[F], patience_s: float | None) -> set[str]:
+            limit_s = patience_s or self._limit_s
+            work = partial(run, sql=VOLATILE, params=[names], limit_s=limit_s)
+            outcome = await self.on(pool, work, patience_s)
             volatile = {name for (name,) in outcome.rows}
-            self._volatile.update({name: name in volatile for name in unknown})
-        return not any(self._volatile[name] for name in intent.functions)
+            # A replica may not have heard of a function yet.
+            sure = names if pool is self.primary else set(names) - volatile
+            self._volatile.update({name: name in volatile for name in sure})
+            return volatile
+
+        for pool in self.all_pools:
+            try:
+                return await ask(pool, REPLICA_PATIENCE_S)
+            except (ConnectError, ConnectionLost, QueryTimeout) as error:
+                logger.debug("%s did not say which functions are volatile: %s", pool.name, error)
+        return await ask(self.primary, None)
 
     async def on(self, pool: Pool[F], work: Work[T], timeout_s: float | None = None) -> T:
         """Return what is done on a connection of one pool."""
@@ -226,8 +242,9 @@ class Routed(Generic[F]):
             except (ConnectError, ConnectionLost) as error:
                 logger.warning("%s failed, and is left alone: %s", replica.name, error)
                 self._failed(replica)
-            except QueryTimeout:
-                self._failed(replica)
+            except QueryTimeout as error:
+                if error.sqlstate is None:  # else it answered: the statement takes long
+                    self._failed(replica)
                 raise
         return await self.read_on_primary(work, is_fallback=bool(self.pools))
 

@@ -16,9 +16,9 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Composable, Identifier
 
-from duckalog.postgres.connection import AnyConnection
+from duckalog.postgres.connection import CHECK_LIMIT_S, AnyConnection
 from duckalog.postgres.errors import MaskError, PgError, QueryError, TransactionError
-from duckalog.postgres.execution import Loads, Params, checked, failure, limited
+from duckalog.postgres.execution import Loads, Params, at_most, checked, failure, limited
 from duckalog.postgres.execution import run_own as run
 from duckalog.postgres.faces import Blocking, Both, F, Scope, finished, settled
 from duckalog.postgres.hooks import Operation, OperationKind
@@ -106,6 +106,7 @@ class RowCursor(Scope[F], Generic[F, R]):
             await self._give_back(connection)
             raise
         self._connection, self._cursor = connection, cursor
+        self._source._has_portal(self, True)
 
     def _end(self, connection: AnyConnection, error: BaseException | None) -> None:
         if self._operation is not None:
@@ -114,14 +115,18 @@ class RowCursor(Scope[F], Generic[F, R]):
 
     async def _leave(self, error: BaseException | None) -> None:
         connection, cursor = self._connection, self._cursor
-        self._connection = self._cursor = None
-        if connection is None:
+        if connection is None or not self._source._has(connection):
             return
+        self._source._has_portal(self, False)
+        self._connection = self._cursor = None
+        if error is not None:  # nobody waits for rows any more
+            self._limit_s = at_most(self._limit_s, CHECK_LIMIT_S)
         try:
             # Sends nothing where the transaction has failed, or the connection is lost.
             async with limited(connection, self._limit_s):
                 await settled(cursor.close())
         except PgError as failed:
+            await settled(cursor.close())  # sends nothing now, and is closed
             if error is None:
                 error = failed
                 raise
@@ -129,6 +134,14 @@ class RowCursor(Scope[F], Generic[F, R]):
             # Who stops iterating over rows has all that was wanted.
             self._end(connection, None if isinstance(error, GeneratorExit) else error)
             await self._give_back(connection)
+
+    async def _end_with_transaction(self, error: BaseException | None) -> None:
+        """Forget the portal, which has gone with the transaction that it was in."""
+        connection, cursor = self._connection, self._cursor
+        self._connection = self._cursor = None
+        if connection is not None:
+            await settled(cursor.close())
+            self._end(connection, error)
 
     async def _give_back(self, connection: AnyConnection) -> None:
         try:
@@ -141,7 +154,7 @@ class RowCursor(Scope[F], Generic[F, R]):
 
     async def _fetch(self) -> list[R]:
         connection, cursor = self._connection, self._cursor
-        if connection is None:
+        if connection is None or not self._source._has(connection):
             raise TransactionError("the cursor is not open", "Use it in a with block.")
         connection.limit(self._limit_s)
         try:
@@ -179,9 +192,12 @@ class RowCursor(Scope[F], Generic[F, R]):
         try:
             while rows := finished(self._fetch()):
                 yield from rows
-        finally:
+        except BaseException as error:
             if not was_open:
-                finished(self._leave(sys.exc_info()[1]))
+                finished(self._leave(error))
+            raise
+        if not was_open:
+            finished(self._leave(None))
 
     async def __aiter__(self) -> AsyncIterator[R]:
         if self.face is Blocking:
@@ -192,9 +208,12 @@ class RowCursor(Scope[F], Generic[F, R]):
             while rows := await self._fetch():
                 for row in rows:
                     yield row
-        finally:
+        except BaseException as error:
             if not was_open:
-                await self._leave(sys.exc_info()[1])
+                await self._leave(error)
+            raise
+        if not was_open:
+            await self._leave(None)
 
 
 @dataclass(frozen=True)

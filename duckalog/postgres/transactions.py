@@ -12,9 +12,9 @@ from typing import Any
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier
 
-from duckalog.postgres.connection import AnyConnection
+from duckalog.postgres.connection import CHECK_LIMIT_S, AnyConnection
 from duckalog.postgres.errors import ConnectionLost, PgError, TransactionError
-from duckalog.postgres.execution import limit_of, run
+from duckalog.postgres.execution import at_most, limit_of, run
 from duckalog.postgres.faces import Both, F
 from duckalog.postgres.hooks import Operation, OperationKind
 from duckalog.postgres.observing import place
@@ -106,6 +106,7 @@ class Transaction(Operations[F]):
         self._attempt = attempt
         self._operation: Operation | None = None
         self._error: BaseException | None = None
+        self._streams: set[Any] = set()
 
     @property
     def is_open(self) -> bool:
@@ -169,6 +170,12 @@ class Transaction(Operations[F]):
     async def _release(self, connection: AnyConnection) -> None:
         """Keep the connection: it goes back with the transaction's end."""
 
+    def _has_portal(self, cursor: Any, is_open: bool) -> None:
+        (self._streams.add if is_open else self._streams.discard)(cursor)
+
+    def _has(self, connection: AnyConnection) -> bool:
+        return self._connection is connection
+
     def _limit(self, timeout_s: float | None) -> float | None:
         limit = limit_of(timeout_s, self.query_timeout_s)
         if self.options.timeout_s is None:
@@ -197,7 +204,10 @@ class Transaction(Operations[F]):
         self.warn_if_long()
         self._connection = None
         try:
-            await run(connection, sql, (), limit_of(None, self.query_timeout_s))
+            limit_s = limit_of(None, self.query_timeout_s)
+            if sql == "ROLLBACK":  # a server that is there has nothing to do for it
+                limit_s = at_most(limit_s, CHECK_LIMIT_S)
+            await run(connection, sql, (), limit_s)
         except BaseException as error:
             self._error = self._error or error
             raise
@@ -205,7 +215,11 @@ class Transaction(Operations[F]):
             if self._operation is not None:
                 self._operation.is_committed = sql == "COMMIT" and self._error is None
                 self._pool.observing.end(self._operation, self._error)
-            await self._pool.release(connection)
+            try:
+                for stream in list(self._streams):
+                    await stream._end_with_transaction(self._error)
+            finally:
+                await self._pool.release(connection)
 
     async def _commit(self) -> None:
         status = self._held().info.transaction_status

@@ -301,6 +301,11 @@ class TestBatches:
             raise ZeroDivisionError
         assert rows(client, table) == []
 
+    def test_a_value_that_cannot_be_sent_is_told(self, client: Any, table: str) -> None:
+        with pytest.raises(QueryError, match=r"type dict\n.*Wrap it: Jsonb"):
+            client.upsert(table, ["i", "t"], [(1, {"a": 1})], key=["i"])
+        assert not client.exists(f"SELECT 1 FROM {table}")
+
     def test_no_rows_touch_nothing(self, client: Any, table: str) -> None:
         assert client.batch_insert(table, ["i"], []) == 0
         assert client.upsert(table, ["i", "t"], [], key=["i"]) == 0

@@ -108,6 +108,10 @@ class TestConnectionStrings:
             PgConfig(conninfo)
         assert "zq" not in str(caught.value)
 
+    def test_a_url_that_names_a_driver_is_told(self) -> None:
+        with pytest.raises(ConfigError, match=r"names a driver\n.*Leave \+psycopg out"):
+            PgConfig("postgresql+psycopg://ann:hush@h/db")
+
     @pytest.mark.parametrize("password", ["hush", Secret("hush"), SecretStr("hush")])
     def test_a_password_is_shown_nowhere(self, password: Any) -> None:
         config = PgConfig("host=db", password=password)

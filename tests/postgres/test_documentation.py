@@ -76,4 +76,5 @@ def test_every_program_does_what_it_says(
         "Zoe\nusers.jsonl:3: this was recorded with other values: "
         "query: SELECT name FROM users WHERE id < $1\n"
         "    At this line $1 is 2.\n    Record it anew.\n",
+        "[1]\n",
     ]

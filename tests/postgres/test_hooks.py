@@ -118,6 +118,13 @@ class TestOperations:
         ]
         assert heard.texts == []
 
+    def test_a_stream_has_no_part_in_what_its_caller_mends(self, client: Any, heard: Heard) -> None:
+        try:
+            raise ZeroDivisionError
+        except ZeroDivisionError:
+            list(client.query_stream("SELECT 1"))
+        assert [one.error_type for one in heard.of("stream")] == [None]
+
     def test_statements_know_their_transaction(self, client: Any, heard: Heard, table: str) -> None:
         with client.transaction() as transaction:
             transaction.execute(f"INSERT INTO {table} VALUES (1)")

@@ -96,6 +96,18 @@ class TestChannels:
         with pytest.raises(ClosedError), stream:
             pass
 
+    def test_closing_the_client_closes_its_streams(self, make_client: MakeClient) -> None:
+        client = make_client()
+        stream = client.listen("c")
+        client.close()
+        assert list(stream) == []
+
+    def test_a_channel_that_is_none_is_refused_and_not_kept(self, client: Any) -> None:
+        with client.listen("c") as stream:
+            with pytest.raises(QueryError):
+                stream.add_channel("")
+            assert stream.channels == ("c",)
+
 
 class TestReconnecting:
     def test_one_that_is_closed_meanwhile_leaves_no_connection(
@@ -103,14 +115,14 @@ class TestReconnecting:
     ) -> None:
         with PgClient("", **stated(postgres)) as client:
             stream = client.listen("meanwhile")
-            connect, made = stream._connected, []
+            connect, made = stream._pool.connect, []
 
-            async def connected() -> Any:
-                made.append(await connect())
+            async def connected(limit_s: float) -> Any:
+                made.append(await connect(limit_s))
                 stream.close()
                 return made[0]
 
-            monkeypatch.setattr(stream, "_connected", connected)
+            monkeypatch.setattr(stream._pool, "connect", connected)
             stream._connection.pgconn.finish()
             assert stream.next(timeout_s=10) is None
             assert made[0].closed
@@ -143,6 +155,44 @@ class TestReconnecting:
             assert gap.seconds > 0.2
             client.notify("back", "here")
             assert heard(stream) == ("back", "here")
+
+    def test_the_time_to_wait_holds_while_there_is_no_connection(
+        self, make_client: MakeClient, postgres: Postgres, proxy: Callable[[str, int], Proxy]
+    ) -> None:
+        link = proxy(postgres.host, postgres.port)
+        client = make_client(port=link.port, pool=PoolConfig(min_size=1, max_size=2))
+        with client.listen("time") as stream:
+            link.behave("refuse")
+            started = time.monotonic()
+            assert stream.next(timeout_s=0.3) is None
+            assert stream.next(timeout_s=0.3) is None
+            assert time.monotonic() - started < 2
+            link.behave("pass")
+            gap = stream.next(timeout_s=20)
+            assert isinstance(gap, Gap)
+            assert gap.seconds > 0.5
+
+    def test_channels_that_come_and_go_while_there_is_no_connection_are_not_lost(
+        self, make_client: MakeClient, postgres: Postgres, proxy: Callable[[str, int], Proxy]
+    ) -> None:
+        link = proxy(postgres.host, postgres.port)
+        client = make_client(port=link.port, pool=PoolConfig(min_size=1, max_size=2))
+        with client.listen("first", "gone") as stream:
+            link.behave("reset")  # not heard of yet
+            stream.add_channel("second")
+            link.behave("pass", latency_ms=20)
+            found: list[Any] = []
+            waiter = threading.Thread(target=lambda: found.append(stream.next(timeout_s=20)))
+            waiter.start()
+            for number in range(30):
+                stream.add_channel(str(number))
+            stream.remove_channel("gone")
+            waiter.join(20)
+            assert isinstance(found[0], Gap)
+            link.behave("pass")
+            for channel in ("gone", "second", "29"):
+                client.notify(channel)
+            assert [heard(stream) for _ in range(2)] == [("second", ""), ("29", "")]
 
     def test_a_black_hole_is_found_by_asking(
         self, make_client: MakeClient, postgres: Postgres, proxy: Callable[[str, int], Proxy]

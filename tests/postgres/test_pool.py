@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,10 +21,12 @@ from duckalog.postgres import (
     AcquireTimeout,
     AsyncPgClient,
     CallableCredentials,
+    ClosedError,
     ConnectError,
     ConnectionLost,
     Credentials,
     EnvironmentCredentials,
+    PgClient,
     PoolConfig,
     QueryTimeout,
     RdsIamCredentials,
@@ -37,6 +42,7 @@ from tests.servers.proxy import Proxy
 
 pytestmark = pytest.mark.servers
 
+ONE = PoolConfig(min_size=1, max_size=1, acquire_timeout_s=5)
 BACKENDS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
 
 
@@ -137,6 +143,8 @@ class TestSizes:
             client.database("nope")
         client.close()
         assert not other.is_open
+        with pytest.raises(ClosedError, match="not open"):
+            client.database("postgres")
 
 
 class TestConnecting:
@@ -490,6 +498,151 @@ class TestBlackHole:
                 assert not in_use(client)
 
         asyncio.run(main())
+
+
+class TestCancelling:
+    @pytest.fixture
+    def link(self, postgres: Postgres, proxy: Callable[[str, int], Proxy]) -> Proxy:
+        return proxy(postgres.host, postgres.port)
+
+    def test_a_connection_that_is_given_back_meanwhile_is_not_lost(
+        self, postgres: Postgres
+    ) -> None:
+        async def main() -> None:
+            async with AsyncPgClient("", **stated(postgres, pool=ONE)) as client:
+                pool = client._servers().primary
+                connection = await pool.acquire()
+                async with pool._pool._lock:  # as psycopg's pool does to give one to who waits
+                    task = asyncio.create_task(pool.release(connection))
+                    await asyncio.sleep(0)
+                    task.cancel()
+                    with pytest.raises(asyncio.CancelledError):
+                        await task
+                assert await client.query_scalar("SELECT 1") == 1
+
+        asyncio.run(main())
+
+    def test_one_that_is_rolled_back_meanwhile_is_not_lost(
+        self, postgres: Postgres, link: Proxy
+    ) -> None:
+        async def main() -> None:
+            arguments = {**stated(postgres, pool=ONE), "port": link.port}
+            async with AsyncPgClient("", **arguments) as client:
+                pool = client._servers().primary
+                connection = await pool.acquire()
+                await connection.execute("BEGIN")
+                link.behave("pass", latency_ms=100)
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(pool.release(connection), 0.05)
+                link.behave("pass")
+                assert await client.query_scalar("SELECT 1") == 1
+                assert stats(client).connections_made == 1
+
+        asyncio.run(main())
+
+    def test_a_transaction_and_a_stream_are_left_soon_where_nobody_answers(
+        self, postgres: Postgres, link: Proxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("duckalog.postgres.connection.CANCEL_GRACE_S", 0.2)
+        monkeypatch.setattr("duckalog.postgres.transactions.CHECK_LIMIT_S", 0.2)
+        monkeypatch.setattr("duckalog.postgres.streams.CHECK_LIMIT_S", 0.2)
+
+        async def main() -> None:
+            arguments = {**stated(postgres), "port": link.port, "query_timeout_s": None}
+            async with AsyncPgClient("", **arguments) as client:
+                for made in (client.transaction, lambda: client.query_stream("SELECT 1")):
+
+                    async def block(made: Any = made) -> None:
+                        async with made():
+                            link.behave("black hole")
+                            await asyncio.sleep(60)
+
+                    started = time.monotonic()
+                    with pytest.raises(asyncio.TimeoutError):
+                        await asyncio.wait_for(block(), 0.3)
+                    assert time.monotonic() - started < 3
+                    link.behave("reset")
+                    link.behave("pass")
+                    assert await client.query_scalar("SELECT 1") == 1
+
+        asyncio.run(main())
+
+    def test_a_check_is_cancelled_at_once_and_breaks_no_connection(
+        self, postgres: Postgres, link: Proxy
+    ) -> None:
+        async def main() -> None:
+            arguments = {**stated(postgres), "port": link.port}
+            async with AsyncPgClient("", **arguments) as client:
+                await client.query("SELECT 1")
+                link.behave("pass", latency_ms=150)
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(client.check(), 0.05)
+                link.behave("pass")
+                await client.query("SELECT 1")
+                assert stats(client).connections_lost == 0
+
+        asyncio.run(main())
+
+    def test_closing_goes_on_where_it_is_cancelled(self, postgres: Postgres) -> None:
+        async def main() -> None:
+            client = AsyncPgClient("", **stated(postgres))
+            await client.open()
+            connection = await client._servers().primary.acquire()
+            await client._servers().primary.release(connection)
+            closing = asyncio.create_task(client.close())
+            await asyncio.sleep(0)
+            closing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await closing
+            while not connection.closed:
+                await asyncio.sleep(0.01)
+            assert not client.is_open
+
+        asyncio.run(asyncio.wait_for(main(), 10))
+
+
+def test_a_health_check_that_fails_is_not_the_last(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rounds: list[int] = []
+
+    async def check() -> None:
+        rounds.append(1)
+        if len(rounds) == 1:
+            raise RuntimeError
+
+    pool = replace(ONE, health_check_interval_s=0.01)
+    with PgClient("", **stated(postgres, pool=pool)) as client:
+        monkeypatch.setattr(client._servers().primary, "check", check)
+        wait_until(lambda: len(rounds) > 2)
+    assert "a check of the servers failed" in caplog.text
+
+
+def test_a_loop_that_ends_first_closes_the_client(postgres: Postgres) -> None:
+    pool = PoolConfig(min_size=3, max_size=3)
+    client = AsyncPgClient("", **stated(postgres, pool=pool))
+    asyncio.run(client.open())  # ends while two connections are being made
+    assert not client.is_open
+    with pytest.raises(ClosedError):
+        asyncio.run(client.query("SELECT 1"))
+
+
+def test_a_process_that_is_forked_has_no_part_in_the_connections(postgres: Postgres) -> None:
+    with PgClient("", **stated(postgres, pool=ONE)) as client:
+        pid = client.query_scalar("SELECT pg_backend_pid()")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forking where threads are
+            child = os.fork()
+        if not child:
+            code = 1
+            with contextlib.suppress(BaseException):
+                was_open = client.is_open
+                client.close()
+                client.open()
+                code = was_open or client.query_scalar("SELECT pg_backend_pid()") == pid
+            os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        assert client.query_scalar("SELECT pg_backend_pid()") == pid
 
 
 def test_what_runs_behind_is_not_broken_off() -> None:

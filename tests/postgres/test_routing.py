@@ -14,6 +14,7 @@ from psycopg.sql import SQL
 
 from duckalog import ConfigError
 from duckalog.postgres import (
+    CallableCredentials,
     ConnectionLost,
     ConnectionRole,
     Credentials,
@@ -22,6 +23,7 @@ from duckalog.postgres import (
     PgError,
     PoolConfig,
     QueryError,
+    QueryTimeout,
     RoutingPolicy,
 )
 from duckalog.postgres.config import secret
@@ -174,6 +176,24 @@ class TestConfig:
         assert primary["port"] == "5432,5432,5433,1,5432"
         assert primary["target_session_attrs"] == "read-write"
 
+    def test_addresses_stand_beside_the_hosts(self, pair: Pair) -> None:
+        one = pair.primary
+        config = PgConfig(
+            f"hostaddr={one.host} port={one.port} dbname=postgres",
+            username=one.user,
+            password=one.password,
+            replicas=[CONNINFO.format(pair.replica)],
+            credentials=CallableCredentials(lambda: one.password),
+        )
+        assert config.for_primary().parameters["hostaddr"] == f"{one.host},"
+        with PgClient(config) as client:
+            assert client.query_on_primary(WHERE) == [(one.port,)]
+        with PgClient(config._with(credentials=None)) as client:
+            assert client.query_on_primary(WHERE) == [(one.port,)]
+        two = PgConfig("hostaddr=::1,127.0.0.1 port=1,2 dbname=d")
+        assert two.servers == [("", "1"), ("", "2")]
+        assert two.addresses == ["::1", "127.0.0.1"]
+
     def test_the_environment_lists_them(self) -> None:
         environment = {"PG_HOST": "a", "PG_DATABASE": "d", "PG_USERNAME": "u", "PG_PASSWORD": "p"}
         config = PgConfig.from_env({**environment, "PG_REPLICA_HOSTS": "b, c:5433,"})
@@ -261,6 +281,12 @@ class TestRouting:
         with pytest.raises(QueryError, match="division by zero"):
             routed.query("SELECT 1 / 0")
         assert routed.get_routing_stats().fallbacks == 0
+
+    def test_a_statement_that_takes_too_long_is_no_fault_of_the_replica(self, routed: Any) -> None:
+        with pytest.raises(QueryTimeout, match="cancelled"):
+            routed.query("SELECT count(*) FROM generate_series(1, 1000000000)", timeout_s=0.1)
+        (replica,) = routed.get_routing_stats().replicas
+        assert (replica.failures, replica.is_up) == (0, True)
 
 
 def replayed(pair: Pair) -> bool:
@@ -435,6 +461,24 @@ class TestReplicaFaults:
             assert not client.get_routing_stats().replicas[0].is_up
             link.behave("pass")
             wait_until(lambda: client.query_scalar(WHERE) == pair.replica.port)
+
+    def test_a_replica_is_read_though_the_primary_is_away(
+        self,
+        make_client: MakeClient,
+        pair: Pair,
+        proxy: Callable[[str, int], Proxy],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        link = proxy(pair.primary.host, pair.primary.port)
+        client = make_client(
+            pair.primary, port=link.port, replicas=[CONNINFO.format(pair.replica)], pool=SMALL
+        )
+        with caplog.at_level(logging.CRITICAL, "psycopg.pool"):
+            link.behave("refuse")
+            # Whether they are volatile was not asked before.
+            assert client.query_scalar(WHERE) == pair.replica.port
+            assert client.query_scalar("SELECT pg_client_encoding()") == "UTF8"
+            link.behave("pass")
 
     def test_a_replica_that_is_down_at_the_start_is_none_for_now(
         self, make_client: MakeClient, pair: Pair, proxy: Callable[[str, int], Proxy]

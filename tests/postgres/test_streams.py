@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import random
 import resource
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from duckalog.postgres import (
+    AsyncPgClient,
     ConnectionLost,
     PgError,
     PoolConfig,
@@ -19,7 +22,7 @@ from duckalog.postgres import (
     QueryTimeout,
     TransactionError,
 )
-from tests.postgres.faces import MakeClient
+from tests.postgres.faces import MakeClient, stated
 from tests.servers.postgres import Postgres
 from tests.servers.proxy import Proxy
 
@@ -62,6 +65,50 @@ class TestStreams:
                     break
         assert in_use(client) == 0
         assert client.query_scalar(PORTALS) == 0
+
+    def test_it_ends_with_its_transaction_and_touches_no_other(
+        self, make_client: MakeClient, table: str
+    ) -> None:
+        client = make_client(pool=PoolConfig(min_size=1, max_size=1))
+        with client.transaction() as first:
+            kept, closed = (
+                first.query_stream(NUMBERS, [9], fetch_size=2).__enter__() for _ in range(2)
+            )
+        with client.transaction() as second:
+            second.execute(f"INSERT INTO {table} VALUES (1)")
+            assert not kept.is_open
+            with pytest.raises(TransactionError, match="not open"):
+                kept.fetch_next()
+            closed.close()
+        assert client.query_scalar(f"SELECT i FROM {table}") == 1
+
+    def test_an_iteration_that_is_left_may_end_after_its_transaction(
+        self, postgres: Postgres
+    ) -> None:
+        async def main() -> None:
+            pool = PoolConfig(min_size=1, max_size=1)
+            async with AsyncPgClient("", **stated(postgres, pool=pool)) as client:
+                for _ in range(5):
+                    async with client.transaction() as transaction:
+                        async for _ in transaction.query_stream(NUMBERS, [9], fetch_size=2):
+                            break  # the event loop ends it, later
+                assert await client.query_scalar(PORTALS) == 0
+
+        asyncio.run(main())
+
+    def test_one_that_outlives_its_client_gives_its_connection_back(
+        self, make_client: MakeClient, client: Any
+    ) -> None:
+        name = "outlived"
+        other = make_client(application_name=name)
+        cursor = other.query_stream(NUMBERS, [9], fetch_size=2).__enter__()
+        other.close()
+        assert len(cursor.fetch_next()) == 2
+        cursor.close()
+        ended = "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = $1"
+        deadline = time.monotonic() + 10
+        while not client.query_scalar(ended, [name]):
+            assert time.monotonic() < deadline
 
     def test_within_a_transaction_it_sees_what_was_done(self, client: Any, table: str) -> None:
         with client.transaction() as transaction:
@@ -188,12 +235,12 @@ class TestPages:
     def test_a_token_is_good_for_its_query_only(self, client: Any) -> None:
         sql = "SELECT i FROM generate_series(1, 9) i"
         token = client.query_page(sql, key=["i"], size=2).next_token
-        for other, stated in (
+        for other, named in (
             (sql + " WHERE i > 0", {}),
             (sql, {"descending": True}),
         ):
             with pytest.raises(PgError, match="belongs to another query"):
-                client.query_page(other, key=["i"], after=token, **stated)
+                client.query_page(other, key=["i"], after=token, **named)
 
     @pytest.mark.parametrize(
         "token", ["", "x", "é", "AAAA", base64.urlsafe_b64encode(b"[1]").decode()]
@@ -216,6 +263,6 @@ class TestPages:
             client.query_page("SELECT * FROM (VALUES (1), (NULL)) v(k)", key=["k"])
 
     def test_a_page_has_a_row_and_a_key_a_column(self, client: Any) -> None:
-        for stated in ({"size": 0, "key": ["i"]}, {"key": []}):
+        for named in ({"size": 0, "key": ["i"]}, {"key": []}):
             with pytest.raises(ValueError, match="at least one"):
-                client.query_page("SELECT 1 AS i", **stated)
+                client.query_page("SELECT 1 AS i", **named)

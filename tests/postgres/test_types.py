@@ -207,6 +207,14 @@ class TestArrow:
         found = duckdb.from_arrow(stream.to_reader()).aggregate("count(*), max(i)")
         assert found.fetchone() == (2500, 2500)
 
+    def test_a_reader_that_nobody_reads_gives_its_connection_back(
+        self, make_client: MakeClient
+    ) -> None:
+        stream = make_client().query_arrow_stream(self.MANY, [2500])
+        if not hasattr(stream, "_inner"):
+            assert stream.to_reader().schema.names == ["i", "t"]
+            assert not stream.is_open
+
     def test_masked_columns_are_text(self, make_client: MakeClient) -> None:
         client = make_client(masks={"i": lambda _: "***"})
         assert client.query_arrow(self.MANY, [1]).to_pylist() == [{"i": "***", "t": "text 1"}]
