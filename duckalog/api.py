@@ -114,8 +114,8 @@ def validate_config(
     for warning in plan.warnings:
         logger.warning("%s", warning)
     if connect:
-        from duckalog.engine.build import try_out
         from duckalog.engine.progress import untold
+        from duckalog.engine.trial import try_out
 
         try_out(plan, progress or untold)
 
@@ -172,8 +172,8 @@ def build(
     report comes back, so that processes of one run may share it. Raises
     ConfigError or EngineError with every problem.
     """
-    from duckalog.engine.build import BuildOptions
     from duckalog.engine.build import build as build_plan
+    from duckalog.engine.making import BuildOptions
     from duckalog.engine.progress import untold
 
     plan = placed(_planned(config_path, db_path, env_file))
@@ -213,8 +213,8 @@ def diff(
     Raises ConfigError with every problem, and EngineError where the catalog
     cannot be read.
     """
-    from duckalog.engine.build import BuildOptions
     from duckalog.engine.forecast import forecast
+    from duckalog.engine.making import BuildOptions
 
     plan = placed(load_plan(config_path, db_path, env_file=env_file))
     chosen = None if select is None else tuple(select)

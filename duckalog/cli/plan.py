@@ -93,7 +93,7 @@ def _ask_sources(
     plan: Plan, found: Diff, progress: Progress
 ) -> tuple[dict[str, tuple[str, ...]], Diff]:
     """Return how views drifted, by key, and what was found with what fails."""
-    from duckalog.engine.build import drift_of_sources
+    from duckalog.engine.trial import drift_of_sources
 
     known = {*found.conflicts, *found.failures}
     try:

@@ -8,9 +8,9 @@ import os
 from duckalog.bookkeeping import NOTHING, read_memory
 from duckalog.changes import Diff
 from duckalog.engine.apply import leaves_as_is
-from duckalog.engine.build import DEFAULTS, BuildOptions, wanted_of
 from duckalog.engine.execution import closing
 from duckalog.engine.inventory import with_comment_changes
+from duckalog.engine.making import DEFAULTS, BuildOptions, wanted_of
 from duckalog.engine.opening import open_catalog
 from duckalog.engine.pin import sources_of, with_file_changes
 from duckalog.engine.place import check_place, check_writable
