@@ -262,6 +262,10 @@ class TestUnknownKeys:
         [
             ("secrets: []", 'It goes under "duckdb". Keys here: '),
             ("postgres: []", 'It goes under "attachments". Keys here: '),
+            (
+                "views: [{nme: v}]",
+                'No view has a key "nme". Did you mean "name"? Sources: ',
+            ),
             ("views: [{name: v, type: csv, uri: x}]", '"type" is called "source" here. Sources: '),
             ("views: [{name: v, query: SELECT 1}]", '"query" is called "sql" here. Sources: '),
         ],

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from duckalog.decode import chosen_by
 from duckalog.document import Data
 from duckalog.entry import View
-from duckalog.errors import NOWHERE, Problem, sentences
+from duckalog.errors import NOWHERE, Problem, nearest, sentences, shown
 from duckalog.views.attached import DuckdbView, DucklakeView, PostgresView, SqliteView
 from duckalog.views.delta import DeltaView
 from duckalog.views.files import CsvView, JsonView, ParquetView
@@ -44,10 +46,20 @@ def view_type(data: Mapping[str, Data]) -> type[View] | Problem:
         return SelectView
     if data.get("source") is None:
         meant = next((key for key in data if key in _OTHER_WORDS), "")
-        hint = f'"{meant}" is called "{_OTHER_WORDS[meant]}" here.' if meant else ""
+        hint = f'"{meant}" is called "{_OTHER_WORDS[meant]}" here.' if meant else _unknown_in(data)
         sources = f"Sources: {', '.join(VIEW_TYPES)}"
         return _problem('a view needs "source", "sql" or "sql_file"', sentences(hint, sources))
     return chosen_by("source", VIEW_TYPES, "source", data)
+
+
+def _unknown_in(data: Mapping[str, Data]) -> str:
+    """Return which key no view has, and what may be meant by it."""
+    kinds = (*VIEW_TYPES.values(), SelectView)
+    known = {one.encode_name for kind in kinds for one in msgspec.structs.fields(kind)}
+    unknown = next((key for key in data if key not in known), None)
+    if unknown is None:
+        return ""
+    return sentences(f'No view has a key "{shown(unknown)}".', nearest(unknown, known))
 
 
 def _problem(message: str, remedy: str = "", key: str = "") -> Problem:
