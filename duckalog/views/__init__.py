@@ -54,7 +54,7 @@ def view_type(data: Mapping[str, Data]) -> type[View] | Problem:
 
 def _unknown_in(data: Mapping[str, Data]) -> str:
     """Return which key no view has, and what may be meant by it."""
-    kinds = (*VIEW_TYPES.values(), SelectView)
+    kinds: tuple[type[View], ...] = (*VIEW_TYPES.values(), SelectView)
     known = {one.encode_name for kind in kinds for one in msgspec.structs.fields(kind)}
     unknown = next((key for key in data if key not in known), None)
     if unknown is None:
