@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 import duckalog
+from duckalog import EngineError
+from duckalog.engine import serve
 from duckalog.extensions import packaged
 from tests import tables
 from tests.conftest import RunCli, WriteConfig
@@ -202,3 +204,13 @@ def test_a_duckdb_without_the_protocol_says_how_to_get_it(
     assert result.returncode == 1
     assert 'the extension "quack" cannot be had' in result.stderr
     assert "pip install duckdb-extension-quack==" in result.stderr
+
+
+def test_a_server_that_nobody_hears_is_told(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "_START_S", 0)
+    port = free_port()
+    with (
+        pytest.raises(EngineError, match=f"cannot serve at quack:localhost:{port}"),
+        serve.served(duckalog.connect(config), "localhost", port, "token", may_be_remote=False),
+    ):
+        pytest.fail("nobody answers within no time")

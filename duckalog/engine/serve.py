@@ -31,8 +31,8 @@ def served(
 ) -> Iterator[str]:
     """Serve a connection's catalog while the block runs; yield the address for ATTACH.
 
-    Raises EngineError where this DuckDB has no such protocol, or the address
-    is taken.
+    Raises EngineError where this DuckDB has no such protocol, the address is taken,
+    or nothing answers there.
     """
     address = f"{_PROTOCOL}:{host}:{port}"
     with closing(connection):
@@ -58,8 +58,10 @@ def served(
             refusal = ""
         if refusal:
             raise EngineError(Problem(Origin(), f"cannot serve at {address}", cause=refusal))
-        _wait_for(host, port)
         try:
+            if not _is_heard(host, port):
+                cause = f"nothing answers there within {_START_S:g} s"
+                raise EngineError(Problem(Origin(), f"cannot serve at {address}", cause=cause))
             yield address
         finally:
             with contextlib.suppress(duckdb.Error):
@@ -69,13 +71,14 @@ def served(
 _START_S = 10.0
 
 
-def _wait_for(host: str, port: int) -> None:
-    """Wait until somebody listens: `quack_serve` may return before (1.5.5)."""
+def _is_heard(host: str, port: int) -> bool:
+    """Say whether somebody listens, in a while: `quack_serve` may return before (1.5.5)."""
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1.0):
-            return
+            return True
         time.sleep(0.02)
+    return False
 
 
 def _is_taken(host: str, port: int) -> bool:
