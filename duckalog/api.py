@@ -53,8 +53,8 @@ def load_plan(
     `db_path` is built instead of `duckdb.database`. Placeholders are filled from
     `variables`, the environment and `env_file`, in this order; with `fill=False`
     they stay as text, but for those of imports, and the plan is only to be looked
-    at; so do those that cannot be filled if it `is_lenient`, unless they are in the
-    catalog's path. Raises ConfigError with every problem.
+    at; so do texts whose variables are not set if it `is_lenient`. Raises ConfigError
+    with every problem.
     """
     database = os.fspath(db_path) if db_path is not None else None
     if database is not None and database != MEMORY:
@@ -70,14 +70,15 @@ def load_plan(
     if config is None or problems:
         found = problems_of(config, problems) if config and len(problems) < MAX_PROBLEMS else []
         raise in_order_of_files([*problems, *found])
-    found_plan = plan_of(config, database)
-    if is_lenient and PLACEHOLDER.search(found_plan.database):
-        return load_plan(config_path, env_file=env_file, variables=variables)  # which tells it
-    return found_plan
+    return plan_of(config, database)
 
 
 def placed(plan: Plan) -> Plan:
     """Return a plan whose catalog file is somewhere; a config that is not here cannot say."""
+    if unset := PLACEHOLDER.search(plan.database):
+        message = f"environment variable {unset['name']} is not set"
+        origin = Origin(plan.file, path=("duckdb", "database"))
+        raise ConfigError(Problem(origin, message, "Export it, or pass --db-path."))
     if plan.is_in_memory or os.path.isabs(plan.database):
         return plan
     message = f'"{plan.database}" starts from the config, which is not on this machine'
@@ -99,20 +100,22 @@ def validate_config(
     env_file: PathLike | None = None,
     connect: bool = False,
     progress: Progress | None = None,
+    is_lenient: bool = False,
 ) -> None:
     """Check a config, without opening anything unless `connect` is true.
 
     With `connect` the session is made and every view is bound, in a catalog
-    that is thrown away; `progress` is told how far it is, as in `build`. Raises
+    that is thrown away; `progress` is told how far it is, as in `build`. Variables may
+    be unset if `is_lenient`, but for those of imports, and not with `connect`. Raises
     ConfigError or EngineError with every problem; what only may become one is
     logged as a warning.
     """
-    plan = load_plan(config_path, env_file=env_file)
+    plan = load_plan(config_path, env_file=env_file, is_lenient=is_lenient and not connect)
     for warning in plan.warnings:
         logger.warning("%s", warning)
     if connect:
-        from duckalog.engine.build import try_out
         from duckalog.engine.progress import untold
+        from duckalog.engine.trial import try_out
 
         try_out(plan, progress or untold)
 
@@ -169,8 +172,8 @@ def build(
     report comes back, so that processes of one run may share it. Raises
     ConfigError or EngineError with every problem.
     """
-    from duckalog.engine.build import BuildOptions
     from duckalog.engine.build import build as build_plan
+    from duckalog.engine.making import BuildOptions
     from duckalog.engine.progress import untold
 
     plan = placed(_planned(config_path, db_path, env_file))
@@ -210,8 +213,8 @@ def diff(
     Raises ConfigError with every problem, and EngineError where the catalog
     cannot be read.
     """
-    from duckalog.engine.build import BuildOptions
     from duckalog.engine.forecast import forecast
+    from duckalog.engine.making import BuildOptions
 
     plan = placed(load_plan(config_path, db_path, env_file=env_file))
     chosen = None if select is None else tuple(select)

@@ -84,8 +84,9 @@ class Diff(NamedTuple):
     """Each view of the plan in build order, and what only the catalog has.
 
     `removed` are duckalog's own views that left the plan; `kept` are those of
-    them that somebody changed by hand. `conflicts` refuse the build. `failures`
-    are what cannot be reached now: with them a build would fail, too.
+    them that somebody changed by hand. `conflicts` are views that would take the
+    place of what a user made, `failures` what cannot be reached, or written, now:
+    with any of them a build would fail.
     """
 
     changes: tuple[Change, ...]

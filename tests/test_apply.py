@@ -275,6 +275,27 @@ views:
         assert table.message == "the catalog has a table of this name, which duckalog did not make"
         assert "--adopt" not in table.remedy
 
+    def test_with_keep_going_a_conflict_keeps_no_other_view(
+        self, earlier: Path, build: Build
+    ) -> None:
+        before = content_of(earlier)["rows of main.precious"]
+        actions = build(
+            """\
+views:
+  - {name: numbers, sql: SELECT 7 AS x}
+  - {name: precious, sql: SELECT 2 AS x}
+  - {name: over_it, sql: FROM precious}
+""",
+            keep_going=True,
+        )
+        assert actions == {
+            "main.numbers": "replaced",
+            "main.precious": "failed",
+            "main.over_it": "failed",
+        }
+        assert content_of(earlier)["rows of main.precious"] == before
+        assert "derived.doubled" in views_of(earlier)  # nothing is dropped then
+
 
 class TestOwnership:
     def test_a_view_that_leaves_the_config_is_dropped(self, earlier: Path, build: Build) -> None:

@@ -283,6 +283,19 @@ class TestValidate:
         assert 'catalog.yaml:6: views[2] "broken": DuckDB refused the view\n' in result.stderr
 
 
+def test_validate_may_let_variables_be_unset(write_config: WriteConfig, invoke: Invoke) -> None:
+    text = (
+        'version: 1\nduckdb: {database: "${env:D}/c.duckdb", settings: {threads: "${env:N}"}}\n'
+        'views: [{name: v, sql: "SELECT ${env:C} FROM ${env:T}"}]\n'
+    )
+    config = write_config(text)
+    assert invoke("validate", config).exit_code == 1
+    assert invoke("validate", config, "--allow-unset").stdout == "catalog.yaml: valid\n"
+    assert invoke("validate", config, "--allow-unset", "--connect").exit_code == 2
+    write_config(text.replace("}]\n", "}, {name: w, sql: SELEC 1}]\n"))
+    assert "cannot parse it" in invoke("validate", config, "--allow-unset").stderr
+
+
 @pytest.mark.parametrize("view", ["sql: 'SELECT ${X}'", "source: csv, uri: '${X}/a.csv'"])
 def test_a_variable_as_a_shell_writes_it_is_told_with_the_way_it_is_written(
     view: str, write_config: WriteConfig, invoke: Invoke
@@ -290,6 +303,18 @@ def test_a_variable_as_a_shell_writes_it_is_told_with_the_way_it_is_written(
     config = write_config(f"version: 1\nviews: [{{name: v, {view}}}]\n")
     told = invoke("validate", config, "--connect").stderr
     assert told.endswith("    A variable is written ${env:X}.\n")
+
+
+def test_an_option_that_a_reader_does_not_have_is_told_with_the_nearest(
+    write_config: WriteConfig, invoke: Invoke, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("i\n1\n")
+    view = "{name: v, source: csv, uri: a.csv, options: {delimm: ','}}"
+    config = write_config(f"version: 1\nduckdb: {{database: c.duckdb}}\nviews: [{view}]\n")
+    told = invoke("build", config).stderr
+    assert 'Did you mean "delim"?\n' in told
+    assert re.search(r"\n +all_varchar, allow_quoted_nulls, auto_detect, .*\n", told)
+    assert told.count("\n") < 12
 
 
 class TestPlan:
@@ -329,6 +354,15 @@ class TestPlan:
         assert document["invalidated"] == []
         result = invoke("plan", config, "--select", "grösse")
         assert 'no view is called "grösse"' in result.stderr
+
+    def test_what_a_view_made_by_hand_has_is_shown(
+        self, config: Path, invoke: Invoke, tmp_path: Path
+    ) -> None:
+        with duckdb.connect(str(tmp_path / "catalog.duckdb")) as connection:
+            connection.execute('CREATE VIEW "größe" AS SELECT 7 AS i')
+        told = invoke("plan", config, "--adopt").stdout
+        assert "~ größe  it was made by hand" in told
+        assert "    -SELECT 7 AS i\n    +SELECT 1 AS i\n" in told
 
     def test_comments_that_changed_are_shown(
         self, write_config: WriteConfig, invoke: Invoke
@@ -485,6 +519,8 @@ class TestJson:
         document = self.document(result)
         assert (result.exit_code, document["ok"]) == (1, False)
         assert [list(problem) for problem in document["problems"]] == [PROBLEM_KEYS]
+        actions = {view["name"]: view["action"] for view in document["views"]}
+        assert actions == {"größe": "failed", "doubled": "failed"}  # the one reads the other
 
     @pytest.mark.parametrize("name", ["build", "validate", "generate-sql", "plan"])
     def test_of_a_failure(self, name: str, write_config: WriteConfig, invoke: Invoke) -> None:
@@ -811,6 +847,10 @@ class TestMessages:
         result = invoke("build", path)
         assert result.exit_code == 1
         assert result.stderr.endswith(message)
+
+    @pytest.mark.usefixtures("config")
+    def test_the_config_in_a_folder_is_named(self, invoke: Invoke) -> None:
+        assert invoke("build", ".").stderr.endswith("not a file\n    Write catalog.yaml.\n")
 
     def test_files_are_called_as_seen_from_the_working_folder(
         self, write_config: WriteConfig, invoke: Invoke, tmp_path: Path

@@ -420,8 +420,11 @@ class TestFiles:
         assert f"c.yaml:{line}: the file is not UTF-8 text (byte " in str(caught.value)
 
     def test_a_missing_file_is_told(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match=r"c\.yaml: there is no such file"):
+        with pytest.raises(ConfigError, match=r"c\.yaml: there is no such file$"):
             read_document(tmp_path / "c.yaml")
+        (tmp_path / "catalog.yaml").touch()
+        with pytest.raises(ConfigError, match=r'Did you mean "catalog\.yaml"\?$'):
+            read_document(tmp_path / "catalog.yml")
 
     def test_a_folder_is_no_file(self, tmp_path: Path) -> None:
         (tmp_path / "c.yaml").mkdir()

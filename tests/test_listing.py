@@ -239,6 +239,22 @@ def test_who_only_looks_needs_no_credentials(
         assert "use_ssl: '{{ env_var(''SSL'') }}'" in result.stdout
 
 
+def test_a_view_made_by_hand_is_described_without_the_secrets_of_the_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "zqxzqxzqx")
+    config = tmp_path / "catalog.yaml"
+    secret = '{type: s3, key_id: k, secret: "${env:SECRET}"}'
+    config.write_text(
+        f"version: 1\nduckdb: {{database: c.duckdb, secrets: [{secret}]}}\nviews: []\n"
+    )
+    change(tmp_path / "c.duckdb", "CREATE VIEW mine AS SELECT 'zqxzqxzqx' AS s")
+    for options in ([], ["--json"]):
+        result = click.testing.CliRunner().invoke(cli, ["describe", str(config), "mine", *options])
+        assert "zqxzqxzqx" not in result.stdout
+        assert "${env:SECRET}" in result.stdout
+
+
 def test_the_place_of_the_catalog_is_needed_to_look_into_it(tmp_path: Path) -> None:
     config = tmp_path / "catalog.yaml"
     config.write_text("version: 1\nduckdb: {database: '${env:UNSET}.duckdb'}\nviews: []\n")

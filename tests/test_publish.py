@@ -236,6 +236,14 @@ class TestPlace:
     ) -> None:
         assert "File name too long" in foreseen(config, tmp_path / ("x" * 300))
 
+    @pytest.mark.parametrize("name", ["what?.duckdb", "why?/catalog.duckdb"])
+    def test_a_path_with_a_question_mark_is_told(
+        self, name: str, config: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        assert "the path has a question mark" in foreseen(config, tmp_path / name)
+        assert not (tmp_path / name).exists()
+
     def test_a_path_that_is_not_text_is_told(
         self, config: Path, run_cli: RunCli, tmp_path: Path
     ) -> None:

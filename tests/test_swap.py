@@ -94,6 +94,17 @@ class TestChoice:
         assert "waiting" not in caplog.text
         assert value_in(catalog) == 2
 
+    @pytest.mark.parametrize("publish", ["auto", "swap"])
+    def test_nothing_is_swapped_in_where_all_that_was_to_be_made_fails(
+        self, publish: Publish, catalog: Path, write_config: WriteConfig
+    ) -> None:
+        config = write_config(config_of(1) + "  - {name: broken, sql: FROM nowhere}\n")
+        before = catalog.stat().st_ino
+        with held_open(catalog):
+            report = duckalog.build(config, publish=publish, keep_going=True)
+        assert (report.published, report.count("failed")) == ("none", 1)
+        assert catalog.stat().st_ino == before
+
     @pytest.mark.parametrize("publish", ["auto", "in-place", "swap"])
     def test_a_writer_is_waited_for(self, publish: Publish, catalog: Path, build: Build) -> None:
         with held_open(catalog, "writer") as writer:

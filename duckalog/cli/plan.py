@@ -93,14 +93,14 @@ def _ask_sources(
     plan: Plan, found: Diff, progress: Progress
 ) -> tuple[dict[str, tuple[str, ...]], Diff]:
     """Return how views drifted, by key, and what was found with what fails."""
-    from duckalog.engine.build import drift_of_sources
+    from duckalog.engine.trial import drift_of_sources
 
+    known = {*found.conflicts, *found.failures}
     try:
         drift, problems = drift_of_sources(plan, progress)
     except EngineError as error:
-        known = (*found.conflicts, *found.failures)
         return {}, found.with_failures({}, (one for one in error.problems if one not in known))
-    new = {key: problem for key, problem in problems.items() if problem not in found.failures}
+    new = {key: problem for key, problem in problems.items() if problem not in known}
     told = {change.step.key for change in found.changes}  # others are read by those
     drift = {key: changes for key, changes in drift.items() if key in told}
     return drift, found.with_failures(new, new.values())

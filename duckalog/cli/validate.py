@@ -17,16 +17,27 @@ from duckalog.errors import shown_path
     is_flag=True,
     help="Also attach every database and bind every view; nothing is written.",
 )
+@click.option("--allow-unset", is_flag=True, help="Let variables be unset, in a hook say.")
 @env_file_option
 @log_options
 @json_option
-def validate(config: str, connect: bool, env_file: str | None, as_json: bool) -> None:
+def validate(
+    config: str, connect: bool, allow_unset: bool, env_file: str | None, as_json: bool
+) -> None:
     """Check CONFIG: its syntax, its names, its SQL; every problem is told at once."""
     from duckalog import api
 
+    if connect and allow_unset:
+        raise click.UsageError("--connect needs every variable: take --allow-unset away.")
     has_bar = connect and not as_json and not is_logged()
     with logged(), progress_bar(wanted=has_bar) as progress:
-        api.validate_config(config, env_file=env_file, connect=connect, progress=progress)
+        api.validate_config(
+            config,
+            env_file=env_file,
+            connect=connect,
+            progress=progress,
+            is_lenient=allow_unset,
+        )
     if as_json:
         echo_json({"ok": True, "problems": []})
     else:

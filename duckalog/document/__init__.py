@@ -14,7 +14,17 @@ from duckalog.document.builder import Builder, Marks, unfit_text
 from duckalog.document.events import Data
 from duckalog.document.json_events import json_events
 from duckalog.document.yaml_events import yaml_events
-from duckalog.errors import NOT_UTF8, ConfigError, KeyPath, Origin, Problem, is_utf8
+from duckalog.errors import (
+    NOT_UTF8,
+    ConfigError,
+    KeyPath,
+    Origin,
+    Problem,
+    is_utf8,
+    nearest,
+    sentences,
+    shown_path,
+)
 
 __all__ = [
     "MAX_BYTES",
@@ -29,6 +39,7 @@ __all__ = [
 ]
 
 MAX_BYTES = 16 * 1024 * 1024
+_TEXTS = (".yaml", ".yml", ".json", ".sql")
 
 
 class Document(NamedTuple):
@@ -83,7 +94,9 @@ def read_text(file: str) -> str:
         raise ConfigError(Problem(origin, NOT_UTF8, "Rename it, or its folder."))
     try:
         if os.path.isdir(file):
-            raise ConfigError(Problem(origin, "this is a folder, not a file"))
+            inside = os.path.join(file, "catalog.yaml")
+            remedy = f"Write {shown_path(inside)}." if os.path.isfile(inside) else ""
+            raise ConfigError(Problem(origin, "this is a folder, not a file", remedy))
         if os.path.exists(file) and not os.path.isfile(file):  # a device may never end
             raise ConfigError(Problem(origin, "this is a device or pipe, not a file"))
         if os.path.getsize(file) > MAX_BYTES:
@@ -91,11 +104,21 @@ def read_text(file: str) -> str:
         with open(file, "rb") as opened:
             raw = opened.read()
     except FileNotFoundError:
-        raise ConfigError(Problem(origin, "there is no such file")) from None
+        raise ConfigError(Problem(origin, "there is no such file", _meant(file))) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(Problem(origin, f"the file cannot be read: {reason}")) from None
     return text_of(raw, file)
+
+
+def _meant(file: str) -> str:
+    """Return a hint at the file of the same folder whose name is like that of one not there."""
+    folder, name = os.path.split(file)
+    try:
+        there = [one for one in os.listdir(folder) if one.lower().endswith(_TEXTS)]
+    except OSError:
+        return ""
+    return sentences(nearest(name, there))
 
 
 def too_large(file: str) -> Problem:

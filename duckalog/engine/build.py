@@ -7,8 +7,8 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple, get_args
+from collections.abc import Callable, Iterator
+from typing import get_args
 
 import duckdb
 import msgspec
@@ -25,32 +25,22 @@ from duckalog.bookkeeping import (
     remember_report,
     remembered_report,
 )
-from duckalog.changes import Action, Diff, diff, drift
-from duckalog.engine.apply import apply_catalog, leaves_as_is
+from duckalog.changes import Action
 from duckalog.engine.execution import close, closing, execute
 from duckalog.engine.locks import Patience, builders_turn
-from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog, open_file
-from duckalog.engine.parallel import JOBS
-from duckalog.engine.pins import NO_PINS, PinnedSource
-from duckalog.engine.place import check_place, check_writable
-from duckalog.engine.probe import asking_remote_files, probe
-from duckalog.engine.progress import Progress, untold
+from duckalog.engine.making import DEFAULTS, BuildOptions, Made, ToBeBuilt, make
+from duckalog.engine.opening import open_catalog, open_file
+from duckalog.engine.place import check_place
 from duckalog.engine.publish import Publish, Published, file_to_build, remove_leftovers
-from duckalog.engine.reach import reach, with_failures
 from duckalog.engine.reports import (
     BuildReport,
-    DatabaseReport,
-    ViewReport,
     data_versions,
-    database_reports,
     key_of,
     with_columns,
     with_version,
 )
 from duckalog.engine.schemas import drop_empty_schemas
-from duckalog.engine.scratch import scratch_catalog, stored_columns
-from duckalog.engine.session import apply_session, forget_tables, keeping_tables
-from duckalog.engine.source_state import states_of
+from duckalog.engine.session import apply_session, forget_tables
 from duckalog.errors import ConfigError, EngineError, Origin, Problem
 from duckalog.plan import Plan
 from duckalog.sql import literal
@@ -59,30 +49,6 @@ from duckalog.statements import set_option
 logger = logging.getLogger("duckalog.engine")
 
 
-class BuildOptions(NamedTuple):
-    """How to build.
-
-    `prune` drops views that left the config, `adopt` takes over views made by
-    hand, `refresh` leaves no view alone, `keep_going` builds what can be built,
-    `jobs` remote sources are asked at a time, and `progress` is told how far it is.
-    `select` is what to build of the plan, by names that `Plan.chosen` knows; nothing
-    is dropped then, unless it has every view. A build whose `build_id` the catalog
-    remembers is not done again: its report comes back.
-    """
-
-    prune: bool = True
-    adopt: bool = False
-    refresh: bool = False
-    keep_going: bool = False
-    jobs: int = JOBS
-    lock_timeout_s: float = LOCK_TIMEOUT_S
-    publish: Publish = "auto"
-    progress: Progress = untold
-    select: tuple[str, ...] | None = None
-    build_id: str = ""
-
-
-DEFAULTS = BuildOptions()
 Columns = dict[ViewName, tuple[Column, ...]]
 Tell = Callable[[DuckDBPyConnection, Columns], None]
 
@@ -129,7 +95,7 @@ def _publish(
     """Return what was done, once the file is published."""
     chosen = plan if options.select is None else plan.chosen(options.select)
     memory = NOTHING
-    done = _Done([], {}, ())
+    done = Made([], {}, ())
     report: BuildReport | None = None
     incomplete = ""
 
@@ -138,8 +104,8 @@ def _publish(
         memory = read_memory(connection, plan.database)
         try:
             with _saying_that_nothing_changed():
-                done = _build(connection, chosen, memory, options, whole=plan, is_look=True)
-        except _ToBeBuilt:
+                done = make(connection, chosen, memory, options, whole=plan, is_look=True)
+        except ToBeBuilt:
             return False
         return True
 
@@ -157,7 +123,7 @@ def _publish(
                 if file.published != "new" and not is_known:
                     memory = read_memory(connection, plan.database)
                 with _saying_that_nothing_changed():
-                    done = _build(connection, chosen, memory, options, whole=plan, place=file.path)
+                    done = make(connection, chosen, memory, options, whole=plan, place=file.path)
         is_written = any(
             view.action not in ("unchanged", "failed") or view.is_made_again for view in done.views
         )
@@ -166,7 +132,7 @@ def _publish(
     published = file.published
     if published == "in-place" and is_written:
         incomplete = _learn_afterwards(path, options, tell)
-    elif published == "in-place":
+    elif published in ("in-place", "swap") and not is_written:
         published = "none"
     if incomplete:  # told once the catalog is in its place: a full disk lets neither be whole
         logger.warning("the catalog is built, but its bookkeeping is not complete: %s", incomplete)
@@ -178,7 +144,7 @@ def _report(
     plan: Plan,
     options: BuildOptions,
     memory: Memory,
-    done: _Done,
+    done: Made,
     columns: Columns,
     published: Published,
     start: float,
@@ -242,63 +208,10 @@ def build_in_memory(plan: Plan) -> DuckDBPyConnection:
     """Return a connection to a catalog that lives as long as it does."""
     connection = duckdb.connect(":memory:")
     with _closed_on_error(connection):
-        _build(connection, plan, NOTHING, DEFAULTS)
+        make(connection, plan, NOTHING, DEFAULTS)
         forget_tables(connection, plan)
         execute(connection, set_option("python_enable_replacements", literal(True)))
     return connection
-
-
-def try_out(plan: Plan, progress: Progress = untold) -> None:
-    """Bind every view of a plan in a catalog that is thrown away.
-
-    What stands in the catalog's file is there too, tables without their rows.
-    Raises EngineError with all that failed.
-    """
-    with scratch_catalog(plan) as (connection, memory):
-        bind_all(connection, plan, memory, progress)
-
-
-def bind_all(
-    connection: DuckDBPyConnection, plan: Plan, memory: Memory, progress: Progress = untold
-) -> list[ViewReport]:
-    """Bind every view of a plan in a scratch catalog; raises EngineError with all that failed."""
-    return _build(connection, plan, memory, BuildOptions(refresh=True, progress=progress)).views
-
-
-def wanted_of(
-    plan: Plan, memory: Memory, states: Mapping[str, str | None], options: BuildOptions
-) -> Diff:
-    """Return what a build is to do."""
-    return diff(
-        plan,
-        memory,
-        states,
-        prune=options.prune,
-        adopt=options.adopt,
-        refresh=options.refresh,
-    )
-
-
-def drift_of_sources(
-    plan: Plan, progress: Progress = untold
-) -> tuple[dict[str, tuple[str, ...]], dict[str, Problem]]:
-    """Return how the columns of views that did not change differ now, by the steps' keys.
-
-    Every source is asked. Why views and databases fail comes second, by the steps' keys too.
-    Raises EngineError where the session cannot be made.
-    """
-    with scratch_catalog(plan) as (connection, memory):
-        options = BuildOptions(refresh=True, adopt=True, keep_going=True, progress=progress)
-        done = _build(connection, plan, memory, options)
-        columns = stored_columns(connection, plan)
-    found: dict[str, tuple[str, ...]] = {}
-    for step, view in zip(plan.views, done.views, strict=False):
-        name = folded((step.schema, step.view))
-        changes = drift(memory.columns.get(name, ()), columns.get(name, ()))
-        if view.action == "unchanged" and changes:
-            found[step.key] = changes
-    problems = {one.key: one.problem for one in done.databases if one.problem}
-    return found, problems | {key_of(view): view.problem for view in done.views if view.problem}
 
 
 def open_session(plan: Plan, *, read_only: bool, lock_timeout_s: float) -> DuckDBPyConnection:
@@ -309,88 +222,6 @@ def open_session(plan: Plan, *, read_only: bool, lock_timeout_s: float) -> DuckD
     with _closed_on_error(connection):
         apply_session(connection, plan)
     return connection
-
-
-class _ToBeBuilt(Exception):
-    """Ends a look at a catalog that is not as it should be."""
-
-
-class _Done(NamedTuple):
-    """What was done on a connection: `states` are those of the views' sources, by key."""
-
-    views: list[ViewReport]
-    states: dict[str, str | None]
-    databases: tuple[DatabaseReport, ...]
-
-
-def _build(
-    connection: DuckDBPyConnection,
-    plan: Plan,
-    memory: Memory,
-    options: BuildOptions,
-    *,
-    whole: Plan | None = None,
-    is_look: bool = False,
-    place: str = "",
-) -> _Done:
-    """Return what was done with each view of a plan, which may be chosen from a whole one.
-
-    A look raises _ToBeBuilt before it would write. `place` is where the file is that is
-    written, if it is one that stays. Iceberg catalogs keep what they told of their
-    tables: `forget_tables` is for a connection that is used afterwards.
-    """
-    whole = whole or plan
-    # Without this, a view could silently read a variable of the program that builds it.
-    execute(connection, set_option("python_enable_replacements", literal(False)))
-    options.progress("session", 0, 0)
-    asked_for = plan
-    plan, seconds, lost, out_of_reach = reach(connection, keeping_tables(plan))
-    sources: dict[str, PinnedSource] = {}
-    if is_pinned := any(step.pin for step in plan.views):
-        from duckalog.engine.pin import find_sources, pin_views  # most catalogs pin nothing
-
-        sources = find_sources(
-            connection, plan, plan.views, jobs=options.jobs, progress=options.progress
-        )
-    states = states_of(plan) | {key: source.state for key, source in sources.items()}
-    may_prune = options.prune and len(plan.views) == len(whole.views)
-    wanted = wanted_of(plan, memory, states, options._replace(prune=may_prune))
-    is_left = leaves_as_is(memory, wanted)
-    if is_look and (lost or not is_left):
-        raise _ToBeBuilt
-    if place and not is_left:
-        check_writable(place)
-    steps = [] if wanted.conflicts else wanted.steps
-    with asking_remote_files(connection, plan, steps):
-        answers = probe(connection, plan, steps, jobs=options.jobs, progress=options.progress)
-        pins = NO_PINS
-        if is_pinned:
-            pins = pin_views(
-                connection,
-                plan,
-                steps,
-                sources,
-                NOTHING if options.refresh else memory,
-                jobs=options.jobs,
-                progress=options.progress,
-            )
-        made = [step.key for step in steps]
-        readers = [step for step in whole.readers_of(made) if step.key not in states]
-        views = apply_catalog(
-            connection,
-            plan,
-            memory,
-            wanted,
-            answers | pins.answers,
-            states,
-            pins=pins,
-            readers=readers,
-            lost=() if options.keep_going else tuple(lost.values()),
-            keep_going=options.keep_going,
-            progress=options.progress,
-        )
-    databases = database_reports(connection, asked_for, seconds, options.select or (), out_of_reach)
-    return _Done(with_failures(views, asked_for, out_of_reach), states, databases)
 
 
 @contextlib.contextmanager

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 from duckalog.bookkeeping import Column, folded, read_memory
-from duckalog.engine.build import bind_all
 from duckalog.engine.execution import closing, execute
 from duckalog.engine.opening import LOCK_TIMEOUT_S, open_catalog
 from duckalog.engine.reports import BuildReport
 from duckalog.engine.scratch import scratch_catalog, stored_columns
+from duckalog.engine.trial import bind_all
 from duckalog.lineage import KnownColumns, tables_read
 from duckalog.plan import Plan
 from duckalog.sql import qualified, select_all

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import duckdb
 
 from duckalog.engine.versions import READS_DELTA_VERSIONS
-from duckalog.errors import EngineError, Origin, Problem, variable_hint
+from duckalog.errors import EngineError, Origin, Problem, nearest, sentences, variable_hint
 from duckalog.plan import Step, ViewStep
 from duckalog.redaction import Redactor
 from duckalog.sql import Statement, literal
@@ -92,7 +92,25 @@ def refused(step: Step, error: BaseException, redact: Redactor) -> Problem:
         message = "DuckDB takes this setting only where it opens a database"
         remedy = "Take it away: a session has the catalog open already when it sets anything."
         return Problem(step.origin, message, remedy, name, text)
-    return Problem(step.origin, _REFUSALS[step.kind], variable_hint(text), name, text)
+    text, hint = _without_table(text)
+    remedy = sentences(hint, variable_hint(text))
+    return Problem(step.origin, _REFUSALS[step.kind], remedy, name, text)
+
+
+_OPTIONS = re.compile(
+    r'Invalid named parameter "(?P<wrong>[^"]*)" for function \w+\nCandidates:\n'
+    r"(?P<known>(?: +.*\n)+)"
+)
+
+
+def _without_table(text: str) -> tuple[str, str]:
+    """Return a refusal with the options of a function on one line, and the one that is meant."""
+    found = _OPTIONS.search(text)
+    if not found:
+        return text, ""
+    names = [line.split()[0] for line in found["known"].splitlines() if line.strip()]
+    start, end = found.span("known")
+    return f"{text[:start]}    {', '.join(names)}\n{text[end:]}", nearest(found["wrong"], names)
 
 
 _ONLY_AT_OPENING = re.compile(r"while database is running|set at startup")

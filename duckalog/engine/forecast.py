@@ -8,12 +8,13 @@ import os
 from duckalog.bookkeeping import NOTHING, read_memory
 from duckalog.changes import Diff
 from duckalog.engine.apply import leaves_as_is
-from duckalog.engine.build import DEFAULTS, BuildOptions, wanted_of
 from duckalog.engine.execution import closing
 from duckalog.engine.inventory import with_comment_changes
+from duckalog.engine.making import DEFAULTS, BuildOptions, wanted_of
 from duckalog.engine.opening import open_catalog
 from duckalog.engine.pin import sources_of, with_file_changes
 from duckalog.engine.place import check_place, check_writable
+from duckalog.engine.reach import conflicting
 from duckalog.engine.source_state import states_of
 from duckalog.errors import EngineError, Problem
 from duckalog.plan import Plan
@@ -41,13 +42,13 @@ def forecast(plan: Plan, options: BuildOptions = DEFAULTS) -> Diff:
         found = wanted_of(plan, memory, states, options)
         is_written = not leaves_as_is(memory, found)
         found = found.with_failures(
-            {key: one.problem for key, one in sources.items() if one.problem},
+            {key: one.problem for key, one in sources.items() if one.problem}
+            | conflicting(plan, found),
             [*_refusals(path, is_written=is_written), *problems],
         )
-        if not memory.remembered:
-            return found
-        found = with_comment_changes(connection, found, plan)
-        return with_file_changes(connection, memory, found, sources)
+        if memory.views:
+            found = with_comment_changes(connection, found, plan)
+        return with_file_changes(connection, memory, found, sources) if memory.remembered else found
 
 
 def _refusals(path: str, *, is_written: bool) -> tuple[Problem, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from itertools import groupby
 from typing import NamedTuple
 
@@ -92,7 +93,7 @@ def _standing(connection: DuckDBPyConnection, plan: Plan) -> list[Listed]:
             None,
             columns.get((schema, view), ()),
             comment,
-            sql,
+            plan.redact(sql),
             built.get(folded((schema, view))),
         )
         for schema, view, comment, sql in views
@@ -129,10 +130,19 @@ def words_of(plan: Plan, lock_timeout_s: float) -> set[str]:
     return words
 
 
+_HEAD = re.compile(r"CREATE VIEW .+? AS (?=SELECT|WITH|VALUES|\()", re.DOTALL)
+"""What DuckDB puts before the query of a view that it stores."""
+
+
 def with_comment_changes(connection: DuckDBPyConnection, found: Diff, plan: Plan) -> Diff:
-    """Return a diff that tells which comments of the views to be replaced are others now."""
+    """Return a diff that tells which comments of the views to be replaced are others now.
+
+    Of views made or changed by hand it tells their queries, too.
+    """
     replaced = {
-        folded((one.step.schema, one.step.view)) for one in found.changes if one.query_before
+        folded((one.step.schema, one.step.view))
+        for one in found.changes
+        if one.action == "replaced"
     }
     if not replaced:
         return found
@@ -147,7 +157,10 @@ def with_comment_changes(connection: DuckDBPyConnection, found: Diff, plan: Plan
             comments = comment_changes(
                 change.step, {"": view.comment or "", **stored}, [one.name for one in columns]
             )
-            change = change._replace(comments=comments)
+            change = change._replace(comments=tuple(map(plan.redact, comments)))
+            if not change.query_before:
+                by_hand = _HEAD.sub("", view.query, count=1).removesuffix(";")
+                change = change._replace(query_before=by_hand)
             if change.reason == NOT_ITS_QUERY:
                 reason = "its comments changed" if comments else "its pin changed"
                 change = change._replace(reason=reason)

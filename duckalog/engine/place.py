@@ -16,6 +16,10 @@ def check_place(path: str) -> None:
             path, "the folder of the catalog does not exist", f"Make it: mkdir -p {folder}"
         )
     check_file(path)
+    if "?" in path:
+        # DuckDB puts the ending of the log's name before it (1.4 to 2.0): in another folder, maybe.
+        message = "the path has a question mark, and DuckDB would keep its log elsewhere"
+        raise at_file(path, message, "Rename it, or its folder.")
     if os.path.islink(path):
         raise at_file(path, "the symbolic links go round in a circle", "Write the path of a file.")
     try:

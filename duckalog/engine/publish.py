@@ -104,16 +104,18 @@ def file_to_build(
 def _swapped_in(
     path: str, earlier: CopyLock, is_current: IsCurrent, *, is_seen: bool
 ) -> Iterator[FileToBuild]:
-    """Yield a copy of the catalog; the copy takes its place when the block ends.
+    """Yield a copy of the catalog; it takes its place when the block ends, if it was written.
 
     It is looked at before, unless the catalog `is_seen` to need a build.
     """
     with _beside(path) as building:
         _copy(earlier, building, path)
+        with contextlib.suppress(OSError):
+            os.utime(building, ns=(0, 0))  # until something is written
         with closing(open_file(building, shown_as=path)) as connection:
             is_left = not is_seen and is_current(connection)
             yield FileToBuild(building, "none" if is_left else "swap", connection)
-        if not is_left:
+        if os.stat(building).st_mtime_ns or has_log(building):
             _finish(building, path)
             _swap(building, path, earlier)
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from duckdb import DuckDBPyConnection
 
+from duckalog.changes import Diff
 from duckalog.engine.execution import is_abandoned
 from duckalog.engine.reports import ViewReport
 from duckalog.engine.session import try_session
@@ -45,7 +46,14 @@ def reach(connection: DuckDBPyConnection, plan: Plan) -> Reach:
     if not found:
         return Reach(plan, seconds, {}, {})
     lost = {key: of_it[0] for key, of_it in found.items()}
-    problems = dict(lost)
+    reached, problems = leaving_out(plan, lost)
+    return Reach(reached, seconds, lost, problems)
+
+
+def leaving_out(plan: Plan, failed: Mapping[str, Problem]) -> tuple[Plan, dict[str, Problem]]:
+    """Return a plan without the steps that failed and all that needs them; why comes by key."""
+    problems = dict(failed)
+    databases = {step.key for step in plan.databases}
     for view in plan.views:  # each after those that it reads
         lacking = next((need for need in view.needs if need in problems), None)
         if lacking is not None:
@@ -55,8 +63,13 @@ def reach(connection: DuckDBPyConnection, plan: Plan) -> Reach:
                 message = "a view that it reads failed"
             problems[view.key] = Problem(view.origin, message, "", view.view)
     keys = [*databases, *(view.key for view in plan.views)]
-    reached = plan.chosen(key for key in keys if key not in problems)
-    return Reach(reached, seconds, lost, problems)
+    return plan.chosen(key for key in keys if key not in problems), problems
+
+
+def conflicting(plan: Plan, wanted: Diff) -> dict[str, Problem]:
+    """Return why views would take the place of what a user made, by their keys."""
+    by_origin = {problem.origin: problem for problem in wanted.conflicts}
+    return {view.key: by_origin[view.origin] for view in plan.views if view.origin in by_origin}
 
 
 def with_failures(

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from duckalog.bookkeeping import Column, ViewName, folded
 from duckalog.config import MEMORY
-from duckalog.engine.build import BuildOptions, build, build_in_memory
+from duckalog.engine.build import build, build_in_memory
 from duckalog.engine.execution import closing
+from duckalog.engine.making import BuildOptions
 from duckalog.errors import EngineError, Problem
 from duckalog.init.draft import Draft
 from duckalog.init.rendering import rendered
