@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import select
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -22,6 +23,7 @@ from duckalog.postgres.masking import Masking
 from duckalog.postgres.observing import Observing
 
 RV = TypeVar("RV")
+logger = logging.getLogger("duckalog.postgres")
 
 WAKE_UP_S = 0.1
 """How often a wait looks for Ctrl-C: psycopg's own figure."""
@@ -214,6 +216,18 @@ def is_quiet(connection: AnyConnection) -> bool:
         watched = connection.watched = select.poll()
         watched.register(connection.pgconn.socket, select.POLLIN)
     return not watched.poll(0)
+
+
+async def rolled_back(connection: AnyConnection) -> None:
+    """Undo what a connection is in the midst of; one that does not answer in time is closed."""
+    logger.warning("a connection came back in a transaction, which is rolled back")
+    connection.limit(CHECK_LIMIT_S)
+    try:
+        await settled(connection.rollback())
+    except psycopg.Error:
+        connection.pgconn.finish()
+    finally:
+        connection.limit(None)
 
 
 async def answers(connection: AnyConnection, limit_s: float = CHECK_LIMIT_S) -> bool:

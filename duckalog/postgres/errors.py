@@ -194,3 +194,9 @@ _INSTEAD = {
     "dict": "Wrap it: Jsonb of psycopg.types.json for jsonb, Json for json.",
     "set": "Pass a list, which is an array.",
 }
+
+
+def is_passing(failure: ConnectError) -> bool:
+    """Say whether another attempt may succeed: nobody listens yet, or the server is busy."""
+    permanent = ("authentication failed", "does not exist", "certificate", "no pg_hba", "SSL")
+    return not any(one in str(failure) for one in permanent)

@@ -23,9 +23,10 @@ from duckalog.postgres.connection import (
     Connect,
     answers,
     is_quiet,
+    rolled_back,
 )
 from duckalog.postgres.credentials import CachedCredentials
-from duckalog.postgres.errors import AcquireTimeout, ClosedError, ConnectError
+from duckalog.postgres.errors import AcquireTimeout, ClosedError, ConnectError, is_passing
 from duckalog.postgres.faces import Awaiting, Blocking, F, finished, settled
 from duckalog.postgres.hooks import OperationKind
 from duckalog.postgres.masking import Masking
@@ -313,11 +314,17 @@ class Pool(Generic[F]):
             self._doubted_at = now  # others may be dead as well: they are asked first
         self._usage_s += now - connection.acquired_at
         self._given.discard(connection)
+        status = connection.pgconn.transaction_status
+        # Whole: psycopg's pool loses a connection whose return is cancelled.
+        is_idle = status == TransactionStatus.IDLE
+        await self.face.whole(self._returned(connection, status), is_short=is_idle)
+
+    async def _returned(self, connection: AnyConnection, status: int) -> None:
+        if status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+            await rolled_back(connection)  # the pool's own would wait for ever in a black hole
         returned = self._pool.putconn(connection)
         if self.face.is_async:
-            # Whole: psycopg's pool loses a connection whose return is cancelled.
-            is_idle = connection.pgconn.transaction_status == TransactionStatus.IDLE
-            await self.face.whole(returned, is_short=is_idle)
+            await returned
 
     async def resize(self, min_size: int, max_size: int) -> None:
         """Change the sizes while the pool is in use."""
@@ -392,9 +399,3 @@ class _AwaitingPool(psycopg_pool.AsyncConnectionPool[Any]):
     async def check_connection(conn: AnyConnection) -> None:
         """Raise psycopg.OperationalError where the server does not answer."""
         await conn.home.must_answer(conn)
-
-
-def is_passing(failure: ConnectError) -> bool:
-    """Say whether another attempt may succeed: nobody listens yet, or the server is busy."""
-    permanent = ("authentication failed", "does not exist", "certificate", "no pg_hba", "SSL")
-    return not any(one in str(failure) for one in permanent)

@@ -26,6 +26,8 @@ from duckalog.postgres import (
     ConnectionLost,
     Credentials,
     EnvironmentCredentials,
+    Hook,
+    Operation,
     PgClient,
     PoolConfig,
     QueryTimeout,
@@ -566,6 +568,27 @@ class TestCancelling:
                     assert await client.query_scalar("SELECT 1") == 1
 
         asyncio.run(main())
+
+    def test_one_that_is_given_back_in_a_black_hole_is_closed(
+        self, make_client: MakeClient, link: Proxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("CANCEL_GRACE_S", "CHECK_LIMIT_S"):
+            monkeypatch.setattr(f"duckalog.postgres.connection.{name}", 0.2)
+
+        def taken(operation: Operation) -> None:
+            if operation.name == "BEGIN":
+                link.behave("black hole")
+
+        class Hole(Hook):
+            ended = staticmethod(taken)
+
+        client = make_client(port=link.port, pool=ONE, hooks=[Hole()])
+        started = time.monotonic()
+        client.execute("BEGIN")
+        assert time.monotonic() - started < 3
+        link.behave("reset")
+        link.behave("pass")
+        assert client.query_scalar("SELECT 1") == 1
 
     def test_a_check_is_cancelled_at_once_and_breaks_no_connection(
         self, postgres: Postgres, link: Proxy
