@@ -22,7 +22,8 @@ Params = Sequence[Any]
 Loads = Callable[[Any], None]
 """Tells a cursor which values to make of a result's."""
 STATEMENT = OperationKind.STATEMENT
-FORGET_PLANS = "DEALLOCATE ALL"
+FORGET_PLANS = "DEALLOCATE ALL; DEALLOCATE ALL"
+"""Two, as the driver looks only once at what it counts, and counts no two statements in one."""
 
 
 def limit_of(timeout_s: float | None, default: float | None) -> float | None:
@@ -135,8 +136,9 @@ async def run_own(
         connection.has_stale_plans = True
         if connection.pgconn.transaction_status != TransactionStatus.IDLE:
             raise failure(error, connection, limit_s) from None
-        # It was not begun: a table was changed, by a migration say.
-        return await run_own(connection, sql, params, limit_s, prepare, masking, loads)
+        # It was not begun: a table was changed, by a migration say. Not prepared, it cannot be
+        # stale again, also where a pooler between keeps its own prepared statements.
+        return await run_own(connection, sql, params, limit_s, False, masking, loads)
     finally:
         if connection.until is until:  # else it is of a statement that waits for this one
             connection.until = None

@@ -144,6 +144,30 @@ class TestStatements:
             one.execute_batch([(sql, [1])])
         assert one.execute_batch([(sql, [1])]) == [0]
 
+    def test_plans_are_forgotten_each_time_also_where_there_were_none(
+        self, make_client: MakeClient, client: Any, table: str
+    ) -> None:
+        one = make_client(pool=PoolConfig(min_size=1, max_size=1))
+        sql = f"SELECT * FROM {table} WHERE i = $1"
+        for column in "cdefg":
+            one.query(sql, [1], prepare=True)
+            client.execute(f"ALTER TABLE {table} ADD COLUMN {column} text")
+            if column != "g":
+                with pytest.raises(QueryError, match="0A000"), one.transaction() as transaction:
+                    transaction.query(sql, [1])  # the driver forgets the plans by itself
+            assert one.query_result(sql, [1], prepare=True).columns[-1].name == column
+
+    def test_a_statement_that_is_run_again_is_not_prepared(
+        self, make_client: MakeClient, client: Any, table: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # As a pooler does that keeps prepared statements of its own.
+        monkeypatch.setattr("duckalog.postgres.execution.FORGET_PLANS", "SELECT 1")
+        one = make_client(pool=PoolConfig(min_size=1, max_size=1))
+        sql = f"SELECT * FROM {table}"
+        one.query(sql, prepare=True)
+        client.execute(f"ALTER TABLE {table} ADD COLUMN c text")
+        assert one.query_result(sql, prepare=True).columns[-1].name == "c"
+
     def test_prepare_keeps_the_plan_on_the_server(self, make_client: MakeClient) -> None:
         client = make_client(pool=PoolConfig(min_size=1, max_size=1))
         for prepare in (True, False):
