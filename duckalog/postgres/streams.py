@@ -103,7 +103,7 @@ class RowCursor(Scope[F], Generic[F, R]):
                 raise
         except BaseException as error:
             self._end(connection, error)
-            await self._give_back(connection)
+            await self._give_back(connection, self._limit_s)
             raise
         self._connection, self._cursor = connection, cursor
         self._source._has_portal(self, True)
@@ -119,11 +119,12 @@ class RowCursor(Scope[F], Generic[F, R]):
             return
         self._source._has_portal(self, False)
         self._connection = self._cursor = None
+        limit_s = self._limit_s
         if error is not None:  # nobody waits for rows any more
-            self._limit_s = at_most(self._limit_s, CHECK_LIMIT_S)
+            limit_s = at_most(limit_s, CHECK_LIMIT_S)
         try:
             # Sends nothing where the transaction has failed, or the connection is lost.
-            async with limited(connection, self._limit_s):
+            async with limited(connection, limit_s):
                 await settled(cursor.close())
         except PgError as failed:
             await settled(cursor.close())  # sends nothing now, and is closed
@@ -133,7 +134,7 @@ class RowCursor(Scope[F], Generic[F, R]):
         finally:
             # Who stops iterating over rows has all that was wanted.
             self._end(connection, None if isinstance(error, GeneratorExit) else error)
-            await self._give_back(connection)
+            await self._give_back(connection, limit_s)
 
     async def _end_with_transaction(self, error: BaseException | None) -> None:
         """Forget the portal, which has gone with the transaction that it was in."""
@@ -143,12 +144,12 @@ class RowCursor(Scope[F], Generic[F, R]):
             await settled(cursor.close())
             self._end(connection, error)
 
-    async def _give_back(self, connection: AnyConnection) -> None:
+    async def _give_back(self, connection: AnyConnection, limit_s: float | None) -> None:
         try:
             if self._owns_transaction and not connection.closed:
                 status = connection.info.transaction_status
                 end = "COMMIT" if status == TransactionStatus.INTRANS else "ROLLBACK"
-                await run(connection, end, (), self._limit_s)
+                await run(connection, end, (), limit_s)
         finally:
             await self._source._release(connection)
 

@@ -96,6 +96,16 @@ class TestStreams:
 
         asyncio.run(main())
 
+    def test_one_that_was_left_has_its_whole_time_when_it_is_read_again(
+        self, client: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("duckalog.postgres.streams.CHECK_LIMIT_S", 0.05)
+        slow = "SELECT pg_sleep(0.1)"
+        stream = client.query_stream(slow)
+        with pytest.raises(ZeroDivisionError), stream:
+            raise ZeroDivisionError
+        assert len(list(stream)) == 1
+
     def test_one_that_outlives_its_client_gives_its_connection_back(
         self, make_client: MakeClient, client: Any
     ) -> None:
