@@ -74,6 +74,8 @@ class NotificationStream(Scope[F]):
             connection = await self._pool.connect()
             try:
                 await self._agree(connection, LISTEN_LIMIT_S)
+                if self._is_closed:  # with its client, meanwhile
+                    raise ClosedError("the client was closed meanwhile")
             except BaseException:
                 connection.pgconn.finish()
                 raise
@@ -134,16 +136,18 @@ class NotificationStream(Scope[F]):
     async def _next(self, timeout_s: float | None) -> Notification | Gap | None:
         deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
         heard_at = time.monotonic()
+        is_asked = False  # without time to wait, too, what has come is heard of
         while not self._is_closed:
             with contextlib.suppress(IndexError):
                 return self._found.popleft()
             left = deadline - time.monotonic()
-            if left <= 0:
+            if left <= 0 and is_asked:
                 return None
             while self._changes:
                 await self.face.sleep(0.001)
+            is_asked = True
             try:
-                await self._heard(min(SLICE_S, left))
+                await self._heard(max(0.0, min(SLICE_S, left)))
                 if time.monotonic() - heard_at > self._pool.config.pool.health_check_interval_s:
                     heard_at = time.monotonic()
                     if self._connection is not None and not await answers(self._connection):
@@ -158,6 +162,8 @@ class NotificationStream(Scope[F]):
 
     async def _heard(self, seconds: float) -> None:
         connection = self._connection
+        if self._is_closed:  # while a channel was changed
+            return
         if connection is None:
             raise ClosedError("the stream is not open", "Use it in a with block.")
         notifies = connection.notifies(timeout=seconds, stop_after=1)
@@ -181,11 +187,13 @@ class NotificationStream(Scope[F]):
     @Both
     async def add_channel(self, channel: str) -> None:
         """Listen on another channel, too."""
+        is_new = channel not in self._channels
         self._channels[channel] = None
         try:
             await self._change("LISTEN {}", channel)
         except PgError:
-            self._channels.pop(channel, None)
+            if is_new:
+                self._channels.pop(channel, None)
             raise
 
     @Both

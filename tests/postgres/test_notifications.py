@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from duckalog.postgres import (
+    AsyncPgClient,
     ClosedError,
     Gap,
     Notification,
@@ -101,6 +103,45 @@ class TestChannels:
         stream = client.listen("c")
         client.close()
         assert list(stream) == []
+
+    def test_one_that_is_being_opened_closes_with_its_client_too(self, postgres: Postgres) -> None:
+        async def main() -> None:
+            client = AsyncPgClient("", **stated(postgres))
+            await client.open()
+            listening = asyncio.create_task(client.listen("c"))
+            await asyncio.sleep(0)
+            await client.close()
+            with pytest.raises(ClosedError, match="closed meanwhile"):
+                await listening
+
+        asyncio.run(main())
+
+    def test_one_that_is_closed_while_a_channel_changes_comes_to_its_end(
+        self, postgres: Postgres, proxy: Callable[[str, int], Proxy]
+    ) -> None:
+        link = proxy(postgres.host, postgres.port)
+
+        async def main() -> None:
+            async with AsyncPgClient("", **{**stated(postgres), "port": link.port}) as client:
+                stream = await client.listen("c")
+                link.behave("pass", latency_ms=50)
+                tasks = [
+                    asyncio.create_task(one) for one in (stream.add_channel("d"), stream.next())
+                ]
+                await asyncio.sleep(0.01)
+                await stream.close()
+                assert await asyncio.gather(*tasks) == [None, None]
+
+        asyncio.run(main())
+
+    def test_what_has_come_is_heard_of_without_time_to_wait(self, client: Any) -> None:
+        with client.listen("c") as stream:
+            client.notify("c", "here")
+            deadline = time.monotonic() + 10
+            while (found := stream.next(timeout_s=0)) is None:
+                assert time.monotonic() < deadline
+            assert found.payload == "here"
+            assert stream.next(timeout_s=0) is None
 
     def test_a_channel_that_is_none_is_refused_and_not_kept(self, client: Any) -> None:
         with client.listen("c") as stream:
