@@ -95,17 +95,19 @@ class _Client(Operations[F]):
 
     async def _closed(self) -> None:
         watches, self._watches = self._watches, []
-        for watch in watches:
-            await watch.stop()
-        for stream in _living(self._streams):
-            await stream._leave(None)
-        databases, self._databases = self._databases, {}
-        for other in databases.values():
-            await other._leave(None)
-        routed, self._routed = self._routed, None
-        if routed is not None:
-            self.config.observing.closed(self)
-            await routed.close()
+        try:
+            for watch in watches:
+                await watch.stop()
+            for stream in _living(self._streams):
+                await stream._leave(None)
+            databases, self._databases = self._databases, {}
+            for other in databases.values():
+                await other._leave(None)
+        finally:  # also where the event loop ends meanwhile
+            routed, self._routed = self._routed, None
+            if routed is not None:
+                self.config.observing.closed(self)
+                await routed.close()
 
     async def _watched(self, pause: Pause) -> None:
         """Ask the servers on idle connections, and warn of long transactions, again and again."""

@@ -89,7 +89,7 @@ class Routed(Generic[F]):
         try:
             await self._open()
         except BaseException:
-            await self._close_pools()
+            await self.close()
             raise
 
     async def _open(self) -> None:
@@ -104,12 +104,8 @@ class Routed(Generic[F]):
         await self.refresh()
 
     async def close(self) -> None:
-        """Close every pool."""
-        await self._close_pools()
-
-    async def _close_pools(self) -> None:
-        for pool in self.all_pools:
-            await pool.close()
+        """Close every pool, the others too where one is not closed."""
+        await _closed(self.all_pools)
 
     def _count(self, decision: Decision) -> None:
         with self._lock:
@@ -315,6 +311,14 @@ class Routed(Generic[F]):
             reads=replica.reads,
             failures=replica.failures,
         )
+
+
+async def _closed(pools: list[Pool[F]]) -> None:
+    try:
+        await pools[0].close()
+    finally:
+        if pools[1:]:
+            await _closed(pools[1:])
 
 
 class _Behind(Exception):

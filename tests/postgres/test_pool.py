@@ -650,6 +650,32 @@ def test_a_loop_that_ends_first_closes_the_client(postgres: Postgres) -> None:
         asyncio.run(client.query("SELECT 1"))
 
 
+def test_a_loop_that_ends_while_a_client_closes_ends(
+    postgres: Postgres, proxy: Callable[[str, int], Proxy], caplog: pytest.LogCaptureFixture
+) -> None:
+    link = proxy(postgres.host, postgres.port)
+    at_link = {**stated(postgres, pool=ONE), "port": link.port}
+
+    async def main() -> None:
+        client = AsyncPgClient("", **at_link, replicas=[f"host={link.host} port={link.port}"])
+        await client.open()
+        link.behave("black hole")
+        await client.resize(2, 2)
+        await asyncio.sleep(0.05)  # both pools connect
+        closing = asyncio.create_task(client.close())
+        await asyncio.sleep(0.001)
+        closing.cancel()
+
+    def run() -> None:
+        asyncio.run(main())
+
+    with caplog.at_level(logging.CRITICAL, "psycopg.pool"):
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(20)
+    assert not thread.is_alive()
+
+
 def test_a_process_that_is_forked_has_no_part_in_the_connections(postgres: Postgres) -> None:
     with PgClient("", **stated(postgres, pool=ONE)) as client:
         pid = client.query_scalar("SELECT pg_backend_pid()")
