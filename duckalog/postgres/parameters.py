@@ -98,6 +98,10 @@ def check_parameters(problems: Problems, parameters: Mapping[str, Any], prefix: 
         if port and not (port.isdigit() and 1 <= int(port) <= MAX_PORT):
             problem(problems, f"{prefix}port", f"expected a port from 1 to {MAX_PORT}, got {port}")
     hosts = hosts_of(parameters)
+    addresses = str(parameters.get("hostaddr") or "").split(",")
+    if addresses != [""] and len(addresses) != len(hosts):
+        message = f"there are {len(addresses)} addresses for {len(hosts)} hosts"
+        problem(problems, f"{prefix}hostaddr", message)
     if len(ports) not in (1, len(hosts)):
         problem(problems, f"{prefix}port", f"there are {len(ports)} ports for {len(hosts)} hosts")
     encoding = str(parameters.get("client_encoding", "utf8"))

@@ -108,6 +108,10 @@ class TestConnectionStrings:
             PgConfig(conninfo)
         assert "zq" not in str(caught.value)
 
+    def test_each_host_has_an_address_or_none_has(self) -> None:
+        with pytest.raises(ConfigError, match="hostaddr: there are 1 addresses for 2 hosts"):
+            PgConfig("host=a,b hostaddr=::1 dbname=d")
+
     def test_a_url_that_names_a_driver_is_told(self) -> None:
         with pytest.raises(ConfigError, match=r"names a driver\n.*Leave \+psycopg out"):
             PgConfig("postgresql+psycopg://ann:hush@h/db")
