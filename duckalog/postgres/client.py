@@ -85,8 +85,10 @@ class _Client(Operations[F]):
 
     def _forked(self) -> None:
         """Be closed in a process that was forked: its parent goes on with the connections."""
-        if self._routed is not None:
-            _OF_PARENTS.append(self._routed)
+        users: list[Any] = [*_living(self._transactions), *_living(self._streams)]
+        _OF_PARENTS.append((self._routed, [one._connection for one in users]))
+        for one in users:  # so that leaving its block says nothing to the server
+            one._connection = None
         self._routed = None
         self._watches, self._databases, self._streams = [], {}, WeakValueDictionary()
 
@@ -162,6 +164,9 @@ class _Client(Operations[F]):
 
     async def _acquire(self) -> AnyConnection:
         return await self._servers().primary.acquire()
+
+    def _has(self, connection: AnyConnection) -> bool:
+        return all(one is None or connection.home not in one.all_pools for one, _ in _OF_PARENTS)
 
     async def _release(self, connection: AnyConnection) -> None:
         if self._routed is not None:  # else the client was closed meanwhile
@@ -358,7 +363,7 @@ def _living(noted: WeakValueDictionary[int, T]) -> list[T]:
 
 
 _OPEN: WeakSet[_Client[Any]] = WeakSet()
-_OF_PARENTS: list[Routed[Any]] = []
+_OF_PARENTS: list[tuple[Routed[Any] | None, list[AnyConnection]]] = []
 """Kept, so that nothing is said to the servers on their connections."""
 
 

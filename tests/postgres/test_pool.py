@@ -694,6 +694,34 @@ def test_a_process_that_is_forked_has_no_part_in_the_connections(postgres: Postg
         assert client.query_scalar("SELECT pg_backend_pid()") == pid
 
 
+def test_blocks_that_a_forked_process_leaves_go_on_in_its_parent(postgres: Postgres) -> None:
+    with (
+        PgClient("", **stated(postgres)) as client,
+        client.transaction() as transaction,
+        client.query_stream("VALUES (1), (2)", fetch_size=1) as rows,
+        client.listen("forked") as notifications,
+    ):
+        transaction.execute("CREATE TEMP TABLE kept AS SELECT 1 AS i")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forking where threads are
+            child = os.fork()
+        if not child:
+            code = 1
+            with contextlib.suppress(BaseException):
+                notifications.close()
+                rows.close()
+                transaction.rollback()
+            with contextlib.suppress(BaseException):
+                transaction.__exit__(None, None, None)
+                code = 0
+            os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        assert transaction.query_scalar("SELECT i FROM kept") == 1
+        assert rows.fetch_next() == [(1,)]
+        client.notify("forked", "heard")
+        assert notifications.next(timeout_s=10).payload == "heard"
+
+
 def test_what_runs_behind_is_not_broken_off() -> None:
     rounds: list[str] = []
 
