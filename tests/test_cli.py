@@ -290,7 +290,9 @@ def test_validate_may_let_variables_be_unset(write_config: WriteConfig, invoke: 
         ' options: {secret: "${env:S}"}}]\n'
         'views: [{name: v, sql: "SELECT ${env:C} FROM ${env:T}"},'
         ' {name: p, source: postgres, database: "${env:P}", table: t},'
-        ' {name: f, sql_file: "${env:F}.sql", checks: [{type: sql, sql_file: "${env:F}"}]}]\n'
+        ' {name: f, sql_file: "${env:F}.sql", checks: [{type: sql, sql_file: "${env:F}"},'
+        ' {type: row_count, min: "${env:M}", max: 5},'
+        ' {type: freshness, column: x, max_age: "${env:A}"}]}]\n'
     )
     config = write_config(text)
     assert invoke("validate", config).exit_code == 1
