@@ -318,8 +318,7 @@ def test_an_option_that_a_reader_does_not_have_is_told_with_the_nearest(
     view = "{name: v, source: csv, uri: a.csv, options: {delimm: ','}}"
     config = write_config(f"version: 1\nduckdb: {{database: c.duckdb}}\nviews: [{view}]\n")
     told = invoke("build", config).stderr
-    assert 'Did you mean "delim"?\n' in told
-    assert re.search(r"\n +all_varchar, allow_quoted_nulls, auto_detect, .*\n", told)
+    assert re.search('Did you mean:? "delim"', told)
     assert told.count("\n") < 12
 
 

@@ -197,6 +197,7 @@ def test_a_name_is_found_in_its_schema_and_whatever_its_case(config: Path, invok
         assert invoke("describe", name).exit_code == 0
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize(
     "arguments",
     [

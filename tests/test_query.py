@@ -253,7 +253,7 @@ class TestFormats:
 
     def test_a_query_plan_is_shown_as_it_is_drawn(self, ask: Ask) -> None:
         lines = ask("EXPLAIN FROM range($n::BIGINT)", "--param", "n=3").stdout.splitlines()
-        assert lines[0] == "┌───────────────────────────┐"
+        assert lines[0].startswith(("┌────", "╭─ Range "))  # DuckDB 1, and 2
 
     def test_an_answer_without_rows_is_valid_too(self, ask: Ask) -> None:
         sql = "FROM orders WHERE false"
