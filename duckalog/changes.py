@@ -147,21 +147,23 @@ def diff(
     """Return what a build would do; `states` are those of the views' sources, by key.
 
     A view is left alone if its definition is as it was built, nobody changed
-    it, its source's state is the same, and so it is with every view it reads.
+    it, its source's state is the same, and so it is with every view it reads, of which
+    none is removed.
     `refresh` leaves none alone.
     """
+    stale = list(_stale(plan, memory)) if prune else []
+    removed = {folded(name) for name in stale if memory.is_own(name)}
     rebuilt: set[str] = set()
     changes: list[Change] = []
     for step in plan.views:
-        change = _change(step, memory, states, rebuilt, refresh=refresh)
+        change = _change(step, memory, states, rebuilt, removed, refresh=refresh)
         if change.reason:
             rebuilt.add(step.key)
         changes.append(change)
-    stale = list(_stale(plan, memory)) if prune else []
     return Diff(
         tuple(changes),
-        tuple(name for name in stale if memory.is_own(name)),
-        tuple(name for name in stale if not memory.is_own(name)),
+        tuple(name for name in stale if folded(name) in removed),
+        tuple(name for name in stale if folded(name) not in removed),
         tuple(_conflicts(plan, memory, adopt=adopt)),
     )
 
@@ -171,6 +173,7 @@ def _change(
     memory: Memory,
     states: Mapping[str, str | None],
     rebuilt: set[str],
+    removed: set[ViewName],
     *,
     refresh: bool,
 ) -> Change:
@@ -191,6 +194,8 @@ def _change(
         return Change(step, "unchanged", "everything is made again")
     if rebuilt.intersection(step.needs):
         return Change(step, "unchanged", "a view that it reads is made again")
+    if not step.looked_for.isdisjoint(removed):
+        return Change(step, "unchanged", "a view that it reads left the config")
     state = states.get(step.key)
     if state is None:
         return Change(step, "unchanged", "its files are known to DuckDB only")

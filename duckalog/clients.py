@@ -127,7 +127,8 @@ def _own_secrets(config: Config) -> Iterator[dict[str, Any]]:
 
 def _attachment(one: Attachment) -> dict[str, Any]:
     """Return an attachment as dbt-duckdb attaches it."""
-    found: dict[str, Any] = {"path": "", "alias": as_word(one.alias), "read_only": one.read_only}
+    read_only = _value(one.read_only, "read_only")
+    found: dict[str, Any] = {"path": "", "alias": as_word(one.alias), "read_only": read_only}
     options: dict[str, Any] = {}
     if isinstance(one, PostgresAttachment):
         parameters = {"connect_timeout": CONNECT_TIMEOUT_S, "sslmode": one.sslmode, **one.options}
@@ -138,11 +139,11 @@ def _attachment(one: Attachment) -> dict[str, Any]:
         found["type"] = "postgres"
         own = own_secret_name("postgres", _word(one.alias))
         found["secret"] = as_word(one.secret_name) if one.secret_name else own
-        options["schema"] = one.schema and _value(one.schema, "schema")
+        options["schema"] = one.schema
     elif isinstance(one, DucklakeAttachment):
         prefix = "" if one.metadata == "duckdb" else f"{one.metadata}:"
         found["path"] = f"ducklake:{prefix}{_value(one.path or '', 'path')}"
-        options["data_path"] = one.data_path and _value(one.data_path, "data_path")
+        options["data_path"] = one.data_path
         options["metadata_schema"] = one.metadata_schema
         options["meta_secret"] = one.secret_name and identifier(one.secret_name)
         options["snapshot_version"] = one.snapshot_version
@@ -152,7 +153,7 @@ def _attachment(one: Attachment) -> dict[str, Any]:
         if isinstance(one, SqliteAttachment):
             found["type"] = "sqlite"
             options["busy_timeout"] = one.busy_timeout
-    options = {key: value for key, value in options.items() if value is not None}
+    options = {key: _value(value, key) for key, value in options.items() if value is not None}
     return {**found, **({"options": options} if options else {})}
 
 

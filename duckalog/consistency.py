@@ -21,6 +21,7 @@ from duckalog.entry import (
 from duckalog.environment import (
     Secret,
     Use,
+    is_unfilled,
     variables_in,
 )
 from duckalog.errors import MAX_PROBLEMS, KeyPath, Problem, nearest, sentences, shown_view
@@ -234,7 +235,7 @@ def _unknown_databases(config: Config, in_doubt: Doubts) -> Iterator[Problem]:
         known: Mapping[str, Any] = catalogs if is_catalog else attachments
         found = known.get(alias.lower())
         section = "iceberg_catalogs" if is_catalog else "attachments"
-        if found is None and in_doubt.may_have(section, alias):
+        if found is None and (is_unfilled(alias) or in_doubt.may_have(section, alias)):
             continue
         if found is None:
             noun = "catalog" if is_catalog else "attachment"
@@ -261,7 +262,7 @@ def _unknown_secrets(config: Config, in_doubt: Doubts) -> Iterator[Problem]:
         origin = config.at(database, *path)
         secret = secrets.get(name.lower())
         expected = database.secret_type
-        if secret is None and in_doubt.may_have("secrets", name):
+        if secret is None and (is_unfilled(name) or in_doubt.may_have("secrets", name)):
             continue
         if secret is None:
             names = [one.secret_name for one in config.duckdb.secrets]

@@ -29,6 +29,7 @@ from duckalog.environment import (
     credentials_in_urls,
     fill,
     fill_text,
+    is_unfilled,
     read_environment,
     redactor_for,
     texts_in,
@@ -280,8 +281,10 @@ class _Loader:
 
     def _with_sql(self, view: Query, document: Document) -> Query:
         origin = document.origin((*view.origin.path, "sql_file"))
+        file = view.sql_file or ""
+        if not self.is_filled and is_unfilled(file):  # which file it is, nobody knows yet
+            return msgspec.structs.replace(view, sql=file)
         try:
-            file = view.sql_file or ""
             text = self.remote.text(file) if is_remote(file) else read_text(file)
         except ConfigError as error:
             problem = error.problems[0]

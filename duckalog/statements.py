@@ -200,9 +200,9 @@ def copy_to(query: str, file: str, options: Mapping[str, str]) -> Statement:
     return statement(f"COPY (\n{query}\n) TO {literal(file)} ({stated})")
 
 
-def drop_view(relation: str) -> Statement:
+def drop_view(relation: str, *, if_exists: bool = False) -> Statement:
     """Return DROP VIEW."""
-    return statement(f"DROP VIEW {relation}")
+    return statement(f"DROP VIEW {'IF EXISTS ' * if_exists}{relation}")
 
 
 def comment_on_view(relation: str, comment: str | None) -> Statement:

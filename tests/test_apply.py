@@ -296,12 +296,56 @@ views:
         assert content_of(earlier)["rows of main.precious"] == before
         assert "derived.doubled" in views_of(earlier)  # nothing is dropped then
 
+    def test_what_a_conflict_held_back_is_made_again_once_it_is_gone(
+        self, build: Build, catalog: Path
+    ) -> None:
+        one = "{name: one, sql: SELECT 1 AS a}"
+        both = "{name: both, sql: FROM one CROSS JOIN two}"
+        build(f"views: [{one}, {{name: two, sql: SELECT 2 AS b}}, {both}]")
+        change(catalog, "DROP VIEW two", "CREATE TABLE two AS SELECT 2 AS b")
+        one = "{name: one, sql: 'SELECT 1 AS a, 3 AS c'}"
+        views = f"views: [{one}, {{name: two, sql: SELECT 2 AS b}}, {both}]"
+        assert build(views, keep_going=True)["main.both"] == "failed"
+        assert build(f"views: [{one}, {both}]") == {
+            "main.one": "unchanged",
+            "main.both": "replaced",
+        }
+
+    def test_with_keep_going_nothing_is_dropped_that_a_failed_view_may_read(
+        self, earlier: Path, build: Build
+    ) -> None:
+        rest = "views: [{name: doubled, schema: derived, sql: SELECT x * 2 AS y FROM numbers}]"
+        assert build(rest, keep_going=True) == {"derived.doubled": "failed"}
+        assert "main.numbers" in views_of(earlier)
+        with pytest.raises(duckalog.EngineError):  # it is not forgotten, either
+            build(rest)
+
 
 class TestOwnership:
     def test_a_view_that_leaves_the_config_is_dropped(self, earlier: Path, build: Build) -> None:
         actions = build("views: [{name: numbers, sql: SELECT 1 AS x}]")
         assert actions["derived.doubled"] == "removed"
         assert "derived.doubled" not in views_of(earlier)
+
+    def test_a_view_is_not_dropped_while_another_one_reads_it(
+        self, earlier: Path, build: Build
+    ) -> None:
+        before = content_of(earlier)
+        with pytest.raises(duckalog.EngineError) as caught:
+            build("""\
+views:
+  - {name: doubled, schema: derived, sql: SELECT x * 2 AS y FROM numbers}
+  - {name: other, sql: FROM numbers}
+""")
+        assert [one.name for one in caught.value.problems] == ["doubled", "other"]
+        assert content_of(earlier) == before
+
+    def test_a_view_is_made_again_that_finds_another_one_for_a_dropped_one(
+        self, build: Build
+    ) -> None:
+        text = "views: [{name: n, sql: SELECT 1 AS x}, {name: v, schema: s, sql: FROM n}%s]"
+        build(text % ", {name: n, schema: s, sql: SELECT 2 AS y}")
+        assert build(text % "")["s.v"] == "replaced"
 
     def test_without_prune_it_stays_until_a_build_that_prunes(
         self, earlier: Path, build: Build

@@ -286,13 +286,19 @@ class TestValidate:
 def test_validate_may_let_variables_be_unset(write_config: WriteConfig, invoke: Invoke) -> None:
     text = (
         'version: 1\nduckdb: {database: "${env:D}/c.duckdb", settings: {threads: "${env:N}"}}\n'
-        'views: [{name: v, sql: "SELECT ${env:C} FROM ${env:T}"}]\n'
+        'iceberg_catalogs: [{name: ice, catalog_type: rest, uri: "http://x",'
+        ' options: {secret: "${env:S}"}}]\n'
+        'views: [{name: v, sql: "SELECT ${env:C} FROM ${env:T}"},'
+        ' {name: p, source: postgres, database: "${env:P}", table: t},'
+        ' {name: f, sql_file: "${env:F}.sql", checks: [{type: sql, sql_file: "${env:F}"},'
+        ' {type: row_count, min: "${env:M}", max: 5},'
+        ' {type: freshness, column: x, max_age: "${env:A}"}]}]\n'
     )
     config = write_config(text)
     assert invoke("validate", config).exit_code == 1
     assert invoke("validate", config, "--allow-unset").stdout == "catalog.yaml: valid\n"
     assert invoke("validate", config, "--allow-unset", "--connect").exit_code == 2
-    write_config(text.replace("}]\n", "}, {name: w, sql: SELEC 1}]\n"))
+    write_config(text.removesuffix("]\n") + ", {name: w, sql: SELEC 1}]\n")
     assert "cannot parse it" in invoke("validate", config, "--allow-unset").stderr
 
 
@@ -312,8 +318,7 @@ def test_an_option_that_a_reader_does_not_have_is_told_with_the_nearest(
     view = "{name: v, source: csv, uri: a.csv, options: {delimm: ','}}"
     config = write_config(f"version: 1\nduckdb: {{database: c.duckdb}}\nviews: [{view}]\n")
     told = invoke("build", config).stderr
-    assert 'Did you mean "delim"?\n' in told
-    assert re.search(r"\n +all_varchar, allow_quoted_nulls, auto_detect, .*\n", told)
+    assert re.search('Did you mean:? "delim"', told)
     assert told.count("\n") < 12
 
 

@@ -155,3 +155,10 @@ def test_the_catalog_that_a_profile_attaches_is_readable(
     with duckdb.connect(str(tmp_path / output["path"])) as connection:
         connection.execute(f"ATTACH '{attached['path']}' AS {attached['alias']} (READ_ONLY)")
         assert connection.execute("FROM shop.one").fetchall() == [(1,)]
+
+
+def test_a_profile_has_the_variables_that_are_not_set(write_config: WriteConfig) -> None:
+    databases = '{duckdb: [{alias: d, path: d.duckdb, read_only: "${env:UNSET}"}]}'
+    config = write_config(CATALOG + f"attachments: {databases}\n")
+    output = yaml.safe_load(recipe(config, "dbt"))["duckalog"]["outputs"]["dev"]
+    assert output["attach"][0]["read_only"] == "{{ env_var('UNSET') }}"

@@ -232,6 +232,7 @@ class TestGivenAttachments:
         assert given.password
         assert given.password.reveal() == "x"
 
+    @pytest.mark.servers
     def test_parameters_that_a_config_cannot_have_are_counted(self, tmp_path: Path) -> None:
         change(tmp_path / "old.duckdb", "CREATE VIEW v AS SELECT 1 AS i")
         dsn = "host=h dbname=d application_name=etl sslpassword=s3cret s3cret=pool"

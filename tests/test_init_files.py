@@ -193,6 +193,14 @@ class TestFolder:
         assert "uri: lake/orders.csv" in start.text
         assert counts_of(config) == {"orders": 1}
 
+    def test_one_file_that_has_a_number_for_a_name_is_read_without_others(
+        self, tmp_path: Path
+    ) -> None:
+        write(tmp_path, "lake/2024.csv")
+        write(tmp_path, "lake/2025.csv")
+        config, _ = started(tmp_path / "lake" / "2024.csv", tmp_path)
+        assert counts_of(config) == {"lake": 1}
+
     def test_one_file_that_cannot_be_read_is_told(self, tmp_path: Path) -> None:
         (tmp_path / "bad.parquet").write_text("nothing")
         with pytest.raises(

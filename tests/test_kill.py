@@ -181,7 +181,7 @@ _POINTS = [
     ("auto", "apply", "remember", "none"),
     ("in-place", "apply", "remember", "old"),
     ("swap", "apply", "remember", "old"),
-    ("in-place", "build", "apply_catalog", "new"),  # after COMMIT, before DuckDB folds its log
+    ("in-place", "making", "apply_catalog", "new"),  # after COMMIT, before DuckDB folds its log
     ("swap", "publish", "_copy", "old"),
     ("swap", "publish", "_finish", "old"),
     ("auto", "publish", "_finish", "none"),

@@ -197,6 +197,7 @@ def test_a_name_is_found_in_its_schema_and_whatever_its_case(config: Path, invok
         assert invoke("describe", name).exit_code == 0
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -214,6 +215,7 @@ def test_who_only_looks_needs_no_credentials(
     config.write_text(
         f"version: 1\nduckdb: {{database: '${{env:PLACE:here}}.duckdb', secrets: [{secret}]}}\n"
         "views:\n  - {name: orders, sql: \"SELECT 1 AS id, '${env:REGION}' AS region\"}\n"
+        '  - {name: told, description: "${env:REGION}", sql: SELECT 1 AS id}\n'
         '  - {name: some, sql: "SELECT * FROM range(9) LIMIT ${env:COUNT}"}\n'
         '  - {name: files, source: csv, uri: "${env:FOLDER}/*.csv", pin: "${env:PIN}"}\n'
     )
@@ -253,6 +255,22 @@ def test_a_view_made_by_hand_is_described_without_the_secrets_of_the_config(
         result = click.testing.CliRunner().invoke(cli, ["describe", str(config), "mine", *options])
         assert "zqxzqxzqx" not in result.stdout
         assert "${env:SECRET}" in result.stdout
+
+
+def test_a_secret_is_hidden_that_stands_beside_a_variable_which_is_not_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "zqxzqxzqx")
+    monkeypatch.delenv("UNSET", raising=False)
+    config = tmp_path / "catalog.yaml"
+    secret = '{type: s3, key_id: k, secret: "${env:SECRET}${env:UNSET}"}'
+    config.write_text(
+        f"version: 1\nduckdb: {{database: c.duckdb, secrets: [{secret}]}}\nviews: []\n"
+    )
+    change(tmp_path / "c.duckdb", "CREATE VIEW mine AS SELECT 'zqxzqxzqx' AS s")
+    result = click.testing.CliRunner().invoke(cli, ["describe", str(config), "mine"])
+    assert "zqxzqxzqx" not in result.output
+    assert "${env:SECRET}" in result.stdout
 
 
 def test_the_place_of_the_catalog_is_needed_to_look_into_it(tmp_path: Path) -> None:

@@ -253,7 +253,7 @@ class TestFormats:
 
     def test_a_query_plan_is_shown_as_it_is_drawn(self, ask: Ask) -> None:
         lines = ask("EXPLAIN FROM range($n::BIGINT)", "--param", "n=3").stdout.splitlines()
-        assert lines[0] == "┌───────────────────────────┐"
+        assert lines[0].startswith(("┌────", "╭─ Range "))  # DuckDB 1, and 2
 
     def test_an_answer_without_rows_is_valid_too(self, ask: Ask) -> None:
         sql = "FROM orders WHERE false"
@@ -346,7 +346,11 @@ class TestFormats:
 
     @pytest.mark.servers
     def test_a_row_that_fails_late_is_told_for_arrow_too(self, ask: Ask) -> None:
-        sql = "SELECT if(i = 900000, 'x', '1')::INTEGER AS i FROM range(1000000) t(i)"
+        # On several threads DuckDB 1.5.5 tells now and then of the others, which it interrupts.
+        sql = (
+            "SET threads = 1;"
+            " SELECT if(i = 900000, 'x', '1')::INTEGER AS i FROM range(1000000) t(i)"
+        )
         result = ask(sql, "--format", "arrow")
         assert (result.exit_code, "Could not convert" in result.stderr) == (1, True)
 

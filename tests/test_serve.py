@@ -206,6 +206,7 @@ def test_a_duckdb_without_the_protocol_says_how_to_get_it(
     assert "pip install duckdb-extension-quack==" in result.stderr
 
 
+@pytest.mark.servers
 def test_a_server_that_nobody_hears_is_told(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "_START_S", 0)
     port = free_port()

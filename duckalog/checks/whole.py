@@ -20,6 +20,7 @@ from duckalog.check_sql import (
 from duckalog.checks.rows import Columns
 from duckalog.decode import Unfit
 from duckalog.entry import Check, Finding, NonEmpty
+from duckalog.environment import is_unfilled
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -36,7 +37,8 @@ class RowCountCheck(Check, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.min is None and self.max is None:
             raise Unfit('a row count needs "min", "max" or both')
-        if self.min is not None and self.max is not None and self.min > self.max:
+        # One that is not filled yet is a text.
+        if isinstance(self.min, int) and isinstance(self.max, int) and self.min > self.max:
             raise Unfit('"min" is more than "max"', "", ("min",))
 
     def aggregates(self) -> tuple[str, ...]:
@@ -118,7 +120,7 @@ class FreshnessCheck(Check, frozen=True, kw_only=True):
     """How old the newest time may be, as a DuckDB interval. Examples: `24h` `2 days`"""
 
     def __post_init__(self) -> None:
-        if not _AGE.fullmatch(self.max_age):
+        if not (is_unfilled(self.max_age) or _AGE.fullmatch(self.max_age)):
             message = "this is not a length of time"
             raise Unfit(message, "For example: 24h, 90 minutes, 2 days", ("max_age",))
 

@@ -180,11 +180,15 @@ class _Application:
         self.progress("refusals", 0, 0)
         late = self._read_by_others()
         silence = Silence(self.plan)
+        removed = {folded(name): name for name in self.wanted.removed}
 
         def make(step: ViewStep) -> Problem | None:
             problem = silence.problem_of(step)
             if problem:
                 return problem
+            for name in removed.keys() & step.looked_for:
+                with contextlib.suppress(duckdb.Error):  # a pragma may have others depend on it
+                    execute(self.connection, drop_view(qualified(*removed[name]), if_exists=True))
             start = time.perf_counter()
             problem = self._refusal_of(step, in_detail=True)
             silence.hear(step, problem, time.perf_counter() - start)
@@ -341,13 +345,17 @@ class _Application:
         return [column.name for column in columns_of(self.connection, step.query)]
 
     def leave_out(self, failed: Mapping[str, Problem]) -> None:
-        """Leave views that failed, and those that read them, to a later build."""
+        """Leave views that failed, and those that read them, to a later build.
+
+        So nothing is dropped, which they may read as they are.
+        """
         without = set(failed)
         for step in self.plan.views:
             if without.intersection(step.needs):
                 without.add(step.key)
         self.left_out = [step for step in self.steps if step.key in without]
         self.steps = [step for step in self.steps if step.key not in without]
+        self.wanted = self.wanted._replace(removed=())
         self.seconds.clear()
 
     def reports(self, failed: Mapping[str, Problem]) -> list[ViewReport]:

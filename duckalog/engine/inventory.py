@@ -53,7 +53,8 @@ class Listed(NamedTuple):
             return "left the config"
         is_same = self.step.fingerprint == self.built.fingerprint
         # One whose variables are not set here cannot be told from what was built.
-        return "built" if is_same or PLACEHOLDER.search(self.step.query) else "changed since"
+        is_unset = any(PLACEHOLDER.search(one.text) for one in self.step.statements)
+        return "built" if is_same or is_unset else "changed since"
 
 
 def is_built(plan: Plan) -> bool:

@@ -100,6 +100,7 @@ def make(
     if wanted.conflicts and options.keep_going:
         plan, problems = leaving_out(plan, conflicting(plan, wanted))
         out_of_reach = {**out_of_reach, **problems}
+        states = {step.key: states[step.key] for step in plan.views}
         wanted = wanted_of(plan, memory, states, options._replace(prune=False))
     is_left = leaves_as_is(memory, wanted)
     if is_look and (lost or not is_left):

@@ -36,7 +36,9 @@ _ROWS_RENDERED = 10_000
 """More rows than these DuckDB's own renderer never reads, and says so (1.4 to 2.0)."""
 _LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
 
-_NO_VALUE = re.compile(r"not provided for the following prepared statement parameters: ([\w, ]+)")
+_NO_VALUE = re.compile(
+    r"not provided for the following (?:prepared statement )?parameters: ([\w, ]+)"
+)
 _GONE = re.compile(r"No files found|HTTP 404")
 
 

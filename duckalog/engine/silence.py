@@ -16,6 +16,7 @@ from duckalog.engine import session
 from duckalog.engine.parallel import in_parallel
 from duckalog.engine.progress import Progress, untold
 from duckalog.errors import Problem
+from duckalog.locations import is_remote
 from duckalog.plan import Plan, ViewStep
 
 _OF_THE_NETWORK = "error for HTTP"
@@ -45,9 +46,16 @@ class Silence:
     def hear(self, step: ViewStep, problem: Problem | None, seconds: float) -> None:
         """Learn from what a view was told, after so many seconds."""
         is_silence = problem and _OF_THE_NETWORK in problem.cause
-        if is_silence and seconds >= session.HTTP_LIMITS["http_timeout"]:
+        if is_silence and seconds >= session.HTTP_LIMITS["http_timeout"] and self.tells_of(step):
             for key in self.catalogs_of(step):
                 self._found_by.setdefault(key, step.view)
+
+    def tells_of(self, step: ViewStep) -> bool:
+        """Say whether a view asks one catalog and nothing else, which may be what is silent."""
+        is_alone = len(step.needs) == len(self.catalogs_of(step)) == 1
+        return (
+            is_alone and not step.reads_unknown_files and not any(map(is_remote, step.stated_files))
+        )
 
 
 Result = TypeVar("Result", bound="Told")
@@ -104,5 +112,6 @@ def _first_of_each_catalog(
     for step in steps:
         catalogs = silence.catalogs_of(step)
         (others if catalogs and catalogs <= seen else first).append(step)
-        seen |= catalogs
+        if silence.tells_of(step):
+            seen |= catalogs
     return first, others

@@ -160,6 +160,7 @@ class _Filler:
         if self.environment is None or not PLACEHOLDER.search(text):
             return text
         if isinstance(self.environment, Lenient) and self._is_lacking(text):
+            self.uses += self._set_in(text, path)
             return text
 
         problems_before, uses_before = len(self.problems), len(self.uses)
@@ -182,6 +183,13 @@ class _Filler:
             match["name"] and match["default"] is None and match["name"] not in self.environment
             for match in PLACEHOLDER.finditer(text)
         )
+
+    def _set_in(self, text: str, path: KeyPath) -> Iterator[Use]:
+        """Yield the variables of a text that are set: not shown, whatever else it lacks."""
+        assert self.environment is not None
+        for name in dict.fromkeys(variables_in(text)):
+            if name in self.environment:
+                yield Use(name, self.environment[name], self.locate(path), False, text)
 
     def _value(self, match: re.Match[str], path: KeyPath, template: str) -> str:
         if match["escape"]:

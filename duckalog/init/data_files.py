@@ -54,6 +54,11 @@ class _Collection:
     def draft(self) -> Draft:
         files = self._files()
         found = grouped(files)
+        if self.only_file:  # others may lie beside it, and were not asked for
+            alone = [
+                one._replace(patterns=(glob.escape(self.only_file),)) for one in found.datasets
+            ]
+            found = found._replace(datasets=tuple(alone))
         if not found.datasets and not found.databases:
             kinds = "Parquet, CSV, JSON, Delta, Iceberg, DuckDB or SQLite"
             raise self._error("there is no data here", f"Looked for {kinds}.")

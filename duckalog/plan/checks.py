@@ -12,6 +12,7 @@ from duckalog.checks.rows import RelationshipsCheck
 from duckalog.config import Config
 from duckalog.decode import Unfit
 from duckalog.entry import Check, View
+from duckalog.environment import is_unfilled
 from duckalog.errors import Origin, Problem
 from duckalog.plan.needs import Needs
 from duckalog.plan.paths import folder_of, has_search_path, located, names_of_views, paths_of_files
@@ -54,6 +55,8 @@ class CheckQueries:
         asked = zip(self.asked, self.places, readings, strict=True)
         for (view, check, query), origin, reading in asked:
             name = check.name or ""
+            if reading.refusal and is_unfilled(getattr(check, _stated_in(check))):
+                continue
             if reading.refusal:
                 # A check is refused for what a view is; only the subject is another.
                 refusal = reading.refusal.replace("a view ", "a check ", 1)

@@ -60,6 +60,11 @@ class Needs:
         found = (self._step(schema, name) for name in relations)
         return tuple(sorted({key for key in found if key}))
 
+    def looked_for(self, view: View, reading: Reading | None) -> frozenset[tuple[str, str]]:
+        """Return the schemas and names, in lower case, where a view may find what it reads."""
+        relations = reading.relations if reading else ()
+        return frozenset(one for name in relations for one in self._places_of(view.schema, name))
+
     def relation(self, schema: str, name: Name) -> str:
         """Return the quoted name of a relation that is named in a schema's view."""
         key = self._step(schema, name)
@@ -72,15 +77,16 @@ class Needs:
         One part: the view's own schema, then `main`. Two parts: a schema, then
         a database. None for what the config does not declare.
         """
+        views = (self.views.get(one) for one in self._places_of(schema, name))
+        database = self.databases.get(name[0].lower()) if len(name) > 1 else None
+        return next(filter(None, views), database)
+
+    def _places_of(self, schema: str, name: Name) -> tuple[tuple[str, str], ...]:
+        """Return the schemas and names of views that a name may mean, the first one first."""
         parts = tuple(part.lower() for part in name)
         if len(parts) == 1:
-            own = self.views.get((schema.lower(), parts[0]))
-            return own or self.views.get((MAIN_SCHEMA, parts[0]))
+            return (schema.lower(), parts[0]), (MAIN_SCHEMA, parts[0])
+        is_own = parts[0] == self.own
         if len(parts) == 2:
-            found = self.views.get((parts[0], parts[1])) or self.databases.get(parts[0])
-            return found or (
-                self.views.get((MAIN_SCHEMA, parts[1])) if parts[0] == self.own else None
-            )
-        if parts[0] == self.own:
-            return self.views.get((parts[1], parts[2]))
-        return self.databases.get(parts[0])
+            return ((parts[0], parts[1]), *(((MAIN_SCHEMA, parts[1]),) if is_own else ()))
+        return ((parts[1], parts[2]),) if is_own else ()

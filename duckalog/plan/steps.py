@@ -129,6 +129,7 @@ class CheckStep(msgspec.Struct, frozen=True, kw_only=True):
 class ViewStep(Step, frozen=True, kw_only=True):
     """A view to create: `statements` are CREATE VIEW and its comments.
 
+    `looked_for` are the schemas and names, in lower case, of views that its query may mean.
     `stated_files` are the paths and URLs that raw SQL reads; `reads_unknown_files`
     says that it reads what only DuckDB knows.
     With a `pin`, a build replaces the query by one over what it finds there.
@@ -140,6 +141,7 @@ class ViewStep(Step, frozen=True, kw_only=True):
     source: str
     scan: Scan | None = None
     pin: Pin | None = None
+    looked_for: frozenset[tuple[str, str]] = frozenset()
     stated_files: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
     reads_unknown_files: bool = False

@@ -30,6 +30,7 @@ def view_steps(
         _view_step(
             view,
             needs.of(view, reading),
+            needs.looked_for(view, reading),
             needs.sources(view, reading),
             () if reading is None else stated_files(config, view, reading, names),
             checks.steps_of(view, needs),
@@ -42,6 +43,7 @@ def view_steps(
 def _view_step(
     view: View,
     needs: tuple[str, ...],
+    looked_for: frozenset[tuple[str, str]],
     sources: tuple[Source, ...],
     files: tuple[str, ...] | None,
     checks: tuple[CheckStep, ...],
@@ -61,6 +63,7 @@ def _view_step(
         name=f"{view.schema}.{view.name}",
         statements=tuple(statements),
         needs=needs,
+        looked_for=looked_for,
         origin=view.origin,
         schema=view.schema,
         view=view.name,
