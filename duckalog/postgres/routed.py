@@ -89,7 +89,7 @@ class Routed(Generic[F]):
         try:
             await self._open()
         except BaseException:
-            await self.close()
+            await _closed(self.all_pools)
             raise
 
     async def _open(self) -> None:
