@@ -250,7 +250,11 @@ def test_a_view_made_by_hand_is_described_without_the_secrets_of_the_config(
     config.write_text(
         f"version: 1\nduckdb: {{database: c.duckdb, secrets: [{secret}]}}\nviews: []\n"
     )
-    change(tmp_path / "c.duckdb", "CREATE VIEW mine AS SELECT 'zqxzqxzqx' AS s")
+    change(
+        tmp_path / "c.duckdb",
+        "CREATE VIEW mine AS SELECT 'zqxzqxzqx' AS s;"
+        " COMMENT ON VIEW mine IS 'of zqxzqxzqx'; COMMENT ON COLUMN mine.s IS 'as zqxzqxzqx'",
+    )
     for options in ([], ["--json"]):
         result = click.testing.CliRunner().invoke(cli, ["describe", str(config), "mine", *options])
         assert "zqxzqxzqx" not in result.stdout

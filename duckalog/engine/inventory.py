@@ -17,6 +17,7 @@ from duckalog.entry import BOOKKEEPING_SCHEMA, MAIN_SCHEMA
 from duckalog.environment import PLACEHOLDER
 from duckalog.errors import EngineError, Origin, Problem, nearest, sentences, shown_path
 from duckalog.plan import Plan, ViewStep
+from duckalog.redaction import Redactor
 
 
 class CommentedColumn(NamedTuple):
@@ -56,6 +57,18 @@ class Listed(NamedTuple):
         is_unset = any(PLACEHOLDER.search(one.text) for one in self.step.statements)
         return "built" if is_same or is_unset else "changed since"
 
+    def shown_by(self, redact: Redactor) -> Listed:
+        """Return the view without what `redact` takes out of its texts."""
+        return self._replace(
+            columns=self.columns
+            and tuple(
+                one._replace(comment=one.comment and redact(one.comment)) for one in self.columns
+            ),
+            comment=self.comment and redact(self.comment),
+            query=redact(self.query),
+            built=self.built and self.built._replace(query=redact(self.built.query)),
+        )
+
 
 def is_built(plan: Plan) -> bool:
     """Say whether the catalog's file is there."""
@@ -72,7 +85,8 @@ def inventory(plan: Plan, lock_timeout_s: float) -> list[Listed]:
     if is_built(plan):
         opened = open_catalog(plan.database, read_only=True, lock_timeout_s=lock_timeout_s)
         with closing(opened) as connection:
-            standing = {folded((one.schema, one.name)): one for one in _standing(connection, plan)}
+            found_there = [one.shown_by(plan.redact) for one in _standing(connection, plan)]
+        standing = {folded((one.schema, one.name)): one for one in found_there}
     found = []
     for step in plan.views:
         one = standing.pop(folded((step.schema, step.view)), None)
