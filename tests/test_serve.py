@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,6 +133,11 @@ def test_a_rebuild_is_told_or_ends_it(config: Path) -> None:
     ):
         for process in (told, ended):
             read_until(process, "Ctrl-C")
+        catalog = config.with_name("shop.duckdb")
+        catalog.rename(catalog.with_name("away"))
+        time.sleep(1.2)  # it looks twice a second
+        assert ended.poll() is None
+        catalog.with_name("away").rename(catalog)
         config.write_text(CATALOG + "  - {name: more, sql: SELECT 1 AS i}\n")
         assert duckalog.build(config).published == "swap"
         assert ended.wait(20) == 0

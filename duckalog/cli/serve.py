@@ -72,7 +72,10 @@ def serve(
         click.echo("Ctrl-C ends it.")
         is_told = False
         while not ended.wait(0.5):
-            if is_told or plan.is_in_memory or not is_replaced(os.path.realpath(plan.database)):
+            if is_told or plan.is_in_memory:
+                continue
+            file = os.path.realpath(plan.database)
+            if not os.path.exists(file) or not is_replaced(file):
                 continue
             if until_rebuilt:
                 break
