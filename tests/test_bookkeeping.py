@@ -89,8 +89,10 @@ class TestWritten:
     ) -> None:
         change(catalog, "DROP VIEW Derived.doubled")
         config.write_text(TEXT[: TEXT.index("  - {name: doubled")])
-        assert duckalog.build(config).count("removed") == 0
+        report = duckalog.build(config)
+        assert (report.count("removed"), report.published) == (0, "in-place")
         assert rows_of(catalog, "view_name") == [("Numbers",)]
+        assert duckalog.build(config).published == "none"
 
 
 class TestRead:

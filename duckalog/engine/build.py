@@ -124,7 +124,7 @@ def _publish(
                     memory = read_memory(connection, plan.database)
                 with _saying_that_nothing_changed():
                     done = make(connection, chosen, memory, options, whole=plan, place=file.path)
-        is_written = any(
+        is_written = bool(memory.gone) or any(
             view.action not in ("unchanged", "failed") or view.is_made_again for view in done.views
         )
         if is_written and file.published in ("new", "swap"):
