@@ -34,10 +34,8 @@ from duckalog.engine.probe import (
 )
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.reading import options_for
-from duckalog.engine.reasons import with_reasons
 from duckalog.engine.refusals import all_or_nothing, every_refusal
 from duckalog.engine.reports import ViewReport
-from duckalog.engine.silence import Silence
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import EngineError, Origin, Problem
 from duckalog.plan import Plan, ViewStep
@@ -177,6 +175,9 @@ class _Application:
         if failure is not None:
             message = "DuckDB cannot write the catalog"
             raise EngineError(Problem(Origin(self.plan.database), message, cause=failure))
+        from duckalog.engine.reasons import with_reasons  # most builds refuse nothing
+        from duckalog.engine.silence import Silence
+
         self.progress("refusals", 0, 0)
         late = self._read_by_others()
         silence = Silence(self.plan)

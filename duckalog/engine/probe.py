@@ -28,7 +28,6 @@ from duckalog.engine.parallel import JOBS
 from duckalog.engine.progress import Progress, untold
 from duckalog.engine.reading import opens_every_file, reads_remote_files, waits_for_network
 from duckalog.engine.session import impatient
-from duckalog.engine.silence import ask_each
 from duckalog.entry import MAIN_SCHEMA
 from duckalog.errors import Problem, nearest, sentences, shown
 from duckalog.plan import DatabaseStep, ExtensionStep, Plan, ViewStep
@@ -90,6 +89,10 @@ def probe(
         return Answer((), problem, 0.0)
 
     asked = [step for step in steps if is_asked(step)]
+    if not asked:
+        return {}
+    from duckalog.engine.silence import ask_each  # most catalogs ask nobody
+
     return ask_each(connection, plan, asked, ask, unasked, jobs=jobs, progress=progress)
 
 
