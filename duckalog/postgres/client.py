@@ -353,8 +353,9 @@ async def _repeated(pause: Pause, seconds: float, look: Callable[[], Awaitable[N
     while await pause(seconds):
         try:
             await look()
-        except Exception:
-            logger.exception("a check of the servers failed; the next one comes")
+        except Exception as error:  # its text may hold what must not be logged
+            kind = type(error).__name__
+            logger.error("a check of the servers failed (%s); the next one comes", kind)
 
 
 def _living(noted: WeakValueDictionary[int, T]) -> list[T]:

@@ -633,13 +633,14 @@ def test_a_health_check_that_fails_is_not_the_last(
     async def check() -> None:
         rounds.append(1)
         if len(rounds) == 1:
-            raise RuntimeError
+            raise RuntimeError("CANARY")
 
     pool = replace(ONE, health_check_interval_s=0.01)
     with PgClient("", **stated(postgres, pool=pool)) as client:
         monkeypatch.setattr(client._servers().primary, "check", check)
         wait_until(lambda: len(rounds) > 2)
-    assert "a check of the servers failed" in caplog.text
+    assert "a check of the servers failed (RuntimeError)" in caplog.text
+    assert "CANARY" not in caplog.text
 
 
 def test_a_loop_that_ends_first_closes_the_client(postgres: Postgres) -> None:
